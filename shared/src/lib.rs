@@ -1,0 +1,27 @@
+//! What both sides of Colophon say: identifiers, serials, public keys, JWS, CSR, profiles, certificates, and the signing protocol.
+//!
+//! This crate never does IO, reads no clock, draws no randomness and knows no platform: time and entropy come in as values.
+//! It parses bytes of strangers, so nothing in it may panic.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod base64url;
+pub mod certificate;
+pub mod chain;
+pub mod csr;
+pub mod identifier;
+pub mod jwk;
+pub mod jws;
+pub mod profile;
+pub mod public_key;
+pub mod serial;
+pub mod signing;
+pub mod timestamp;

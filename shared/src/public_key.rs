@@ -1,0 +1,204 @@
+//! Public keys of certificates' subjects: SubjectPublicKeyInfo of the kinds that may be certified (RFC 5280 §4.1.2.7).
+
+use der::{Decode, Encode, asn1::ObjectIdentifier};
+use p256::ecdsa as es256;
+use p384::ecdsa as es384;
+use rsa::{RsaPublicKey, pkcs1v15, traits::PublicKeyParts};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+use signature::Verifier;
+use spki::{AlgorithmIdentifierOwned, DecodePublicKey, SubjectPublicKeyInfoOwned};
+
+/// The smallest RSA modulus, in bits, that signs a request or is certified.
+pub const RSA_MIN_BITS: usize = 2048;
+/// The largest RSA modulus, in bits; larger ones cost more to verify than they protect.
+pub const RSA_MAX_BITS: usize = 4096;
+
+/// ecdsa-with-SHA256 (RFC 5758 §3.2).
+pub const ECDSA_WITH_SHA256: ObjectIdentifier = const_oid::db::rfc5912::ECDSA_WITH_SHA_256;
+
+/// The public key of a subject, known to be well formed and strong enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    spki: SubjectPublicKeyInfoOwned,
+    key: Key,
+}
+
+/// What kind of key it is, for policy and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// ECDSA on P-256.
+    P256,
+    /// ECDSA on P-384.
+    P384,
+    /// RSA of this many bits.
+    Rsa(usize),
+}
+
+/// Why a key is refused; for `badPublicKey` and `badCSR` (RFC 8555 §6.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WeakKey {
+    /// The modulus is outside of 2048 to 4096 bits, not a multiple of 8 bits, or even.
+    #[error("an RSA modulus has 2048 to 4096 bits, a multiple of 8, and is odd")]
+    RsaSize,
+    /// The exponent is even or outside of 2^16+1 to 2^33.
+    #[error("an RSA exponent is odd and at least 65537")]
+    RsaExponent,
+    /// The modulus has a small factor.
+    #[error("the RSA modulus has a small factor")]
+    RsaSmallFactor,
+    /// Neither P-256, P-384 nor RSA, or not a valid point.
+    #[error("keys are P-256, P-384 or RSA of 2048 to 4096 bits")]
+    Unsupported,
+}
+
+/// A signature that does not verify, or is of an algorithm that does not fit the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSignature {
+    /// The algorithm is unknown, obsolete (SHA-1) or of another kind of key.
+    #[error("the signature algorithm does not fit the key; use SHA-256, SHA-384 or SHA-512")]
+    Algorithm,
+    /// It does not verify.
+    #[error("the signature does not verify under the key")]
+    Invalid,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Key {
+    P256(Box<es256::VerifyingKey>),
+    P384(Box<es384::VerifyingKey>),
+    Rsa(Box<RsaPublicKey>),
+}
+
+impl PublicKey {
+    /// Parses a DER SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    /// When the DER or the key is not well formed, of an unsupported kind, or weak.
+    pub fn parse(der: &[u8]) -> Result<Self, WeakKey> {
+        SubjectPublicKeyInfoOwned::from_der(der).map_err(|_| WeakKey::Unsupported).and_then(Self::from_spki)
+    }
+
+    /// Checks a SubjectPublicKeyInfo that is part of a larger structure.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn from_spki(spki: SubjectPublicKeyInfoOwned) -> Result<Self, WeakKey> {
+        let der = spki.to_der().map_err(|_| WeakKey::Unsupported)?;
+        let key = if let Ok(key) = es256::VerifyingKey::from_public_key_der(&der) {
+            Key::P256(Box::new(key))
+        } else if let Ok(key) = es384::VerifyingKey::from_public_key_der(&der) {
+            Key::P384(Box::new(key))
+        } else if spki.algorithm.oid == const_oid::db::rfc5912::RSA_ENCRYPTION {
+            let key = RsaPublicKey::from_public_key_der(&der).map_err(|_| WeakKey::RsaSize)?;
+            check_rsa(&key)?;
+            Key::Rsa(Box::new(key))
+        } else {
+            return Err(WeakKey::Unsupported);
+        };
+        Ok(Self { spki, key })
+    }
+
+    /// The SubjectPublicKeyInfo as parsed.
+    #[must_use]
+    pub const fn spki(&self) -> &SubjectPublicKeyInfoOwned {
+        &self.spki
+    }
+
+    /// What kind of key it is.
+    #[must_use]
+    pub fn kind(&self) -> KeyKind {
+        match &self.key {
+            Key::P256(_) => KeyKind::P256,
+            Key::P384(_) => KeyKind::P384,
+            Key::Rsa(key) => KeyKind::Rsa(key.size().saturating_mul(8)),
+        }
+    }
+
+    /// Leftmost 160 bits of SHA-256 over the key's bit string: the subject key identifier (RFC 7093 §2 method 1).
+    #[must_use]
+    pub fn key_identifier(&self) -> [u8; 20] {
+        let digest = Sha256::digest(self.spki.subject_public_key.raw_bytes());
+        let mut identifier = [0; 20];
+        identifier.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        identifier
+    }
+
+    /// Verifies a signature in X.509 form (ECDSA as DER) over `message`.
+    ///
+    /// # Errors
+    /// When the algorithm does not fit the key, or the signature does not verify.
+    pub fn verify(
+        &self,
+        message: &[u8],
+        algorithm: &AlgorithmIdentifierOwned,
+        signature: &[u8],
+    ) -> Result<(), BadSignature> {
+        use const_oid::db::rfc5912 as oid;
+        let valid = match (&self.key, algorithm.oid) {
+            (Key::P256(key), oid::ECDSA_WITH_SHA_256) => {
+                es256::DerSignature::try_from(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
+            }
+            (Key::P256(key), oid::ECDSA_WITH_SHA_384) => verify_p256_prehash(key, &Sha384::digest(message), signature),
+            (Key::P256(key), oid::ECDSA_WITH_SHA_512) => verify_p256_prehash(key, &Sha512::digest(message), signature),
+            (Key::P384(key), oid::ECDSA_WITH_SHA_256) => verify_p384_prehash(key, &Sha256::digest(message), signature),
+            (Key::P384(key), oid::ECDSA_WITH_SHA_384) => {
+                es384::DerSignature::try_from(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
+            }
+            (Key::P384(key), oid::ECDSA_WITH_SHA_512) => verify_p384_prehash(key, &Sha512::digest(message), signature),
+            (Key::Rsa(key), oid::SHA_256_WITH_RSA_ENCRYPTION) => verify_rsa::<Sha256>(key, message, signature),
+            (Key::Rsa(key), oid::SHA_384_WITH_RSA_ENCRYPTION) => verify_rsa::<Sha384>(key, message, signature),
+            (Key::Rsa(key), oid::SHA_512_WITH_RSA_ENCRYPTION) => verify_rsa::<Sha512>(key, message, signature),
+            _ => return Err(BadSignature::Algorithm),
+        };
+        if valid { Ok(()) } else { Err(BadSignature::Invalid) }
+    }
+}
+
+/// Refuses RSA keys that are small, large, of a weak exponent, or have a small factor.
+///
+/// # Errors
+/// The first reason found.
+pub fn check_rsa(key: &RsaPublicKey) -> Result<(), WeakKey> {
+    let modulus = key.n().to_be_bytes();
+    let significant = modulus.iter().skip_while(|byte| **byte == 0);
+    let bits = significant.clone().count().saturating_mul(8).saturating_sub(
+        significant.clone().next().map_or(0, |byte| usize::try_from(byte.leading_zeros()).unwrap_or(0)),
+    );
+    let even = modulus.last().is_none_or(|byte| byte % 2 == 0);
+    if !(RSA_MIN_BITS..=RSA_MAX_BITS).contains(&bits) || bits % 8 != 0 || even {
+        return Err(WeakKey::RsaSize);
+    }
+    let exponent = key.e().to_be_bytes().iter().fold(0_u128, |value, byte| (value << 8) | u128::from(*byte));
+    if exponent < 65_537 || exponent % 2 == 0 {
+        return Err(WeakKey::RsaExponent);
+    }
+    const SMALL_PRIMES: [u64; 53] = [
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107,
+        109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199, 211, 223, 227, 229,
+        233, 239, 241, 251,
+    ];
+    let divides = |prime: &u64| {
+        let fold = |rest: u64, byte: &u8| ((rest << 8) | u64::from(*byte)).checked_rem(*prime).unwrap_or(0);
+        modulus.iter().fold(0, fold) == 0
+    };
+    if SMALL_PRIMES.iter().any(divides) { Err(WeakKey::RsaSmallFactor) } else { Ok(()) }
+}
+
+fn verify_p256_prehash(key: &es256::VerifyingKey, digest: &[u8], signature: &[u8]) -> bool {
+    use signature::hazmat::PrehashVerifier;
+    es256::DerSignature::try_from(signature).is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok())
+}
+
+fn verify_p384_prehash(key: &es384::VerifyingKey, digest: &[u8], signature: &[u8]) -> bool {
+    use signature::hazmat::PrehashVerifier;
+    es384::DerSignature::try_from(signature).is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok())
+}
+
+fn verify_rsa<D>(key: &RsaPublicKey, message: &[u8], signature: &[u8]) -> bool
+where
+    D: Digest + const_oid::AssociatedOid,
+{
+    let verifier = pkcs1v15::VerifyingKey::<D>::new(key.clone());
+    signature.len() == key.size()
+        && pkcs1v15::Signature::try_from(signature).is_ok_and(|signature| verifier.verify(message, &signature).is_ok())
+}

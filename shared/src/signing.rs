@@ -1,0 +1,222 @@
+//! The signing protocol: what the edge may ask of a signer, and every answer it can get. HTTPS with both sides
+//! authenticated, strict JSON (unknown members are errors), defined here and nowhere else.
+//!
+//! There is no verb that takes a TBSCertificate or a digest, and none may ever be added: the signer builds what it signs.
+//!
+//! | verb | request | answer |
+//! |---|---|---|
+//! | `POST /v1/issue` | [`IssueRequest`] | [`IssueReply`] |
+//! | `GET /v1/status` | | [`Status`] |
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    base64url::Base64Url, identifier::Identifier, jwk::Jwk, jws::Flattened, profile::ProfileName, serial::SerialNumber,
+    timestamp::Timestamp,
+};
+
+/// Path of the verb `issue`.
+pub const ISSUE_PATH: &str = "/v1/issue";
+/// Path of the verb `status`.
+pub const STATUS_PATH: &str = "/v1/status";
+/// What an order's URL is followed by in its finalize URL (RFC 8555 §7.1.3); the client signs that URL.
+pub const FINALIZE_SUFFIX: &str = "/finalize";
+
+/// Asks for the one certificate of an order. The same request again gets the same bytes; the same order with another CSR or
+/// another account key is refused for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssueRequest {
+    /// The order's URL; unique in the deployment and never used again.
+    pub order: String,
+    /// The client's own finalize request. Its `url` must be the order's finalize URL, its payload carries the CSR.
+    pub finalize: Flattened,
+    /// The account's current key: what `finalize` must verify under.
+    pub account_key: Jwk,
+    /// What gives the account its rights.
+    pub grant: Grant,
+    /// The order's identifiers with the evidence of their validation; as a set equal to the CSR's names.
+    pub identifiers: Vec<ProvenIdentifier>,
+    /// The profile that the order named, or the deployment's default.
+    pub profile: ProfileName,
+    /// The order's notBefore, if it asked for one (RFC 8555 §7.1.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// The order's notAfter, if it asked for one (RFC 8555 §7.1.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
+    /// Renewals go before first issues.
+    pub priority: Priority,
+    /// After this the answer is of no use to anybody: the job may be dropped before it reaches a token.
+    pub deadline: Timestamp,
+}
+
+/// What gives an account its rights at the signer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Grant {
+    /// None: only scopes that are open to accounts without an external account binding.
+    Open,
+}
+
+/// An identifier and how its control was shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvenIdentifier {
+    /// The identifier.
+    pub identifier: Identifier,
+    /// The challenge type that proved it (RFC 8555 §9.7.8).
+    pub method: String,
+    /// When it was proved.
+    pub validated: Timestamp,
+}
+
+/// Which of two certificates comes first when both wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Priority {
+    /// The order names the certificate that it replaces (RFC 9773 §5).
+    Renewal,
+    /// A first certificate.
+    New,
+}
+
+/// The answer to `issue`. HTTP status: 200, 202, or 4xx/5xx by the reason of the refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum IssueReply {
+    /// Here it is; journaled before it was sent.
+    Issued(Issued),
+    /// Not yet: ask again with the same request.
+    Queued {
+        /// Whole seconds until the certificate can be expected, at least 1: estimated from the queue, not guessed.
+        retry_after: u64,
+    },
+    /// Never, or not in this state.
+    Refused(Refused),
+}
+
+/// A certificate and where the journal names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issued {
+    /// DER certificates: the leaf, then its issuers without the root.
+    pub chain: Vec<Base64Url>,
+    /// The leaf's serial number.
+    pub serial: SerialNumber,
+    /// Index of the journal record that says `signed`.
+    pub journal_index: u64,
+}
+
+/// A refusal: the reason for programs, the detail for the operator's log (not for the client).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// Why.
+    pub reason: Refusal,
+    /// What exactly, for the log of the edge. Never a secret.
+    pub detail: String,
+}
+
+/// Why a signer refuses. Closed: a new reason is a new version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// Not a request of this protocol's version. HTTP 400.
+    Malformed,
+    /// The caller's certificate names no edge of the configuration, or one that may not speak for this URL. HTTP 403.
+    UnknownEdge,
+    /// The finalize JWS is not the account key's, or its URL is not this order's finalize URL. HTTP 403.
+    BadEvidence,
+    /// The CSR is not well formed or its key is refused. HTTP 422.
+    BadCsr,
+    /// The CSR's names are not the order's. HTTP 422.
+    NameMismatch,
+    /// No scope of the policy gives this account these names by these methods. HTTP 403.
+    NotPermitted,
+    /// The profile is unknown, or the times are outside of it. HTTP 422.
+    BadProfile,
+    /// This order was used for another CSR or by another key. Final. HTTP 409.
+    OrderUsed,
+    /// No issuer can serve this in time: queue full or deadline too near. Ask again later. HTTP 503.
+    Busy,
+    /// No token works at the moment, or the journal cannot be written. Ask again later. HTTP 503.
+    Unavailable,
+}
+
+/// The answer to `status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// Every issuer of the configuration.
+    pub issuers: Vec<IssuerStatus>,
+    /// Number of journal records.
+    pub journal_length: u64,
+    /// Hash of the last journal record.
+    pub journal_head: Base64Url,
+    /// Jobs that wait for a token.
+    pub queued: u64,
+}
+
+/// One issuer of a signer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// DER certificates: the issuer, then those above it without the root.
+    pub chain: Vec<Base64Url>,
+    /// Every token that holds its key.
+    pub tokens: Vec<TokenStatus>,
+}
+
+/// One token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenStatus {
+    /// Can it sign now.
+    pub state: TokenState,
+    /// Why not, for the operator; empty when it can.
+    pub reason: String,
+    /// Median milliseconds of its last signatures; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub median_ms: Option<u64>,
+    /// Signatures since the daemon started.
+    pub signatures: u64,
+}
+
+/// What a token is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenState {
+    /// Its worker is being started.
+    Starting,
+    /// Logged in, the key found.
+    Ready,
+    /// Lost, hung or failing; it will be tried again.
+    Failed,
+    /// It rejected its PIN; an operator must act.
+    PinRejected,
+}
+
+impl Refusal {
+    /// True when the same request may succeed later, so that the order stays `processing`.
+    #[must_use]
+    pub const fn is_temporary(self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable | Self::UnknownEdge)
+    }
+
+    /// The HTTP status that carries it.
+    #[must_use]
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::Malformed => 400,
+            Self::UnknownEdge | Self::BadEvidence | Self::NotPermitted => 403,
+            Self::OrderUsed => 409,
+            Self::BadCsr | Self::NameMismatch | Self::BadProfile => 422,
+            Self::Busy | Self::Unavailable => 503,
+        }
+    }
+}

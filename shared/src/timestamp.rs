@@ -1,0 +1,134 @@
+//! Points in time as whole seconds, written as RFC 3339 in UTC (RFC 8555 §7.1.3) or as X.509 times (RFC 5280 §4.1.2.5).
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use der::{
+    DateTime,
+    asn1::{GeneralizedTime, UtcTime},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use x509_cert::time::Time;
+
+/// Seconds since 1970-01-01T00:00:00Z. On the wire RFC 3339 in UTC without a fraction: `2026-11-21T12:00:00Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+/// The text or the number is not a time between 1970 and 9999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an RFC 3339 time in UTC between 1970 and 9999")]
+pub struct NotATime;
+
+impl Timestamp {
+    /// The last second that X.509 can write: 9999-12-31T23:59:59Z (RFC 5280 §4.1.2.5).
+    pub const MAX: Self = Self(253_402_300_799);
+
+    const FIRST_OF_2050: Self = Self(2_524_608_000);
+
+    /// From seconds since the epoch; later than [`Self::MAX`] becomes `MAX`.
+    #[must_use]
+    pub const fn from_seconds(seconds: u64) -> Self {
+        if seconds > Self::MAX.0 { Self::MAX } else { Self(seconds) }
+    }
+
+    /// Seconds since the epoch.
+    #[must_use]
+    pub const fn seconds(self) -> u64 {
+        self.0
+    }
+
+    /// This many seconds later; stops at [`Self::MAX`].
+    #[must_use]
+    pub const fn plus(self, seconds: u64) -> Self {
+        Self::from_seconds(self.0.saturating_add(seconds))
+    }
+
+    /// This many seconds earlier; stops at the epoch.
+    #[must_use]
+    pub const fn minus(self, seconds: u64) -> Self {
+        Self(self.0.saturating_sub(seconds))
+    }
+
+    /// Seconds from `earlier` to this; zero when `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// As an X.509 time: `UTCTime` through 2049, `GeneralizedTime` from 2050 (RFC 5280 §4.1.2.5).
+    ///
+    /// # Errors
+    /// Never for a value made by this type; the library's bounds are its own.
+    pub fn to_x509(self) -> Result<Time, NotATime> {
+        let duration = Duration::from_secs(self.0);
+        if self < Self::FIRST_OF_2050 {
+            UtcTime::from_unix_duration(duration).map(Time::from).map_err(|_| NotATime)
+        } else {
+            GeneralizedTime::from_unix_duration(duration).map(Time::from).map_err(|_| NotATime)
+        }
+    }
+
+    /// From an X.509 time.
+    #[must_use]
+    pub fn from_x509(time: &Time) -> Self {
+        Self::from_seconds(time.to_unix_duration().as_secs())
+    }
+
+    fn date_time(self) -> Result<DateTime, NotATime> {
+        DateTime::from_unix_duration(Duration::from_secs(self.0)).map_err(|_| NotATime)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.date_time().map_err(|_| fmt::Error)?.fmt(f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = NotATime;
+
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        let time: DateTime = text.parse().map_err(|_| NotATime)?;
+        Ok(Self::from_seconds(time.unix_duration().as_secs()))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_rfc_3339_in_utc() {
+        let time = Timestamp::from_seconds(1_795_262_400);
+        assert_eq!(time.to_string(), "2026-11-21T12:00:00Z");
+        assert_eq!("2026-11-21T12:00:00Z".parse(), Ok(time));
+        assert_eq!("2026-11-21 12:00:00".parse::<Timestamp>(), Err(NotATime));
+    }
+
+    #[test]
+    fn arithmetic_stops_at_both_ends() {
+        assert_eq!(Timestamp::MAX.plus(1), Timestamp::MAX);
+        assert_eq!(Timestamp::from_seconds(u64::MAX).to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(Timestamp::from_seconds(5).minus(6).seconds(), 0);
+    }
+
+    #[test]
+    fn x509_times_change_form_in_2050() {
+        let early = "2049-12-31T23:59:59Z".parse::<Timestamp>().unwrap();
+        assert!(matches!(early.to_x509(), Ok(Time::UtcTime(_))));
+        assert!(matches!(early.plus(1).to_x509(), Ok(Time::GeneralTime(_))));
+        assert_eq!(Timestamp::from_x509(&early.to_x509().unwrap()), early);
+    }
+}
