@@ -87,6 +87,15 @@ impl Csr {
         })
     }
 
+    /// The key of a request that was parsed before, without checking its signature again.
+    ///
+    /// # Errors
+    /// [`BadCsr::NotDer`] or [`BadCsr::Key`].
+    pub fn public_key_of(der: &[u8]) -> Result<PublicKey, BadCsr> {
+        let request = CertReq::from_der(der).map_err(|_| BadCsr::NotDer)?;
+        Ok(PublicKey::from_spki(request.info.public_key)?)
+    }
+
     /// All names: the subject alternative names and the common name.
     #[must_use]
     pub const fn names(&self) -> &BTreeSet<Identifier> {

@@ -9,10 +9,11 @@ use rsa::{BoxedUint, RsaPublicKey, pkcs1v15, traits::PublicKeyParts};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use signature::Verifier;
+use spki::EncodePublicKey;
 
 use crate::{
     base64url,
-    public_key::{RSA_MAX_BITS, RSA_MIN_BITS, WeakKey, check_rsa},
+    public_key::{PublicKey, RSA_MAX_BITS, RSA_MIN_BITS, WeakKey, check_rsa},
 };
 
 /// A public account key, known to be well formed: the point is on its curve, the RSA modulus has 2048 to 4096 bits, and
@@ -117,6 +118,17 @@ impl Jwk {
             // Unreachable by construction: `try_from` admits the two kinds above. An empty text has no preimage as a key.
             _ => String::new(),
         }
+    }
+
+    /// True when a certificate's key is this key: an account key must not be one (RFC 8555 §11.1).
+    #[must_use]
+    pub fn is_same_key(&self, other: &PublicKey) -> bool {
+        let der = match &self.verifier {
+            KeyMaterial::P256(key) => key.to_public_key_der(),
+            KeyMaterial::P384(key) => key.to_public_key_der(),
+            KeyMaterial::Rsa(key) => key.to_public_key_der(),
+        };
+        der.is_ok_and(|der| PublicKey::parse(der.as_bytes()).is_ok_and(|key| key.spki() == other.spki()))
     }
 
     /// True when `signature`, in JOSE form, is this key's over `message`. False for a signature of another form, for r or

@@ -1,0 +1,134 @@
+//! Accounts: made, found, read, updated, ended (RFC 8555 §7.1.2, §7.3).
+
+use serde::Deserialize;
+use shared::{
+    identifier::DnsName,
+    jws::{KeyReference, Verified},
+};
+
+use super::{
+    problem::Problem,
+    record::{AccountRecord, AccountStatus, Record},
+    route::Resource,
+    step::{Context, Reply, Step, payload},
+    storage::Key,
+    view::AccountView,
+};
+
+/// The most contacts that an account keeps, and the most bytes in one.
+const MAX_CONTACTS: usize = 10;
+const MAX_CONTACT_BYTES: usize = 254;
+
+/// newAccount (RFC 8555 §7.3): makes the account of the key in the request, or finds it (§7.3.1).
+///
+/// # Errors
+/// `accountDoesNotExist`, `invalidContact`, `unsupportedContact`, `userActionRequired`, `unauthorized`, `malformed`.
+pub fn create(stored: Option<AccountRecord>, request: Verified, context: &Context<'_>) -> Result<Step, Problem> {
+    let asked: NewAccount = payload(&request, "a newAccount object")?;
+    let KeyReference::Jwk(key) = &request.header().key else { return Err(Problem::WrongKeyMember("jwk")) };
+    let location = context.urls.resource(context.account, Resource::Account);
+    match stored {
+        Some(account) if account.status == AccountStatus::Deactivated => {
+            Err(Problem::Unauthorized("The account of this key is deactivated."))
+        }
+        Some(account) if account.key != **key => {
+            Err(Problem::Unauthorized("The account that this key opened has another key now."))
+        }
+        Some(account) => Ok(Step::read(Reply::json(200, &view(&account, context))?.at(location))),
+        None if asked.only_return_existing => Err(Problem::AccountDoesNotExist),
+        None => {
+            if context.config.terms_of_service.is_some() && !asked.terms_of_service_agreed {
+                return Err(Problem::TermsNotAgreed);
+            }
+            let account = AccountRecord {
+                key: (**key).clone(),
+                contact: check_contacts(asked.contact)?,
+                terms_agreed: asked.terms_of_service_agreed,
+                created: context.now,
+                status: AccountStatus::Valid,
+            };
+            let reply = Reply::json(201, &view(&account, context))?.at(location);
+            Ok(Step { changes: vec![account.put(Key::Account, None)?], effect: None, reply })
+        }
+    }
+}
+
+/// A POST to the account's URL: read (§7.3.3 of POST-as-GET), update contacts (§7.3.2), deactivate (§7.3.6).
+///
+/// # Errors
+/// `invalidContact`, `unsupportedContact`, `malformed`.
+pub fn read_or_update(mut account: AccountRecord, request: &Verified, context: &Context<'_>) -> Result<Step, Problem> {
+    if request.payload().is_empty() {
+        return Ok(Step::read(Reply::json(200, &view(&account, context))?));
+    }
+    const EXPECTED: &str = "an account object with \"contact\", or with \"status\": \"deactivated\", or empty";
+    let update: AccountUpdate = payload(request, EXPECTED)?;
+    match update.status.as_deref() {
+        None | Some("valid") => {}
+        Some("deactivated") => account.status = AccountStatus::Deactivated,
+        Some(_) => return Err(Problem::Payload(EXPECTED)),
+    }
+    if let Some(contact) = update.contact {
+        account.contact = check_contacts(contact)?;
+    }
+    let reply = Reply::json(200, &view(&account, context))?;
+    Ok(Step { changes: vec![account.put(Key::Account, None)?], effect: None, reply })
+}
+
+fn view(account: &AccountRecord, context: &Context<'_>) -> AccountView {
+    AccountView {
+        status: account.status,
+        contact: account.contact.clone(),
+        terms_of_service_agreed: context.config.terms_of_service.is_some().then_some(account.terms_agreed),
+    }
+}
+
+/// One address each, without header fields (RFC 8555 §7.3).
+fn check_contacts(contacts: Vec<String>) -> Result<Vec<String>, Problem> {
+    if contacts.len() > MAX_CONTACTS {
+        return Err(Problem::Payload("an account with at most 10 contacts"));
+    }
+    for contact in &contacts {
+        let Some((scheme, address)) = contact.split_once(':') else {
+            return Err(Problem::InvalidContact(cut(contact)));
+        };
+        if !scheme.eq_ignore_ascii_case("mailto") {
+            return Err(Problem::UnsupportedContact(cut(contact)));
+        }
+        let valid = address.rsplit_once('@').is_some_and(|(local, domain)| {
+            let plain =
+                |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'?' | b'<' | b'>' | b'"' | b'@' | b'\\');
+            !local.is_empty()
+                && local.bytes().all(plain)
+                && domain.parse::<DnsName>().is_ok_and(|name| !name.is_wildcard())
+        });
+        if !valid || contact.len() > MAX_CONTACT_BYTES {
+            return Err(Problem::InvalidContact(cut(contact)));
+        }
+    }
+    Ok(contacts)
+}
+
+/// What is repeated of a stranger's text in a problem.
+fn cut(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+/// RFC 8555 §7.3. Members that are not known are ignored.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NewAccount {
+    #[serde(default)]
+    contact: Vec<String>,
+    #[serde(default)]
+    terms_of_service_agreed: bool,
+    #[serde(default)]
+    only_return_existing: bool,
+}
+
+/// RFC 8555 §7.3.2, §7.3.6.
+#[derive(Deserialize)]
+struct AccountUpdate {
+    contact: Option<Vec<String>>,
+    status: Option<String>,
+}

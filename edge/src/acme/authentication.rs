@@ -1,0 +1,57 @@
+//! Whose request is it: which account a JWS speaks for, and the key it must verify under (RFC 8555 §6.2).
+
+use shared::{
+    jwk::Jwk,
+    jws::{KeyReference, ProtectedHeader, Unverified, Verified},
+};
+
+use super::{
+    problem::Problem,
+    record::{AccountRecord, Record},
+    route::{AccountId, Route, Urls},
+    storage::{Key, Rows},
+};
+
+/// The account that must answer this request; found without any look-up, so that the edge can go to its object in one hop.
+///
+/// # Errors
+/// When the header has the wrong one of `jwk` and `kid` for this resource, or a `kid` that is no account here or not the
+/// owner of the resource.
+pub fn account_of(route: Route, header: &ProtectedHeader, urls: &Urls) -> Result<AccountId, Problem> {
+    match (route, &header.key) {
+        (Route::NewAccount, KeyReference::Jwk(jwk)) => Ok(AccountId(jwk.thumbprint())),
+        (Route::NewAccount, KeyReference::Kid(_)) => Err(Problem::WrongKeyMember("jwk")),
+        (_, KeyReference::Jwk(_)) => Err(Problem::WrongKeyMember("kid")),
+        (route, KeyReference::Kid(kid)) => {
+            let account = urls.parse_kid(kid).map_err(|_| Problem::UnknownKid)?;
+            match route {
+                Route::Of(owner, _) if owner != account => {
+                    Err(Problem::Unauthorized("This resource belongs to another account."))
+                }
+                _ => Ok(account),
+            }
+        }
+    }
+}
+
+/// Checks the signature under the key of the request's account: the one that it carries for newAccount, the stored one for
+/// everything else.
+///
+/// # Errors
+/// As [`account_of`], and when there is no such account or the signature does not verify.
+pub fn authenticate(
+    route: Route,
+    request: Unverified,
+    account: AccountId,
+    urls: &Urls,
+    rows: &dyn Rows,
+) -> Result<Verified, Problem> {
+    if account_of(route, request.header(), urls)? != account {
+        return Err(Problem::Unauthorized("This resource belongs to another account."));
+    }
+    let key = match &request.header().key {
+        KeyReference::Jwk(jwk) => Jwk::clone(jwk),
+        KeyReference::Kid(_) => AccountRecord::load(rows, Key::Account)?.ok_or(Problem::AccountDoesNotExist)?.key,
+    };
+    Ok(request.verify(&key)?)
+}

@@ -1,0 +1,208 @@
+//! Authorizations and their challenges: read, answered, probed, ended (RFC 8555 §7.1.4, §7.5).
+
+use serde::Deserialize;
+use shared::jws::Verified;
+
+use super::{
+    challenge::{self, ChallengeType},
+    object_id::ObjectId,
+    probe::{Probe, ProbeOutcome},
+    problem::{Problem, ProblemDocument},
+    record::{AccountRecord, AuthorizationRecord, AuthorizationState, Probing, Record},
+    route::Resource,
+    step::{Context, Effect, Reply, Settled, Step, payload},
+    storage::{Key, Rows},
+    view::{AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeView},
+};
+
+/// Probes that are started for one answer of a client before the challenge fails: a probe whose outcome never came back
+/// (the object was restarted) is done again by alarm.
+const MAX_PROBES: u32 = 5;
+
+/// A POST to an authorization: read it, or give it up (RFC 8555 §7.5, §7.5.2).
+///
+/// # Errors
+/// `malformed` (404 when there is none).
+pub fn read_or_deactivate(
+    rows: &dyn Rows,
+    id: ObjectId,
+    request: &Verified,
+    context: &Context<'_>,
+) -> Result<Step, Problem> {
+    let mut record = load(rows, id)?;
+    if request.payload().is_empty() {
+        return Ok(Step::read(reply(id, &record, context)?));
+    }
+    const EXPECTED: &str = "empty, or an object with \"status\": \"deactivated\"";
+    let update: AuthorizationUpdate = payload(request, EXPECTED)?;
+    if update.status != "deactivated" {
+        return Err(Problem::Payload(EXPECTED));
+    }
+    record.state = AuthorizationState::Deactivated;
+    let reply = reply(id, &record, context)?;
+    Ok(Step { changes: vec![record.put(Key::Authorization(id), None)?], effect: None, reply })
+}
+
+/// A POST to a challenge: read it, or say that it can be looked at (RFC 8555 §7.5.1).
+///
+/// # Errors
+/// `malformed` (404 when this identifier has no such challenge).
+pub fn respond(
+    rows: &dyn Rows,
+    id: ObjectId,
+    kind: ChallengeType,
+    request: &Verified,
+    context: &Context<'_>,
+) -> Result<Step, Problem> {
+    let mut record = load(rows, id)?;
+    if !ChallengeType::offered(&record.identifier, record.wildcard).any(|offered| offered == kind) {
+        return Err(Problem::NotFound);
+    }
+    if !request.payload().is_empty() {
+        let _: serde_json::Map<String, serde_json::Value> = payload(request, "an empty JSON object, {}")?;
+        if record.state == AuthorizationState::Pending && record.expires >= context.now {
+            let probing = Probing { challenge: kind, since: context.now, attempts: 1 };
+            record.state = AuthorizationState::Processing(probing);
+            let due = Some(context.now.plus(context.config.lifetimes.redrive));
+            let changes = vec![record.put(Key::Authorization(id), due)?];
+            let effect = challenge::probe(id, &record, kind).map(Effect::Probe);
+            return Ok(Step { changes, effect, reply: challenge_reply(id, kind, &record, context)? });
+        }
+    }
+    Ok(Step::read(challenge_reply(id, kind, &record, context)?))
+}
+
+/// A probe came back: the challenge it was for is judged. A late or doubled outcome changes nothing.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn probed(
+    rows: &dyn Rows,
+    probe: &Probe,
+    outcome: &ProbeOutcome,
+    context: &Context<'_>,
+) -> Result<Settled, Problem> {
+    let mut record = load(rows, probe.authorization)?;
+    let AuthorizationState::Processing(probing) = &record.state else { return Ok(Settled::default()) };
+    let challenge = probing.challenge;
+    if challenge != probe.challenge {
+        return Ok(Settled::default());
+    }
+    let account = AccountRecord::load(rows, Key::Account)?.ok_or(Problem::AccountDoesNotExist)?;
+    record.state = match challenge::judge(&record, challenge, account.key.thumbprint(), outcome) {
+        Ok(()) => AuthorizationState::Valid { challenge, validated: context.now },
+        Err(problem) => AuthorizationState::Invalid { challenge, problem },
+    };
+    Ok(Settled { changes: vec![record.put(Key::Authorization(probe.authorization), None)?], effect: None })
+}
+
+/// An alarm found a challenge still processing: its probe was lost, so it is done again, a bounded number of times.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settled, Problem> {
+    let mut record = load(rows, id)?;
+    let AuthorizationState::Processing(probing) = &mut record.state else {
+        return Ok(Settled { changes: vec![record.put(Key::Authorization(id), None)?], effect: None });
+    };
+    let challenge = probing.challenge;
+    if probing.attempts >= MAX_PROBES {
+        let problem = ProblemDocument::new("connection", Some(403), "Looking at the challenge never came to an end.")
+            .about(record.identifier.clone().into());
+        record.state = AuthorizationState::Invalid { challenge, problem };
+        return Ok(Settled { changes: vec![record.put(Key::Authorization(id), None)?], effect: None });
+    }
+    probing.attempts = probing.attempts.saturating_add(1);
+    let due = Some(context.now.plus(context.config.lifetimes.redrive));
+    let effect = challenge::probe(id, &record, challenge).map(Effect::Probe);
+    Ok(Settled { changes: vec![record.put(Key::Authorization(id), due)?], effect })
+}
+
+fn load(rows: &dyn Rows, id: ObjectId) -> Result<AuthorizationRecord, Problem> {
+    AuthorizationRecord::load(rows, Key::Authorization(id))?.ok_or(Problem::NotFound)
+}
+
+fn reply(id: ObjectId, record: &AuthorizationRecord, context: &Context<'_>) -> Result<Reply, Problem> {
+    let status = status(record, context);
+    let challenges = ChallengeType::offered(&record.identifier, record.wildcard)
+        // Once one was tried, only that one is shown (RFC 8555 §7.1.4).
+        .filter(|kind| tried(record).is_none_or(|tried| tried == *kind))
+        .map(|kind| challenge_view(id, kind, record, context))
+        .collect();
+    let view = AuthorizationView {
+        identifier: record.identifier.clone().into(),
+        status,
+        expires: record.expires,
+        wildcard: record.wildcard,
+        challenges,
+    };
+    let processing = matches!(record.state, AuthorizationState::Processing(_));
+    Ok(Reply::json(200, &view)?.retry_after(processing.then_some(1)))
+}
+
+fn status(record: &AuthorizationRecord, context: &Context<'_>) -> AuthorizationStatus {
+    match &record.state {
+        AuthorizationState::Invalid { .. } => AuthorizationStatus::Invalid,
+        AuthorizationState::Deactivated => AuthorizationStatus::Deactivated,
+        // An authorization that was never proved in time is invalid, a proved one expires (RFC 8555 §7.1.6).
+        AuthorizationState::Valid { .. } if record.expires < context.now => AuthorizationStatus::Expired,
+        AuthorizationState::Valid { .. } => AuthorizationStatus::Valid,
+        _ if record.expires < context.now => AuthorizationStatus::Invalid,
+        AuthorizationState::Pending | AuthorizationState::Processing(_) => AuthorizationStatus::Pending,
+    }
+}
+
+/// The challenge that settled the authorization, if one did.
+const fn tried(record: &AuthorizationRecord) -> Option<ChallengeType> {
+    match &record.state {
+        AuthorizationState::Valid { challenge, .. } | AuthorizationState::Invalid { challenge, .. } => Some(*challenge),
+        _ => None,
+    }
+}
+
+fn challenge_view(
+    id: ObjectId,
+    kind: ChallengeType,
+    record: &AuthorizationRecord,
+    context: &Context<'_>,
+) -> ChallengeView {
+    let (status, validated, error) = match &record.state {
+        AuthorizationState::Processing(probing) if probing.challenge == kind => {
+            (ChallengeStatus::Processing, None, None)
+        }
+        AuthorizationState::Valid { challenge, validated } if *challenge == kind => {
+            (ChallengeStatus::Valid, Some(*validated), None)
+        }
+        AuthorizationState::Invalid { challenge, problem } if *challenge == kind => {
+            (ChallengeStatus::Invalid, None, Some(problem.clone()))
+        }
+        _ => (ChallengeStatus::Pending, None, None),
+    };
+    ChallengeView {
+        kind: kind.name(),
+        url: context.urls.resource(context.account, Resource::Challenge(id, kind)),
+        status,
+        token: record.token.clone(),
+        validated,
+        error,
+    }
+}
+
+/// A challenge object with its link to the authorization (RFC 8555 §7.5.1).
+fn challenge_reply(
+    id: ObjectId,
+    kind: ChallengeType,
+    record: &AuthorizationRecord,
+    context: &Context<'_>,
+) -> Result<Reply, Problem> {
+    let view = challenge_view(id, kind, record, context);
+    let retry_after = (view.status == ChallengeStatus::Processing).then_some(1);
+    let up = context.urls.resource(context.account, Resource::Authorization(id));
+    Ok(Reply { up: Some(up), ..Reply::json(200, &view)?.retry_after(retry_after) })
+}
+
+/// RFC 8555 §7.5.2.
+#[derive(Deserialize)]
+struct AuthorizationUpdate {
+    status: String,
+}

@@ -1,0 +1,330 @@
+//! The deployment's configuration: read as [`ConfigObject`] (the variable `COLOPHON`), checked once into [`Config`].
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use shared::{
+    chain::{BadChain, Issuer},
+    identifier::{DnsName, NotAnIdentifier},
+    profile::{BadProfile, ProfileName},
+};
+
+use super::network::Networks;
+
+/// The configuration as an operator writes it. Unknown keys are errors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigObject {
+    /// Tag in the names of all objects: one platform account can hold several deployments.
+    pub deployment: String,
+    /// What every ACME URL starts with: `https://host[:port]`, no trailing slash.
+    pub base_url: String,
+    /// The heading of the page for people.
+    pub title: String,
+    /// The root that every issuer must chain to, PEM.
+    pub root_certificate: String,
+    /// True: answers carry `Colophon-Hops`, the number of object calls they took.
+    pub diagnostics: bool,
+    /// URL of the terms of service (RFC 8555 §7.1.1).
+    #[serde(default)]
+    pub terms_of_service: Option<String>,
+    /// URL of a page about the CA (RFC 8555 §7.1.1).
+    #[serde(default)]
+    pub website: Option<String>,
+    /// The signers; at least one.
+    pub signers: Vec<SignerConfig>,
+    /// Profile names and what they are for (draft-ietf-acme-profiles §3); the first in order of name is the default.
+    pub profiles: BTreeMap<String, String>,
+    /// Which names orders may have.
+    pub identifiers: IdentifiersConfig,
+    /// How names are proved.
+    pub validation: ValidationConfig,
+    /// How long things live, in seconds.
+    pub lifetimes: LifetimesConfig,
+    /// Sizes and counts.
+    pub limits: LimitsConfig,
+}
+
+/// One signer.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerConfig {
+    /// The service binding that presents our client certificate.
+    pub binding: String,
+    /// The URL to fetch through it: `https://host[:port]`, no trailing slash.
+    pub url: String,
+}
+
+/// Which names orders may have.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentifiersConfig {
+    /// Names equal to one of these or below it.
+    pub dns_suffixes: Vec<String>,
+    /// True: wildcards of such names too.
+    pub wildcards: bool,
+    /// The most identifiers in one order.
+    pub per_order: usize,
+}
+
+/// How names are proved.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationConfig {
+    /// `https://host/dns-query` (RFC 8484) or `tcp://IP:PORT`; asked in this order.
+    pub resolvers: Vec<String>,
+    /// Where http-01 connects: 80, but for tests (RFC 8555 §8.3).
+    pub http_port: u16,
+    /// Where tls-alpn-01 connects: 443, but for tests (RFC 8737 §3).
+    pub tls_alpn_port: u16,
+    /// True for throwaway stacks only: probes may go to loopback addresses.
+    pub allow_loopback: bool,
+    /// Milliseconds for one probe, from its first query to its last byte.
+    pub timeout_ms: u32,
+}
+
+/// How long things live, in seconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LifetimesConfig {
+    /// From newOrder until the order expires.
+    pub order: u64,
+    /// From its creation until an authorization expires.
+    pub authorization: u64,
+    /// A nonce of newNonce.
+    pub edge_nonce: u64,
+    /// An account that has issued nothing for so long deletes itself.
+    pub idle_account: u64,
+    /// After so long an alarm drives a lost probe or signature again.
+    pub redrive: u64,
+    /// So long a finalize waits for its certificate before it answers `processing`.
+    pub finalize_wait: u64,
+}
+
+/// Sizes and counts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// The largest request body, in bytes.
+    pub body_bytes: usize,
+    /// Number of objects that remember spent nonces of newNonce, 1 to 256.
+    pub nonce_shards: u16,
+}
+
+/// A checked configuration: nothing after this validates.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// See [`ConfigObject::deployment`].
+    pub deployment: String,
+    /// See [`ConfigObject::base_url`].
+    pub base_url: String,
+    /// See [`ConfigObject::title`].
+    pub title: String,
+    /// The root certificate.
+    pub root: Issuer,
+    /// The root certificate as the operator gave it.
+    pub root_pem: String,
+    /// See [`ConfigObject::diagnostics`].
+    pub diagnostics: bool,
+    /// See [`ConfigObject::terms_of_service`].
+    pub terms_of_service: Option<String>,
+    /// See [`ConfigObject::website`].
+    pub website: Option<String>,
+    /// The signers; at least one.
+    pub signers: Vec<SignerConfig>,
+    /// Profiles and their descriptions; at least one.
+    pub profiles: BTreeMap<ProfileName, String>,
+    /// Which names orders may have.
+    pub identifiers: IdentifierRules,
+    /// How names are proved.
+    pub validation: Validation,
+    /// How long things live.
+    pub lifetimes: LifetimesConfig,
+    /// Sizes and counts.
+    pub limits: LimitsConfig,
+}
+
+/// Checked [`IdentifiersConfig`].
+#[derive(Clone, Debug)]
+pub struct IdentifierRules {
+    /// In canonical form.
+    pub dns_suffixes: Vec<DnsName>,
+    /// Wildcards too.
+    pub wildcards: bool,
+    /// The most identifiers in one order.
+    pub per_order: usize,
+}
+
+/// Checked [`ValidationConfig`].
+#[derive(Clone, Debug)]
+pub struct Validation {
+    /// Asked in this order.
+    pub resolvers: Vec<Resolver>,
+    /// Where http-01 connects.
+    pub http_port: u16,
+    /// Where tls-alpn-01 connects.
+    pub tls_alpn_port: u16,
+    /// Where probes may go.
+    pub networks: Networks,
+    /// Milliseconds for one probe.
+    pub timeout_ms: u32,
+}
+
+/// A resolver that probes ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolver {
+    /// DNS over HTTPS, wire format, by POST (RFC 8484).
+    Https(String),
+    /// DNS over TCP (RFC 7766) at this IP address and port.
+    Tcp(std::net::SocketAddr),
+}
+
+/// Why a configuration is refused at start. Each names the key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadConfig {
+    /// `deployment` is empty or has other characters.
+    #[error("deployment: 1 to 32 letters, digits and hyphens")]
+    Deployment,
+    /// `base_url` or a signer's `url`.
+    #[error("{0}: https://host[:port] without a trailing slash")]
+    Url(&'static str),
+    /// `root_certificate`.
+    #[error("root_certificate: {0}")]
+    Root(BadChain),
+    /// `signers` is empty, or names a binding twice.
+    #[error("signers: at least one, each binding once")]
+    Signers,
+    /// `profiles` is empty or has a bad name.
+    #[error("profiles: at least one; {0}")]
+    Profiles(BadProfile),
+    /// `identifiers.dns_suffixes`.
+    #[error("identifiers.dns_suffixes: {0:?}: {1}")]
+    Suffix(String, NotAnIdentifier),
+    /// `identifiers.per_order`.
+    #[error("identifiers.per_order: 1 to 100")]
+    PerOrder,
+    /// `validation.resolvers`.
+    #[error("validation.resolvers: {0:?} is neither https://host/path nor tcp://IP:PORT; at least one is needed")]
+    Resolver(String),
+    /// `limits.nonce_shards`.
+    #[error("limits.nonce_shards: 1 to 256")]
+    NonceShards,
+    /// A lifetime or a limit that is zero.
+    #[error("{0}: must not be zero")]
+    Zero(&'static str),
+}
+
+impl Config {
+    /// The profile of orders that name none.
+    #[must_use]
+    pub fn default_profile(&self) -> Option<&ProfileName> {
+        self.profiles.keys().next()
+    }
+}
+
+impl TryFrom<ConfigObject> for Config {
+    type Error = BadConfig;
+
+    fn try_from(object: ConfigObject) -> Result<Self, BadConfig> {
+        let tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if !(1..=32).contains(&object.deployment.len()) || !object.deployment.bytes().all(tag) {
+            return Err(BadConfig::Deployment);
+        }
+        check_url("base_url", &object.base_url)?;
+        object.signers.iter().try_for_each(|signer| check_url("signers.url", &signer.url))?;
+        let mut bindings: Vec<_> = object.signers.iter().map(|signer| &signer.binding).collect();
+        bindings.sort_unstable();
+        bindings.dedup();
+        if bindings.is_empty() || bindings.len() != object.signers.len() {
+            return Err(BadConfig::Signers);
+        }
+        if object.profiles.is_empty() {
+            return Err(BadConfig::Profiles(BadProfile::Name));
+        }
+        let profiles = object.profiles.into_iter().map(|(name, text)| name.parse().map(|name| (name, text)));
+        if !(1..=256).contains(&object.limits.nonce_shards) {
+            return Err(BadConfig::NonceShards);
+        }
+        check_not_zero(&object.lifetimes, &object.limits)?;
+        Ok(Self {
+            deployment: object.deployment,
+            base_url: object.base_url,
+            title: object.title,
+            root: Issuer::from_pem(&object.root_certificate).map_err(BadConfig::Root)?,
+            root_pem: object.root_certificate,
+            diagnostics: object.diagnostics,
+            terms_of_service: object.terms_of_service,
+            website: object.website,
+            signers: object.signers,
+            profiles: profiles.collect::<Result<_, _>>().map_err(BadConfig::Profiles)?,
+            identifiers: object.identifiers.try_into()?,
+            validation: object.validation.try_into()?,
+            lifetimes: object.lifetimes,
+            limits: object.limits,
+        })
+    }
+}
+
+impl TryFrom<IdentifiersConfig> for IdentifierRules {
+    type Error = BadConfig;
+
+    fn try_from(config: IdentifiersConfig) -> Result<Self, BadConfig> {
+        if !(1..=100).contains(&config.per_order) {
+            return Err(BadConfig::PerOrder);
+        }
+        let suffix = |text: String| match text.parse::<DnsName>() {
+            Ok(name) if name.is_wildcard() => Err(BadConfig::Suffix(text, NotAnIdentifier::BadWildcard)),
+            Ok(name) => Ok(name),
+            Err(error) => Err(BadConfig::Suffix(text, error)),
+        };
+        Ok(Self {
+            dns_suffixes: config.dns_suffixes.into_iter().map(suffix).collect::<Result<_, _>>()?,
+            wildcards: config.wildcards,
+            per_order: config.per_order,
+        })
+    }
+}
+
+impl TryFrom<ValidationConfig> for Validation {
+    type Error = BadConfig;
+
+    fn try_from(config: ValidationConfig) -> Result<Self, BadConfig> {
+        let resolver = |text: String| {
+            let tcp = text.strip_prefix("tcp://").and_then(|address| address.parse().ok()).map(Resolver::Tcp);
+            match tcp {
+                Some(resolver) => Ok(resolver),
+                None if text.starts_with("https://") => Ok(Resolver::Https(text)),
+                None => Err(BadConfig::Resolver(text)),
+            }
+        };
+        let resolvers = config.resolvers.into_iter().map(resolver).collect::<Result<Vec<_>, _>>()?;
+        if resolvers.is_empty() {
+            return Err(BadConfig::Resolver(String::new()));
+        }
+        Ok(Self {
+            resolvers,
+            http_port: config.http_port,
+            tls_alpn_port: config.tls_alpn_port,
+            networks: Networks { loopback: config.allow_loopback },
+            timeout_ms: config.timeout_ms,
+        })
+    }
+}
+
+fn check_url(key: &'static str, url: &str) -> Result<(), BadConfig> {
+    let host = url.strip_prefix("https://").unwrap_or_default();
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'@' | b'"' | b'\\');
+    if host.is_empty() || !host.bytes().all(allowed) { Err(BadConfig::Url(key)) } else { Ok(()) }
+}
+
+fn check_not_zero(lifetimes: &LifetimesConfig, limits: &LimitsConfig) -> Result<(), BadConfig> {
+    let values = [
+        ("lifetimes.order", lifetimes.order),
+        ("lifetimes.authorization", lifetimes.authorization),
+        ("lifetimes.edge_nonce", lifetimes.edge_nonce),
+        ("lifetimes.idle_account", lifetimes.idle_account),
+        ("lifetimes.redrive", lifetimes.redrive),
+        ("limits.body_bytes", u64::try_from(limits.body_bytes).unwrap_or(u64::MAX)),
+    ];
+    values.iter().find(|(_, value)| *value == 0).map_or(Ok(()), |(key, _)| Err(BadConfig::Zero(key)))
+}

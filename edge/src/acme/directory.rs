@@ -1,0 +1,50 @@
+//! The directory: where every client begins (RFC 8555 §7.1.1).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    config::Config,
+    route::{Route, Urls},
+};
+
+/// A directory object. Only what works is advertised.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Directory<'a> {
+    new_nonce: String,
+    new_account: String,
+    new_order: String,
+    meta: Meta<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terms_of_service: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    website: Option<&'a str>,
+    external_account_required: bool,
+    /// draft-ietf-acme-profiles §3.
+    profiles: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Directory<'a> {
+    /// The deployment's directory.
+    #[must_use]
+    pub fn new(config: &'a Config, urls: &Urls) -> Self {
+        Self {
+            new_nonce: urls.of(Route::NewNonce),
+            new_account: urls.of(Route::NewAccount),
+            new_order: urls.of(Route::NewOrder),
+            meta: Meta {
+                terms_of_service: config.terms_of_service.as_deref(),
+                website: config.website.as_deref(),
+                external_account_required: false,
+                profiles: config.profiles.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
+            },
+        }
+    }
+}

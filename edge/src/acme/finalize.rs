@@ -1,0 +1,207 @@
+//! Finalize: from a ready order and a CSR to a certificate (RFC 8555 §7.4). `processing` is written before a signer is asked:
+//! that state is the lock, and an alarm drives it with the same question until it settles.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use shared::{
+    base64url::Base64Url,
+    chain::{BadChain, IssuerChain, Leaf},
+    csr::Csr,
+    identifier::Identifier,
+    jws::{Unverified, Verified},
+    signing::{self, Grant, IssueReply, IssueRequest, Priority, ProvenIdentifier, Refusal},
+};
+
+use super::{
+    object_id::ObjectId,
+    order,
+    problem::{Problem, ProblemDocument},
+    record::{
+        AccountRecord, AuthorizationRecord, AuthorizationState, Issued, OrderRecord, OrderState, Processing, Record,
+    },
+    route::Resource,
+    step::{Context, Effect, Settled, Sign, Step, payload},
+    storage::{Key, Rows},
+    view::OrderStatus,
+};
+
+/// A POST to an order's finalize URL.
+///
+/// # Errors
+/// `orderNotReady`, `badCSR`, `malformed` (404 when there is no such order).
+pub fn finalize(
+    rows: &dyn Rows,
+    account: &AccountRecord,
+    id: ObjectId,
+    request: Verified,
+    context: &Context<'_>,
+) -> Result<Step, Problem> {
+    let mut record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
+    let authorizations = order::authorizations(rows, &record)?;
+    let (status, _) = order::status(&record, &authorizations, context.now);
+    if status != OrderStatus::Ready {
+        return Err(Problem::OrderNotReady(status));
+    }
+    let asked: Finalize = payload(&request, "an object with \"csr\": base64url of a DER request, without padding")?;
+    let csr = Csr::parse(&asked.csr.0)?;
+    if csr.names() != &record.identifiers.iter().cloned().collect::<BTreeSet<_>>() {
+        return Err(Problem::CsrNames);
+    }
+    if account.key.is_same_key(csr.public_key()) {
+        return Err(Problem::CsrAccountKey);
+    }
+    let processing = Processing {
+        finalize: request.into_flattened(),
+        account_key: account.key.clone(),
+        proven: prove(&record, &authorizations)?,
+        signer: lease(id, context)?,
+        since: context.now,
+        attempts: 0,
+    };
+    let effect = sign(id, &record, &processing, context);
+    record.state = OrderState::Processing(processing);
+    let changes = vec![record.put(Key::Order(id), Some(context.now.plus(context.config.lifetimes.redrive)))?];
+    // What the client is told when the certificate takes longer than it is made to wait.
+    let reply = order::reply(200, id, &record, &[], context)?;
+    Ok(Step { changes, effect: Some(effect), reply })
+}
+
+/// A signer answered, or could not be reached. A late or doubled answer changes nothing.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn signed(
+    rows: &dyn Rows,
+    id: ObjectId,
+    answer: Result<IssueReply, String>,
+    context: &Context<'_>,
+) -> Result<Settled, Problem> {
+    let mut record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
+    let OrderState::Processing(processing) = &mut record.state else { return Ok(Settled::default()) };
+    let again_in = match answer {
+        Ok(IssueReply::Issued(issued)) => match check(&record.identifiers, processing, &issued, context) {
+            Ok(leaf) => {
+                record.state = OrderState::Valid(Issued {
+                    chain: issued.chain,
+                    serial: leaf.serial,
+                    signer: processing.signer.clone(),
+                    journal_index: issued.journal_index,
+                    not_after: leaf.not_after,
+                });
+                return settle(id, &record, None);
+            }
+            Err(_) => {
+                record.state = OrderState::Invalid(ProblemDocument::new(
+                    "serverInternal",
+                    Some(500),
+                    "A signer sent a certificate that is not the one that was asked for. Tell the operator; make a new order.",
+                ));
+                return settle(id, &record, None);
+            }
+        },
+        Ok(IssueReply::Refused(refused)) if !refused.reason.is_temporary() => {
+            record.state = OrderState::Invalid(refusal(refused.reason));
+            return settle(id, &record, None);
+        }
+        Ok(IssueReply::Queued { retry_after }) => retry_after.max(1),
+        Ok(IssueReply::Refused(_)) | Err(_) => context.config.lifetimes.redrive,
+    };
+    processing.attempts = processing.attempts.saturating_add(1);
+    settle(id, &record, Some(again_in).map(|seconds| context.now.plus(seconds)))
+}
+
+/// An alarm found an order still processing: the same signer is asked the same question again.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settled, Problem> {
+    let record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
+    let OrderState::Processing(processing) = &record.state else { return settle(id, &record, None) };
+    let effect = sign(id, &record, processing, context);
+    let due = Some(context.now.plus(context.config.lifetimes.redrive));
+    Ok(Settled { changes: vec![record.put(Key::Order(id), due)?], effect: Some(effect) })
+}
+
+fn settle(id: ObjectId, record: &OrderRecord, due: Option<shared::timestamp::Timestamp>) -> Result<Settled, Problem> {
+    Ok(Settled { changes: vec![record.put(Key::Order(id), due)?], effect: None })
+}
+
+/// Each identifier of the order with how and when it was proved.
+fn prove(record: &OrderRecord, authorizations: &[AuthorizationRecord]) -> Result<Vec<ProvenIdentifier>, Problem> {
+    let prove = |(identifier, authorization): (&Identifier, &AuthorizationRecord)| match &authorization.state {
+        AuthorizationState::Valid { challenge, validated } => Ok(ProvenIdentifier {
+            identifier: identifier.clone(),
+            method: challenge.name().to_owned(),
+            validated: *validated,
+        }),
+        _ => Err(Problem::OrderNotReady(OrderStatus::Pending)),
+    };
+    record.identifiers.iter().zip(authorizations).map(prove).collect()
+}
+
+/// The signer that this order is leased to for good: a fixed function of its id.
+fn lease(id: ObjectId, context: &Context<'_>) -> Result<String, Problem> {
+    let signers = &context.config.signers;
+    let index = id.random_part().checked_rem(signers.len()).unwrap_or(0);
+    signers.get(index).map(|signer| signer.binding.clone()).ok_or(Problem::Internal("there is no signer"))
+}
+
+fn sign(id: ObjectId, record: &OrderRecord, processing: &Processing, context: &Context<'_>) -> Effect {
+    Effect::Sign(Box::new(Sign {
+        order: id,
+        signer: processing.signer.clone(),
+        request: IssueRequest {
+            order: context.urls.resource(context.account, Resource::Order(id)),
+            finalize: processing.finalize.clone(),
+            account_key: processing.account_key.clone(),
+            grant: Grant::Open,
+            identifiers: processing.proven.clone(),
+            profile: record.profile.clone(),
+            not_before: None,
+            not_after: None,
+            priority: Priority::New,
+            // The certificate is of use as long as the client may still ask for it.
+            deadline: record.expires.max(context.now.plus(context.config.lifetimes.redrive)),
+        },
+    }))
+}
+
+/// Reads back what a signer sent: it must be what was asked for, under an issuer of our root (RFC 8555 §7.4.2).
+fn check(
+    identifiers: &[Identifier],
+    processing: &Processing,
+    issued: &signing::Issued,
+    context: &Context<'_>,
+) -> Result<Leaf, BadChain> {
+    let (leaf, issuers) = issued.chain.split_first().ok_or(BadChain::NotCertificates)?;
+    let chain = IssuerChain::from_ders(issuers.iter().map(|Base64Url(der)| der.as_slice()))?;
+    chain.verify_to(&context.config.root, context.now)?;
+    let leaf = chain.verify_leaf(&leaf.0)?;
+    let names: BTreeSet<_> = identifiers.iter().cloned().collect();
+    let request = Unverified::from_flattened(processing.finalize.clone()).map_err(|_| BadChain::NotOurLeaf)?;
+    let asked: Finalize = serde_json::from_slice(request.payload()).map_err(|_| BadChain::NotOurLeaf)?;
+    let key = Csr::public_key_of(&asked.csr.0).map_err(|_| BadChain::NotOurLeaf)?;
+    let as_asked = leaf.names == names && leaf.public_key == key && leaf.serial == issued.serial;
+    if as_asked && leaf.not_after >= context.now { Ok(leaf) } else { Err(BadChain::NotOurLeaf) }
+}
+
+/// What a client is told of a signer's refusal. The signer's own words are for the log.
+fn refusal(reason: Refusal) -> ProblemDocument {
+    let (kind, status, detail) = match reason {
+        Refusal::BadCsr => ("badCSR", 400, "The CSR is refused. Check its key and its form."),
+        Refusal::NameMismatch => ("badCSR", 400, "The names in the CSR are not exactly the order's identifiers."),
+        Refusal::NotPermitted => ("rejectedIdentifier", 403, "The CA's policy does not permit this certificate."),
+        Refusal::BadProfile => ("invalidProfile", 400, "The CA does not issue by this profile."),
+        _ => {
+            ("serverInternal", 500, "The CA refused to sign. Make a new order; tell the operator if it happens again.")
+        }
+    };
+    ProblemDocument::new(kind, Some(status), detail)
+}
+
+/// RFC 8555 §7.4.
+#[derive(Deserialize)]
+struct Finalize {
+    csr: Base64Url,
+}

@@ -1,0 +1,30 @@
+//! The ACME core (RFC 8555): one noun a file.
+//!
+//! A request goes `bytes -> Route -> jws::Unverified -> jws::Verified -> nonce::Redeemed -> step`. A step is a pure function
+//! of what is stored, the request, the time and fresh entropy; it returns changes for one commit, at most one effect, and the
+//! reply. The effect's outcome comes back as an event through the same door.
+
+pub mod account;
+pub mod authentication;
+pub mod authorization;
+pub mod certificate;
+pub mod challenge;
+pub mod config;
+pub mod directory;
+pub mod dns;
+pub mod entropy;
+pub mod finalize;
+pub mod network;
+pub mod nonce;
+pub mod object_id;
+pub mod order;
+pub mod page;
+pub mod policy;
+pub mod probe;
+pub mod probe_redirect;
+pub mod problem;
+pub mod record;
+pub mod route;
+pub mod step;
+pub mod storage;
+pub mod view;

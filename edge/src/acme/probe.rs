@@ -1,0 +1,80 @@
+//! Probes: what the edge fetches to see a challenge's answer, and what it can come back with. Fetching is the platform's
+//! work; judging is [`super::challenge`]'s.
+
+use shared::identifier::DnsName;
+
+use super::{challenge::ChallengeType, object_id::ObjectId};
+
+/// One thing to look at. Idempotent: a lost probe is simply done again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The authorization that waits for it.
+    pub authorization: ObjectId,
+    /// How to look.
+    pub challenge: ChallengeType,
+    /// The name to look at, without its wildcard.
+    pub name: DnsName,
+    /// The challenge's token (RFC 8555 §8.1).
+    pub token: String,
+}
+
+/// What was seen, not judged yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// http-01: the final response (RFC 8555 §8.3). The body is cut at [`MAX_BODY`] bytes.
+    Http {
+        /// The status of the last answer.
+        status: u16,
+        /// Its body.
+        body: Vec<u8>,
+    },
+    /// dns-01: every TXT record of the owner name, its character strings joined (RFC 8555 §8.4).
+    Txt(Vec<Vec<u8>>),
+}
+
+/// Bytes of a body that are read at most; a key authorization is well below.
+pub const MAX_BODY: usize = 4096;
+
+/// Redirects that http-01 follows at most.
+pub const MAX_REDIRECTS: usize = 10;
+
+/// Why nothing was seen. Nothing in it tells a stranger more about a private network than that it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeFault {
+    /// NXDOMAIN.
+    #[error("the name does not exist")]
+    NoSuchName,
+    /// No A and no AAAA record, or no TXT record.
+    #[error("the name has no record of the type that is needed")]
+    NoRecords,
+    /// No resolver answered in time.
+    #[error("no resolver answered")]
+    DnsUnreachable,
+    /// A resolver answered with this response code (SERVFAIL is 2).
+    #[error("the resolver failed with response code {0}")]
+    DnsFailure(u16),
+    /// An answer that is not a DNS message for the question.
+    #[error("the resolver's answer is malformed")]
+    DnsMalformed,
+    /// All addresses are in networks where probes may not go.
+    #[error("the address is refused")]
+    Refused,
+    /// No connection, or it broke.
+    #[error("the connection failed")]
+    Connection,
+    /// Not done in time.
+    #[error("the answer did not come in time")]
+    Timeout,
+    /// Not an HTTP/1.1 answer.
+    #[error("the answer is not HTTP")]
+    NotHttp,
+    /// More than [`MAX_REDIRECTS`] redirects.
+    #[error("too many redirects")]
+    TooManyRedirects,
+    /// A redirect to another scheme, port, or to an address instead of a name.
+    #[error("the redirect leads where probes do not go")]
+    BadRedirect,
+}
+
+/// What a probe came back with.
+pub type ProbeOutcome = Result<Evidence, ProbeFault>;

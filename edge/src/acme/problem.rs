@@ -1,0 +1,281 @@
+//! Problem documents: presentation only, made here and nowhere else (RFC 8555 §6.7, RFC 7807). The core returns a
+//! [`Problem`], a closed set of reasons; this file says what type, status and words a client sees for each.
+
+use serde::{Deserialize, Serialize};
+use shared::{
+    csr::BadCsr,
+    identifier::{IdentifierObject, NotAnIdentifier},
+    jwk::Algorithm,
+    jws::BadJws,
+};
+
+use super::{storage::StorageFault, view::OrderStatus};
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The path names nothing.
+    NotFound,
+    /// The resource has other methods; their list is for `Allow`.
+    MethodNotAllowed(&'static str),
+    /// ACME over plain HTTP.
+    PlainHttp,
+    /// Not `application/jose+json` (RFC 8555 §6.2).
+    MediaType,
+    /// More bytes than the limit, which is given.
+    TooLarge(usize),
+    /// The JWS or its key.
+    Jws(BadJws),
+    /// `kid` where `jwk` belongs or the reverse; the member that belongs there is given.
+    WrongKeyMember(&'static str),
+    /// `kid` names no account of this deployment.
+    UnknownKid,
+    /// The nonce is missing, not ours, expired or used.
+    BadNonce,
+    /// The header's `url` is not the request's (RFC 8555 §6.4).
+    UrlMismatch,
+    /// The payload is not what this resource takes; what it takes is given.
+    Payload(&'static str),
+    /// newAccount with onlyReturnExisting, or a request of an account that is not there.
+    AccountDoesNotExist,
+    /// The account is deactivated, or the resource is another account's.
+    Unauthorized(&'static str),
+    /// A contact that is not a mailto URL of one address.
+    InvalidContact(String),
+    /// A contact of a scheme that is not supported.
+    UnsupportedContact(String),
+    /// The terms of service were not agreed to.
+    TermsNotAgreed,
+    /// No identifiers, or more than the limit, which is given.
+    IdentifierCount(usize),
+    /// Identifiers that are refused, with why.
+    Identifiers(Vec<(IdentifierObject, IdentifierRefusal)>),
+    /// A profile that the directory does not list.
+    UnknownProfile(String),
+    /// notBefore and notAfter are not honoured by this deployment's profiles.
+    OrderTimes,
+    /// The order is in another state than `ready`.
+    OrderNotReady(OrderStatus),
+    /// The CSR itself.
+    Csr(BadCsr),
+    /// The CSR's names are not the order's.
+    CsrNames,
+    /// The CSR's key is the account's.
+    CsrAccountKey,
+    /// The order has no certificate yet.
+    NoCertificate,
+    /// The object's storage failed; nothing was changed.
+    Storage(StorageFault),
+    /// A fault of ours; the words are for the log.
+    Internal(&'static str),
+}
+
+/// Why one identifier is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentifierRefusal {
+    /// Not of an acceptable form.
+    Form(NotAnIdentifier),
+    /// A type without a challenge here.
+    Unsupported,
+    /// Not below a permitted suffix.
+    NotPermitted,
+    /// Wildcards are not issued.
+    Wildcard,
+}
+
+/// A problem as it is sent and stored (RFC 7807 §3.1, RFC 8555 §6.7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemDocument {
+    /// `urn:ietf:params:acme:error:…`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What is wrong and what to do, for people.
+    pub detail: String,
+    /// The HTTP status; absent in subproblems.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The identifier that it is about (RFC 8555 §6.7.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<IdentifierObject>,
+    /// One for each identifier that is refused (RFC 8555 §6.7.1).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subproblems: Vec<ProblemDocument>,
+    /// Accepted signature algorithms, with `badSignatureAlgorithm` (RFC 8555 §6.2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub algorithms: Vec<Algorithm>,
+}
+
+impl ProblemDocument {
+    /// A document of an ACME error type, given without its prefix.
+    #[must_use]
+    pub fn new(kind: &str, status: Option<u16>, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:ietf:params:acme:error:{kind}"),
+            detail: detail.into(),
+            status,
+            identifier: None,
+            subproblems: Vec::new(),
+            algorithms: Vec::new(),
+        }
+    }
+
+    /// The same about one identifier.
+    #[must_use]
+    pub fn about(self, identifier: IdentifierObject) -> Self {
+        Self { identifier: Some(identifier), ..self }
+    }
+}
+
+impl Problem {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.parts().1
+    }
+
+    /// What the client sees.
+    #[must_use]
+    pub fn document(&self) -> ProblemDocument {
+        let (kind, status, detail) = self.parts();
+        let mut document = ProblemDocument::new(kind, Some(status), detail);
+        match self {
+            Self::Jws(BadJws::Algorithm) => document.algorithms = Algorithm::ALL.to_vec(),
+            Self::Identifiers(refused) => {
+                document.subproblems =
+                    refused.iter().map(|(identifier, why)| why.document().about(identifier.clone())).collect();
+            }
+            _ => {}
+        }
+        document
+    }
+
+    /// ACME error type, HTTP status, and the words for the client (RFC 8555 §6.7).
+    fn parts(&self) -> (&'static str, u16, String) {
+        let say = |kind, status, detail: &str| (kind, status, detail.to_owned());
+        match self {
+            Self::NotFound => say("malformed", 404, "There is nothing at this URL. Start from the directory."),
+            Self::MethodNotAllowed(allow) => ("malformed", 405, format!("This resource has the methods {allow} only.")),
+            Self::PlainHttp => say("malformed", 403, "ACME is served over HTTPS only; use the directory's https URL."),
+            Self::MediaType => say("malformed", 415, "Send requests with Content-Type: application/jose+json."),
+            Self::TooLarge(limit) => ("malformed", 413, format!("A request has at most {limit} bytes.")),
+            Self::Jws(error) => (jws_kind(error), 400, sentence(error)),
+            Self::WrongKeyMember(member) => {
+                ("malformed", 400, format!("This resource wants \"{member}\" in the protected header."))
+            }
+            Self::UnknownKid | Self::AccountDoesNotExist => say(
+                "accountDoesNotExist",
+                400,
+                "There is no account of this key or URL here. Create one with newAccount.",
+            ),
+            Self::BadNonce => say(
+                "badNonce",
+                400,
+                "The nonce is missing, expired, of another account, or was used before. Try again with the one in Replay-Nonce.",
+            ),
+            Self::UrlMismatch => {
+                say("unauthorized", 403, "The \"url\" of the protected header is not this request's URL.")
+            }
+            Self::Payload(expected) => ("malformed", 400, format!("The payload must be {expected}.")),
+            Self::Unauthorized(why) => say("unauthorized", 403, why),
+            Self::InvalidContact(contact) => {
+                ("invalidContact", 400, format!("{contact:?} is not a mailto URL of one address without parameters."))
+            }
+            Self::UnsupportedContact(contact) => {
+                ("unsupportedContact", 400, format!("{contact:?}: only mailto contacts are supported."))
+            }
+            Self::TermsNotAgreed => {
+                say("userActionRequired", 403, "Agree to the terms of service named in the directory first.")
+            }
+            Self::IdentifierCount(limit) => {
+                ("malformed", 400, format!("An order has at least one and at most {limit} identifiers."))
+            }
+            Self::Identifiers(refused) => {
+                (identifiers_kind(refused), 400, "Some identifiers are refused; see the subproblems.".to_owned())
+            }
+            Self::UnknownProfile(name) => {
+                ("invalidProfile", 400, format!("There is no profile {name:?}; the directory lists them."))
+            }
+            Self::OrderTimes => {
+                say("malformed", 400, "notBefore and notAfter are chosen by the profile here; leave them out.")
+            }
+            Self::OrderNotReady(status) => {
+                ("orderNotReady", 403, format!("The order is {}, not ready.", status.name()))
+            }
+            Self::Csr(error) => ("badCSR", 400, sentence(error)),
+            Self::CsrNames => say("badCSR", 400, "The names in the CSR are not exactly the order's identifiers."),
+            Self::CsrAccountKey => {
+                say("badCSR", 400, "The CSR has the account's key. Use a key of its own for the certificate.")
+            }
+            Self::NoCertificate => say("orderNotReady", 403, "The order has no certificate yet."),
+            Self::Storage(_) | Self::Internal(_) => {
+                say("serverInternal", 500, "Something failed on our side; nothing was changed. Try again later.")
+            }
+        }
+    }
+}
+
+impl IdentifierRefusal {
+    fn document(self) -> ProblemDocument {
+        let kind = self.kind();
+        match self {
+            Self::Form(error) => ProblemDocument::new(kind, None, sentence(&error)),
+            Self::Unsupported => ProblemDocument::new(kind, None, "Only identifiers of type \"dns\" are issued here."),
+            Self::NotPermitted => {
+                ProblemDocument::new(kind, None, "The policy does not permit certificates for this name.")
+            }
+            Self::Wildcard => ProblemDocument::new(kind, None, "The policy does not permit wildcards."),
+        }
+    }
+
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Form(NotAnIdentifier::UnknownType) | Self::Unsupported => "unsupportedIdentifier",
+            Self::Form(_) => "malformed",
+            Self::NotPermitted | Self::Wildcard => "rejectedIdentifier",
+        }
+    }
+}
+
+impl From<BadJws> for Problem {
+    fn from(error: BadJws) -> Self {
+        Self::Jws(error)
+    }
+}
+
+impl From<BadCsr> for Problem {
+    fn from(error: BadCsr) -> Self {
+        Self::Csr(error)
+    }
+}
+
+impl From<StorageFault> for Problem {
+    fn from(fault: StorageFault) -> Self {
+        Self::Storage(fault)
+    }
+}
+
+const fn jws_kind(error: &BadJws) -> &'static str {
+    match error {
+        BadJws::Algorithm => "badSignatureAlgorithm",
+        BadJws::Key(_) => "badPublicKey",
+        _ => "malformed",
+    }
+}
+
+/// The common kind of all refusals, or `rejectedIdentifier` when they differ (RFC 8555 §6.7.1).
+fn identifiers_kind(refused: &[(IdentifierObject, IdentifierRefusal)]) -> &'static str {
+    let mut kinds = refused.iter().map(|(_, why)| why.kind());
+    match kinds.next() {
+        Some(first) if kinds.all(|kind| kind == first) => first,
+        _ => "rejectedIdentifier",
+    }
+}
+
+/// An error's words as a sentence.
+fn sentence(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut characters = text.chars();
+    characters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(characters).chain(std::iter::once('.')).collect())
+}

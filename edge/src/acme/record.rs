@@ -1,0 +1,182 @@
+//! Stored forms, pinned by tests: what an account's object writes, one JSON record a row. Additive only: the version before
+//! must be able to read what this one writes, because a gradual deployment runs both.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use shared::{
+    base64url::Base64Url, identifier::Identifier, jwk::Jwk, jws::Flattened, profile::ProfileName, serial::SerialNumber,
+    signing::ProvenIdentifier, timestamp::Timestamp,
+};
+
+use super::{
+    challenge::ChallengeType,
+    object_id::ObjectId,
+    problem::ProblemDocument,
+    storage::{Change, Key, Rows, StorageFault},
+};
+
+/// An account as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// Its current key.
+    pub key: Jwk,
+    /// `mailto:` URLs.
+    pub contact: Vec<String>,
+    /// Whether the terms of service were agreed to.
+    pub terms_agreed: bool,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it still can do anything.
+    pub status: AccountStatus,
+}
+
+/// RFC 8555 §7.1.6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountStatus {
+    /// It can.
+    Valid,
+    /// Its holder ended it, for ever.
+    Deactivated,
+}
+
+/// An order as stored. Pending, ready, expired and failed-by-authorization are not stored: they follow from the
+/// authorizations and the time, so that reading changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderRecord {
+    /// Canonical, sorted, each once.
+    pub identifiers: Vec<Identifier>,
+    /// The profile that the client named, or the default.
+    pub profile: ProfileName,
+    /// True when the client named it, so that the order object shows it (draft-ietf-acme-profiles §4).
+    pub profile_named: bool,
+    /// One for each identifier, in the same order.
+    pub authorizations: Vec<ObjectId>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// After this an order that is not yet processing is invalid.
+    pub expires: Timestamp,
+    /// How far it got.
+    pub state: OrderState,
+}
+
+/// How far an order got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrderState {
+    /// Not finalized.
+    Open,
+    /// Finalized: a signer has been or will be asked. This state is the lock; alarms drive it until it settles.
+    Processing(Processing),
+    /// Issued.
+    Valid(Issued),
+    /// Refused after finalize.
+    Invalid(ProblemDocument),
+}
+
+/// Everything that asking a signer again needs, so that every request for the order is the same request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Processing {
+    /// The client's own request: the signer's evidence.
+    pub finalize: Flattened,
+    /// The key that signed it.
+    pub account_key: Jwk,
+    /// How each identifier was proved.
+    pub proven: Vec<ProvenIdentifier>,
+    /// The binding of the signer that the order is leased to.
+    pub signer: String,
+    /// When it was finalized.
+    pub since: Timestamp,
+    /// Questions without a final answer so far.
+    pub attempts: u32,
+}
+
+/// An issued certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// DER: the leaf, then its issuers without the root.
+    pub chain: Vec<Base64Url>,
+    /// The leaf's serial number.
+    pub serial: SerialNumber,
+    /// The binding of the signer whose journal names it.
+    pub signer: String,
+    /// Index of the journal's record.
+    pub journal_index: u64,
+    /// Last valid second.
+    pub not_after: Timestamp,
+}
+
+/// An authorization and its challenges as stored. Expiry is not stored as a state: it follows from the time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorizationRecord {
+    /// Without a wildcard.
+    pub identifier: Identifier,
+    /// True when it is for the wildcard over the identifier (RFC 8555 §7.1.4).
+    pub wildcard: bool,
+    /// After this it is worth nothing.
+    pub expires: Timestamp,
+    /// 128 random bits in base64url, for all its challenges (RFC 8555 §8).
+    pub token: String,
+    /// How far it got.
+    pub state: AuthorizationState,
+}
+
+/// How far an authorization got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthorizationState {
+    /// No challenge was answered.
+    Pending,
+    /// The client says that this challenge can be looked at; a probe is under way or will be, driven by alarms.
+    Processing(Probing),
+    /// Proved.
+    Valid {
+        /// By this challenge.
+        challenge: ChallengeType,
+        /// At this time.
+        validated: Timestamp,
+    },
+    /// A challenge failed.
+    Invalid {
+        /// This one.
+        challenge: ChallengeType,
+        /// For this reason.
+        problem: ProblemDocument,
+    },
+    /// Its holder gave it up (RFC 8555 §7.5.2).
+    Deactivated,
+}
+
+/// A probe under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probing {
+    /// What is looked at.
+    pub challenge: ChallengeType,
+    /// When the client asked for it.
+    pub since: Timestamp,
+    /// Probes that were started for it.
+    pub attempts: u32,
+}
+
+/// A record with the row that holds it.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The row to write. Serializing these types cannot fail; if it did, the commit would.
+    ///
+    /// # Errors
+    /// [`StorageFault::UnknownForm`].
+    fn put(&self, key: Key, due: Option<Timestamp>) -> Result<Change, StorageFault> {
+        let body = serde_json::to_string(self).map_err(|_| StorageFault::UnknownForm)?;
+        Ok(Change { key, body, due })
+    }
+
+    /// Reads the row; nothing when there is none.
+    ///
+    /// # Errors
+    /// When the row cannot be read, or holds an unknown form.
+    fn load(rows: &dyn Rows, key: Key) -> Result<Option<Self>, StorageFault> {
+        rows.read(key)?.map(|body| serde_json::from_str(&body).map_err(|_| StorageFault::UnknownForm)).transpose()
+    }
+}
+
+impl Record for AccountRecord {}
+impl Record for OrderRecord {}
+impl Record for AuthorizationRecord {}

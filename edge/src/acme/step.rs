@@ -1,0 +1,218 @@
+//! One request, one step: a pure function of what is stored, the request, the time and fresh entropy. It returns changes for
+//! one commit, at most one effect to start after the commit, and the reply. What an effect came back with is an [`Event`],
+//! which goes through the same door.
+
+use serde::{Serialize, de::DeserializeOwned};
+use shared::{
+    jws::Verified,
+    signing::{IssueReply, IssueRequest},
+    timestamp::Timestamp,
+};
+
+use super::{
+    account, authorization, certificate,
+    config::Config,
+    entropy::Entropy,
+    finalize,
+    nonce::Redeemed,
+    object_id::ObjectId,
+    order,
+    probe::{Probe, ProbeOutcome},
+    problem::Problem,
+    record::{AccountRecord, AccountStatus, Record},
+    route::{AccountId, Resource, Route, Urls},
+    storage::{Change, Key, Rows},
+};
+
+/// What a step may look at besides the rows and the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The deployment.
+    pub config: &'a Config,
+    /// Its URLs.
+    pub urls: &'a Urls,
+    /// The account whose object runs the step.
+    pub account: AccountId,
+    /// The time.
+    pub now: Timestamp,
+    /// Fresh for this step.
+    pub entropy: &'a Entropy,
+}
+
+/// What a request leads to.
+#[derive(Debug)]
+pub struct Step {
+    /// To be committed together, before anything else happens.
+    pub changes: Vec<Change>,
+    /// To be started after the commit.
+    pub effect: Option<Effect>,
+    /// To be sent after the commit.
+    pub reply: Reply,
+}
+
+/// What an event leads to: as a [`Step`], with nobody to reply to.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// To be committed together, before anything else happens.
+    pub changes: Vec<Change>,
+    /// To be started after the commit.
+    pub effect: Option<Effect>,
+}
+
+/// Work outside of the object. Idempotent: alarms start it again until an event settles it.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Look at a challenge.
+    Probe(Probe),
+    /// Ask a signer for the certificate of an order.
+    Sign(Box<Sign>),
+}
+
+/// A question to a signer.
+#[derive(Clone, Debug)]
+pub struct Sign {
+    /// The order that waits.
+    pub order: ObjectId,
+    /// The binding of the signer that the order is leased to.
+    pub signer: String,
+    /// What to ask; the same for the same order every time, but for its deadline.
+    pub request: IssueRequest,
+}
+
+/// What an effect came back with.
+#[derive(Debug)]
+pub enum Event {
+    /// A probe ended.
+    Probed(Probe, ProbeOutcome),
+    /// A signer answered, or could not be reached; then the words are for the log.
+    Signed(ObjectId, Result<IssueReply, String>),
+    /// An alarm found the row due.
+    Due(Key),
+}
+
+/// An answer without its nonce and index link, which every answer gets.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// URL for `Location`.
+    pub location: Option<String>,
+    /// URL for `Link: …;rel="up"` (RFC 8555 §7.5.1).
+    pub up: Option<String>,
+    /// Whole seconds for `Retry-After`.
+    pub retry_after: Option<u64>,
+    /// Media type and text.
+    pub body: Body,
+}
+
+/// The body of a reply.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Body {
+    /// `application/json`.
+    Json(String),
+    /// `application/pem-certificate-chain` (RFC 8555 §9.1).
+    PemChain(String),
+}
+
+/// Runs a request that is authentic and whose nonce is spent.
+///
+/// # Errors
+/// The problem to answer with; nothing is to be committed then.
+pub fn step(
+    rows: &dyn Rows,
+    route: Route,
+    request: Verified,
+    _nonce: Redeemed,
+    context: &Context<'_>,
+) -> Result<Step, Problem> {
+    if request.header().url != context.urls.of(route) {
+        return Err(Problem::UrlMismatch);
+    }
+    let stored = AccountRecord::load(rows, Key::Account)?;
+    if route == Route::NewAccount {
+        return account::create(stored, request, context);
+    }
+    let account = stored.ok_or(Problem::AccountDoesNotExist)?;
+    // The signature was checked before the nonce was spent; the key may have changed in between.
+    if request.signer() != account.key.thumbprint() {
+        return Err(Problem::Unauthorized("The account has another key now."));
+    }
+    if account.status == AccountStatus::Deactivated {
+        return Err(Problem::Unauthorized("The account is deactivated."));
+    }
+    match route {
+        Route::NewOrder => order::create(&request, context),
+        Route::Of(_, Resource::Account) => account::read_or_update(account, &request, context),
+        Route::Of(_, Resource::Order(id)) => order::read(rows, id, &request, context),
+        Route::Of(_, Resource::Finalize(id)) => finalize::finalize(rows, &account, id, request, context),
+        Route::Of(_, Resource::Certificate(id)) => certificate::read(rows, id, &request),
+        Route::Of(_, Resource::Authorization(id)) => authorization::read_or_deactivate(rows, id, &request, context),
+        Route::Of(_, Resource::Challenge(id, kind)) => authorization::respond(rows, id, kind, &request, context),
+        _ => Err(Problem::NotFound),
+    }
+}
+
+/// Takes in what an effect came back with, or that a row is due.
+///
+/// # Errors
+/// When rows cannot be read; the row stays due.
+pub fn settle(rows: &dyn Rows, event: Event, context: &Context<'_>) -> Result<Settled, Problem> {
+    match event {
+        Event::Probed(probe, outcome) => authorization::probed(rows, &probe, &outcome, context),
+        Event::Signed(order, answer) => finalize::signed(rows, order, answer, context),
+        Event::Due(Key::Order(id)) => finalize::due(rows, id, context),
+        Event::Due(Key::Authorization(id)) => authorization::due(rows, id, context),
+        Event::Due(Key::Account) => Ok(Settled::default()),
+    }
+}
+
+impl Step {
+    /// Nothing but a reply: a read.
+    #[must_use]
+    pub const fn read(reply: Reply) -> Self {
+        Self { changes: Vec::new(), effect: None, reply }
+    }
+}
+
+impl Reply {
+    /// A JSON object.
+    ///
+    /// # Errors
+    /// Never for the views of this crate, whose serialization cannot fail.
+    pub fn json(status: u16, view: &impl Serialize) -> Result<Self, Problem> {
+        let text = serde_json::to_string(view).map_err(|_| Problem::Internal("a view cannot be serialized"))?;
+        Ok(Self { status, location: None, up: None, retry_after: None, body: Body::Json(text) })
+    }
+
+    /// The same with a `Location`.
+    #[must_use]
+    pub fn at(self, location: String) -> Self {
+        Self { location: Some(location), ..self }
+    }
+
+    /// The same with a `Retry-After`, if there is one.
+    #[must_use]
+    pub fn retry_after(self, seconds: Option<u64>) -> Self {
+        Self { retry_after: seconds, ..self }
+    }
+}
+
+/// A payload that must be JSON of this type.
+///
+/// # Errors
+/// A problem that says what is expected.
+pub fn payload<T: DeserializeOwned>(request: &Verified, expected: &'static str) -> Result<T, Problem> {
+    serde_json::from_slice(request.payload()).map_err(|_| Problem::Payload(expected))
+}
+
+/// Refuses everything but a POST-as-GET (RFC 8555 §6.3).
+///
+/// # Errors
+/// When the payload is not empty.
+pub fn require_post_as_get(request: &Verified) -> Result<(), Problem> {
+    if request.payload().is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::Payload("empty: this resource is only read (POST-as-GET)"))
+    }
+}

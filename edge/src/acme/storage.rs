@@ -1,0 +1,126 @@
+//! The storage port: rows that one account's object reads, and the one commit that a step ends in. The platform implements
+//! it with SQLite, [`Memory`] in tests; `Memory` can be told to fail before or after it persists.
+
+use std::collections::BTreeMap;
+
+use shared::timestamp::Timestamp;
+
+use super::object_id::ObjectId;
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// The account itself: one row.
+    Account,
+    /// An order.
+    Order(ObjectId),
+    /// An authorization with its challenges.
+    Authorization(ObjectId),
+}
+
+/// One row to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which row.
+    pub key: Key,
+    /// Its whole new body: JSON of a record (see [`super::record`]).
+    pub body: String,
+    /// When an alarm must look at it; nothing when no alarm needs to.
+    pub due: Option<Timestamp>,
+}
+
+/// Storage failed. Whether a commit that failed took effect is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StorageFault {
+    /// Rows could not be read.
+    #[error("rows could not be read")]
+    Read,
+    /// A commit failed, or its answer was lost.
+    #[error("a commit failed")]
+    Commit,
+    /// A row holds what no version of this program has written.
+    #[error("a stored record is of an unknown form")]
+    UnknownForm,
+}
+
+/// Reading one account's rows. A read never changes anything.
+pub trait Rows {
+    /// The body of a row; nothing when there is none.
+    ///
+    /// # Errors
+    /// [`StorageFault::Read`].
+    fn read(&self, key: Key) -> Result<Option<String>, StorageFault>;
+
+    /// Rows that are due at `now`, earliest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StorageFault::Read`].
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Key>, StorageFault>;
+
+    /// When the next row is due.
+    ///
+    /// # Errors
+    /// [`StorageFault::Read`].
+    fn next_due(&self) -> Result<Option<Timestamp>, StorageFault>;
+}
+
+/// Writing one account's rows: all changes or none.
+pub trait Storage: Rows {
+    /// Commits the changes together.
+    ///
+    /// # Errors
+    /// [`StorageFault::Commit`]; they may have taken effect all the same.
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StorageFault>;
+}
+
+/// Rows in memory: the whole port, for tests and simulations.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    rows: BTreeMap<Key, (String, Option<Timestamp>)>,
+    /// How the next commit fails.
+    pub fail_next_commit: Option<Failure>,
+    /// Commits so far, the failed ones included.
+    pub commits: usize,
+}
+
+/// How a commit can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Nothing is written.
+    Lost,
+    /// Everything is written, and the answer says that it failed.
+    Kept,
+}
+
+impl Rows for Memory {
+    fn read(&self, key: Key) -> Result<Option<String>, StorageFault> {
+        Ok(self.rows.get(&key).map(|(body, _)| body.clone()))
+    }
+
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Key>, StorageFault> {
+        let mut due: Vec<_> = self
+            .rows
+            .iter()
+            .filter_map(|(key, (_, due))| due.filter(|due| *due <= now).map(|due| (due, *key)))
+            .collect();
+        due.sort_unstable();
+        Ok(due.into_iter().take(limit).map(|(_, key)| key).collect())
+    }
+
+    fn next_due(&self) -> Result<Option<Timestamp>, StorageFault> {
+        Ok(self.rows.values().filter_map(|(_, due)| *due).min())
+    }
+}
+
+impl Storage for Memory {
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StorageFault> {
+        self.commits = self.commits.saturating_add(1);
+        let failure = self.fail_next_commit.take();
+        if failure != Some(Failure::Lost) {
+            for change in changes {
+                self.rows.insert(change.key, (change.body.clone(), change.due));
+            }
+        }
+        failure.map_or(Ok(()), |_| Err(StorageFault::Commit))
+    }
+}

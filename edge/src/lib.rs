@@ -1,0 +1,18 @@
+//! The edge: an ACME server as one WebAssembly module.
+//!
+//! [`acme`] is the pure core: no IO, no clock, no randomness, no async, no platform. `workers` is the only code that knows
+//! the platform, and exists on wasm32 alone, so native builds prove that the core does without it.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod acme;
+#[cfg(target_arch = "wasm32")]
+pub mod workers;
