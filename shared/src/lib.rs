@@ -3,7 +3,7 @@
 //! This crate never does IO, reads no clock, draws no randomness and knows no platform: time and entropy come in as values.
 //! It parses bytes of strangers, so nothing in it may panic.
 #![cfg_attr(
-    not(test),
+    not(any(test, feature = "testing")),
     deny(
         clippy::unwrap_used,
         clippy::expect_used,
@@ -24,4 +24,6 @@ pub mod profile;
 pub mod public_key;
 pub mod serial;
 pub mod signing;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod timestamp;

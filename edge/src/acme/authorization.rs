@@ -91,7 +91,7 @@ pub fn probed(
     let account = AccountRecord::load(rows, Key::Account)?.ok_or(Problem::AccountDoesNotExist)?;
     record.state = match challenge::judge(&record, challenge, account.key.thumbprint(), outcome) {
         Ok(()) => AuthorizationState::Valid { challenge, validated: context.now },
-        Err(problem) => AuthorizationState::Invalid { challenge, problem },
+        Err(problem) => AuthorizationState::Invalid { challenge, problem: *problem },
     };
     Ok(Settled { changes: vec![record.put(Key::Authorization(probe.authorization), None)?], effect: None })
 }

@@ -70,9 +70,9 @@ pub fn judge(
     challenge: ChallengeType,
     account_key: Thumbprint,
     outcome: &ProbeOutcome,
-) -> Result<(), ProblemDocument> {
+) -> Result<(), Box<ProblemDocument>> {
     let refuse = |kind, detail: String| {
-        Err(ProblemDocument::new(kind, Some(403), detail).about(record.identifier.clone().into()))
+        Err(Box::new(ProblemDocument::new(kind, Some(403), detail).about(record.identifier.clone().into())))
     };
     let same = |seen: &[u8], expected: &str| bool::from(seen.ct_eq(expected.as_bytes()));
     match (challenge, outcome) {
