@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
-    base64url,
+    base64url, json,
     jwk::{Algorithm, BadJwk, JsonObject, Jwk, Thumbprint},
 };
 
@@ -103,7 +103,7 @@ impl Unverified {
     /// # Errors
     /// The first thing that is wrong with its form; see [`BadJws`].
     pub fn parse(body: &[u8]) -> Result<Self, BadJws> {
-        let object: FlattenedObject = serde_json::from_slice(body).map_err(|_| BadJws::NotFlattened)?;
+        let object: FlattenedObject = json::object(body).map_err(|_| BadJws::NotFlattened)?;
         if object.header.is_some() {
             return Err(BadJws::Forbidden("header"));
         }
@@ -192,7 +192,7 @@ impl Verified {
 
 impl ProtectedHeader {
     fn parse(json: &[u8]) -> Result<Self, BadJws> {
-        let header: HeaderObject = serde_json::from_slice(json).map_err(|_| BadJws::NotAHeader)?;
+        let header: HeaderObject = json::object(json).map_err(|_| BadJws::NotAHeader)?;
         if header.crit.is_some() {
             return Err(BadJws::Extension("crit"));
         }

@@ -18,6 +18,7 @@ pub mod certificate;
 pub mod chain;
 pub mod csr;
 pub mod identifier;
+pub mod json;
 pub mod jwk;
 pub mod jws;
 pub mod profile;

@@ -9,6 +9,7 @@ use shared::{
     chain::{BadChain, IssuerChain, Leaf},
     csr::Csr,
     identifier::Identifier,
+    json,
     jws::{Unverified, Verified},
     signing::{self, Grant, IssueReply, IssueRequest, Priority, ProvenIdentifier, Refusal},
 };
@@ -180,7 +181,7 @@ fn check(
     let leaf = chain.verify_leaf(&leaf.0)?;
     let names: BTreeSet<_> = identifiers.iter().cloned().collect();
     let request = Unverified::from_flattened(processing.finalize.clone()).map_err(|_| BadChain::NotOurLeaf)?;
-    let asked: Finalize = serde_json::from_slice(request.payload()).map_err(|_| BadChain::NotOurLeaf)?;
+    let asked: Finalize = json::object(request.payload()).map_err(|_| BadChain::NotOurLeaf)?;
     let key = Csr::public_key_of(&asked.csr.0).map_err(|_| BadChain::NotOurLeaf)?;
     let as_asked = leaf.names == names && leaf.public_key == key && leaf.serial == issued.serial;
     if as_asked && leaf.not_after >= context.now { Ok(leaf) } else { Err(BadChain::NotOurLeaf) }

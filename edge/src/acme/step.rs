@@ -4,6 +4,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
+    json,
     jws::Verified,
     signing::{IssueReply, IssueRequest},
     timestamp::Timestamp,
@@ -202,7 +203,7 @@ impl Reply {
 /// # Errors
 /// A problem that says what is expected.
 pub fn payload<T: DeserializeOwned>(request: &Verified, expected: &'static str) -> Result<T, Problem> {
-    serde_json::from_slice(request.payload()).map_err(|_| Problem::Payload(expected))
+    json::object(request.payload()).map_err(|_| Problem::Payload(expected))
 }
 
 /// Refuses everything but a POST-as-GET (RFC 8555 §6.3).

@@ -77,8 +77,7 @@ pub trait Storage: Rows {
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     rows: BTreeMap<Key, (String, Option<Timestamp>)>,
-    /// How the next commit fails.
-    pub fail_next_commit: Option<Failure>,
+    failing: Option<(usize, Failure)>,
     /// Commits so far, the failed ones included.
     pub commits: usize,
 }
@@ -90,6 +89,13 @@ pub enum Failure {
     Lost,
     /// Everything is written, and the answer says that it failed.
     Kept,
+}
+
+impl Memory {
+    /// Makes the commit of this number (the first is 0) fail.
+    pub const fn fail_commit_number(&mut self, number: usize, failure: Failure) {
+        self.failing = Some((number, failure));
+    }
 }
 
 impl Rows for Memory {
@@ -114,8 +120,8 @@ impl Rows for Memory {
 
 impl Storage for Memory {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageFault> {
+        let failure = self.failing.filter(|(number, _)| *number == self.commits).map(|(_, failure)| failure);
         self.commits = self.commits.saturating_add(1);
-        let failure = self.fail_next_commit.take();
         if failure != Some(Failure::Lost) {
             for change in changes {
                 self.rows.insert(change.key, (change.body.clone(), change.due));

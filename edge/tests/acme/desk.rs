@@ -1,0 +1,265 @@
+//! One account's object as the platform runs it, on rows in memory: the same doors in the same order.
+
+use std::cell::Cell;
+
+use edge::acme::{
+    authentication::{account_of, authenticate},
+    challenge::{ChallengeType, dns_value, key_authorization},
+    config::{Config, ConfigObject},
+    entropy::Entropy,
+    nonce::{Nonce, NonceSecrets, Window},
+    probe::{Evidence, Probe, ProbeOutcome},
+    problem::Problem,
+    route::{AccountId, Resource, Route, UrlSecret, Urls},
+    step::{Body, Context, Effect, Event, Reply, Sign, settle, step},
+    storage::{Memory, Storage},
+};
+use serde_json::{Value, json};
+use shared::{
+    base64url::Base64Url,
+    certificate::Content,
+    csr::Csr,
+    jws::Unverified,
+    profile::{Profile, ProfileConfig, Revocation, Usage},
+    serial::SerialNumber,
+    signing::{IssueReply, Issued},
+    testing::{TestCa, TestKey},
+    timestamp::Timestamp,
+};
+
+/// A client, its account's object and a signer.
+pub(crate) struct Desk {
+    pub(crate) rows: Memory,
+    pub(crate) config: Config,
+    pub(crate) urls: Urls,
+    pub(crate) secrets: NonceSecrets,
+    pub(crate) window: Window,
+    pub(crate) now: Timestamp,
+    pub(crate) ca: TestCa,
+    pub(crate) account_key: TestKey,
+    pub(crate) subject_key: TestKey,
+    /// Effects that were started and have not come back.
+    pub(crate) effects: Vec<Effect>,
+    serials: Cell<u8>,
+    seed: u8,
+}
+
+pub(crate) fn config(ca: &TestCa) -> Config {
+    let object = json!({
+        "deployment": "test", "base_url": "https://ca.test", "title": "Test", "root_certificate": ca.root_pem,
+        "diagnostics": true, "signers": [{"binding": "SIGNER_1", "url": "https://signer-1.test"}],
+        "profiles": {"server": "TLS servers"},
+        "identifiers": {"dns_suffixes": ["test"], "wildcards": true, "per_order": 3},
+        "validation": {"resolvers": ["tcp://127.0.0.1:53"], "http_port": 80, "tls_alpn_port": 443,
+            "allow_loopback": false, "timeout_ms": 1000},
+        "lifetimes": {"order": 1000, "authorization": 500, "edge_nonce": 100, "idle_account": 1000, "redrive": 10,
+            "finalize_wait": 1},
+        "limits": {"body_bytes": 65536, "nonce_shards": 4},
+    });
+    serde_json::from_value::<ConfigObject>(object).unwrap().try_into().unwrap()
+}
+
+impl Desk {
+    pub(crate) fn new() -> Self {
+        let ca = TestCa::new(1);
+        Self {
+            rows: Memory::default(),
+            config: config(&ca),
+            urls: Urls::new("https://ca.test".to_owned(), UrlSecret::new("a url secret of enough length....")),
+            secrets: NonceSecrets::new("a nonce secret of enough length..", None),
+            window: Window::new([1; 8]),
+            now: "2026-11-21T12:00:00Z".parse().unwrap(),
+            ca,
+            account_key: TestKey::new(1),
+            subject_key: TestKey::new(2),
+            effects: Vec::new(),
+            serials: Cell::new(0),
+            seed: 0,
+        }
+    }
+
+    pub(crate) fn account(&self) -> AccountId {
+        AccountId(self.account_key.jwk().thumbprint())
+    }
+
+    pub(crate) fn url(&self, resource: Resource) -> String {
+        self.urls.resource(self.account(), resource)
+    }
+
+    /// A request as a client makes it, with a nonce of this object.
+    pub(crate) fn sign(&mut self, route: Route, payload: &[u8]) -> Vec<u8> {
+        let nonce = self.window.mint(&self.secrets, self.account());
+        let mut header = json!({"url": self.urls.of(route), "nonce": nonce});
+        let jws = if route == Route::NewAccount {
+            self.account_key.sign_jws_with_jwk(&header, payload)
+        } else {
+            header["kid"] = json!(self.url(Resource::Account));
+            self.account_key.sign_jws(&header, payload)
+        };
+        jws.to_string().into_bytes()
+    }
+
+    /// All doors: parse, authenticate, redeem, step, commit, start the effect.
+    pub(crate) fn handle(&mut self, route: Route, body: &[u8]) -> Result<Reply, Problem> {
+        let request = Unverified::parse(body)?;
+        let account = account_of(route, request.header(), &self.urls)?;
+        let verified = authenticate(route, request, account, &self.urls, &self.rows)?;
+        let nonce = verified.header().nonce.as_deref().ok_or(Problem::BadNonce)?;
+        let redeemed = match self.secrets.parse(nonce, account, self.now) {
+            Ok(Nonce::Account(nonce)) => self.window.redeem(nonce).map_err(|_| Problem::BadNonce)?,
+            Ok(Nonce::Edge(nonce)) => nonce.redeemed(true).map_err(|_| Problem::BadNonce)?,
+            Err(_) => return Err(Problem::BadNonce),
+        };
+        let entropy = self.entropy();
+        let step = {
+            let context = self.context(&entropy);
+            step(&self.rows, route, verified, redeemed, &context)?
+        };
+        if !step.changes.is_empty() {
+            self.rows.commit(&step.changes)?;
+        }
+        self.effects.extend(step.effect);
+        Ok(step.reply)
+    }
+
+    /// An event's door: settle, commit, start the effect.
+    pub(crate) fn event(&mut self, event: Event) -> Result<(), Problem> {
+        let entropy = self.entropy();
+        let settled = {
+            let context = self.context(&entropy);
+            settle(&self.rows, event, &context)?
+        };
+        if !settled.changes.is_empty() {
+            self.rows.commit(&settled.changes)?;
+        }
+        self.effects.extend(settled.effect);
+        Ok(())
+    }
+
+    pub(crate) fn post(&mut self, route: Route, payload: &Value) -> Result<Reply, Problem> {
+        let body = self.sign(route, payload.to_string().as_bytes());
+        self.handle(route, &body)
+    }
+
+    pub(crate) fn get(&mut self, route: Route) -> Result<Reply, Problem> {
+        let body = self.sign(route, b"");
+        self.handle(route, &body)
+    }
+
+    pub(crate) fn read(&mut self, resource: Resource) -> Value {
+        let route = Route::Of(self.account(), resource);
+        json_of(&self.get(route).unwrap())
+    }
+
+    pub(crate) fn resource(&self, url: &Value) -> Resource {
+        match self.urls.parse(url.as_str().unwrap().strip_prefix("https://ca.test").unwrap()).unwrap() {
+            Route::Of(_, resource) => resource,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn new_account(&mut self) {
+        let reply = self.post(Route::NewAccount, &json!({"termsOfServiceAgreed": true})).unwrap();
+        assert_eq!(reply.status, 201);
+    }
+
+    /// A new order for these names: its resource and its object.
+    pub(crate) fn new_order(&mut self, names: &[&str]) -> (Resource, Value) {
+        let identifiers: Vec<_> = names.iter().map(|name| json!({"type": "dns", "value": name})).collect();
+        let reply = self.post(Route::NewOrder, &json!({"identifiers": identifiers})).unwrap();
+        assert_eq!(reply.status, 201);
+        let order = self.resource(&json!(reply.location.clone().unwrap()));
+        (order, json_of(&reply))
+    }
+
+    /// Answers one challenge of each authorization of the order, and lets the probes come back right.
+    pub(crate) fn prove(&mut self, order: &Value, kind: ChallengeType) {
+        for url in order["authorizations"].as_array().unwrap() {
+            let Resource::Authorization(id) = self.resource(url) else { panic!() };
+            let route = Route::Of(self.account(), Resource::Challenge(id, kind));
+            self.post(route, &json!({})).unwrap();
+            let Some(Effect::Probe(probe)) = self.effects.pop() else { panic!("no probe") };
+            let outcome = self.right_answer(&probe);
+            self.event(Event::Probed(probe, outcome)).unwrap();
+        }
+    }
+
+    pub(crate) fn right_answer(&self, probe: &Probe) -> ProbeOutcome {
+        let thumbprint = self.account_key.jwk().thumbprint();
+        Ok(match probe.challenge {
+            ChallengeType::Http01 => {
+                Evidence::Http { status: 200, body: key_authorization(&probe.token, thumbprint).into_bytes() }
+            }
+            ChallengeType::Dns01 => Evidence::Txt(vec![dns_value(&probe.token, thumbprint).into_bytes()]),
+        })
+    }
+
+    pub(crate) fn finalize(&mut self, order: Resource, names: &[&str]) -> Result<Reply, Problem> {
+        let Resource::Order(id) = order else { panic!() };
+        let csr = Base64Url(self.subject_key.csr(names, ""));
+        self.post(Route::Of(self.account(), Resource::Finalize(id)), &json!({"csr": csr}))
+    }
+
+    /// The question that is under way.
+    pub(crate) fn question(&mut self) -> Box<Sign> {
+        match self.effects.pop() {
+            Some(Effect::Sign(sign)) => sign,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What an honest signer answers; a new certificate each time, to show that only one is ever stored.
+    pub(crate) fn signer_answer(&self, question: &Sign) -> IssueReply {
+        let request = Unverified::from_flattened(question.request.finalize.clone()).unwrap();
+        let payload: Value = serde_json::from_slice(request.payload()).unwrap();
+        let csr: Base64Url = serde_json::from_value(payload["csr"].clone()).unwrap();
+        let csr = Csr::parse(&csr.0).unwrap();
+        self.serials.set(self.serials.get() + 1);
+        let serial = SerialNumber::from_random([self.serials.get(); 16]);
+        let content = Content {
+            profile: &profile(),
+            names: csr.names(),
+            common_name: None,
+            public_key: csr.public_key(),
+            serial,
+            not_before: self.now.minus(60),
+            not_after: self.now.plus(86_000),
+        };
+        let chain = vec![Base64Url(self.ca.issue(&content)), Base64Url(self.ca.chain.issuer().der().to_vec())];
+        IssueReply::Issued(Issued { chain, serial, journal_index: 7 })
+    }
+
+    /// Another incarnation of the object on the same rows: memory is gone, effects under way are lost.
+    pub(crate) fn restart(&mut self) {
+        self.seed += 1;
+        self.window = Window::new([self.seed; 8]);
+        self.effects.clear();
+    }
+
+    fn context<'a>(&'a self, entropy: &'a Entropy) -> Context<'a> {
+        Context { config: &self.config, urls: &self.urls, account: self.account(), now: self.now, entropy }
+    }
+
+    fn entropy(&mut self) -> Entropy {
+        self.seed = self.seed.wrapping_add(1);
+        Entropy::new([self.seed; 32])
+    }
+}
+
+pub(crate) fn json_of(reply: &Reply) -> Value {
+    match &reply.body {
+        Body::Json(text) => serde_json::from_str(text).unwrap(),
+        Body::PemChain(text) => panic!("{text}"),
+    }
+}
+
+fn profile() -> Profile {
+    let config = ProfileConfig {
+        name: "server".parse().unwrap(),
+        validity_seconds: 86_400,
+        backdate_seconds: 60,
+        extended_key_usage: vec![Usage::ServerAuth],
+        revocation: Revocation::None,
+    };
+    config.try_into().unwrap()
+}

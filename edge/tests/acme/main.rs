@@ -1,0 +1,10 @@
+//! The ACME core without a platform: whole lives of orders on rows in memory, every pair of state and event, and storage
+//! that fails at every commit.
+
+mod desk;
+mod faults;
+mod issuance;
+mod nonces;
+mod records;
+mod refusals;
+mod states;

@@ -1,0 +1,28 @@
+//! Stored forms are pinned: a change here needs a migration, and the version before must be able to read it.
+
+use edge::acme::record::{AccountRecord, AuthorizationRecord, OrderRecord};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Every stored form of every version is kept as a file and stays readable; the newest is also what is written.
+fn pinned<T: Serialize + DeserializeOwned>(text: &str) {
+    assert!(text.lines().count() >= 2, "the fixture is there");
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let record: T = serde_json::from_str(line).unwrap();
+        assert_eq!(serde_json::to_string(&record).unwrap(), line);
+    }
+}
+
+#[test]
+fn account_record_json_is_unchanged() {
+    pinned::<AccountRecord>(include_str!("../records/1/account.jsonl"));
+}
+
+#[test]
+fn order_record_json_is_unchanged() {
+    pinned::<OrderRecord>(include_str!("../records/1/order.jsonl"));
+}
+
+#[test]
+fn authorization_record_json_is_unchanged() {
+    pinned::<AuthorizationRecord>(include_str!("../records/1/authorization.jsonl"));
+}

@@ -1,0 +1,248 @@
+//! What is refused, and with which problem (RFC 8555 §6.7).
+
+use edge::acme::{
+    challenge::ChallengeType,
+    problem::Problem,
+    route::{Resource, Route},
+    step::Event,
+    view::OrderStatus,
+};
+use serde_json::{Value, json};
+use shared::{
+    base64url::Base64Url,
+    signing::{IssueReply, Refusal, Refused},
+    testing::{TestCa, TestKey},
+};
+
+use crate::desk::Desk;
+
+fn kind(problem: &Problem) -> String {
+    problem.document().kind.rsplit(':').next().unwrap().to_owned()
+}
+
+#[test]
+fn new_account_refusals() {
+    let table = [
+        (json!({"onlyReturnExisting": true}), "accountDoesNotExist"),
+        (json!({"contact": ["mailto:a@b.test,c@d.test"]}), "invalidContact"),
+        (json!({"contact": ["mailto:a@b.test?subject=x"]}), "invalidContact"),
+        (json!({"contact": ["mailto:ab.test"]}), "invalidContact"),
+        (json!({"contact": ["nothing"]}), "invalidContact"),
+        (json!({"contact": ["tel:+1"]}), "unsupportedContact"),
+        (json!({"contact": "mailto:a@b.test"}), "malformed"),
+        (json!([]), "malformed"),
+    ];
+    for (payload, expected) in table {
+        let mut desk = Desk::new();
+        let problem = desk.post(Route::NewAccount, &payload).unwrap_err();
+        assert_eq!(kind(&problem), expected, "{payload}");
+        assert_eq!(desk.rows.commits, 0);
+    }
+}
+
+#[test]
+fn new_order_refusals() {
+    let dns = |value: &str| json!({"type": "dns", "value": value});
+    let table = [
+        (json!({}), "malformed"),
+        (json!({"identifiers": []}), "malformed"),
+        (json!({"identifiers": [dns("a.test"), dns("b.test"), dns("c.test"), dns("d.test")]}), "malformed"),
+        (json!({"identifiers": [dns("a.example")]}), "rejectedIdentifier"),
+        (json!({"identifiers": [dns("a..test")]}), "malformed"),
+        (json!({"identifiers": [{"type": "ip", "value": "192.0.2.1"}]}), "unsupportedIdentifier"),
+        (json!({"identifiers": [{"type": "email", "value": "a@b.test"}]}), "unsupportedIdentifier"),
+        (json!({"identifiers": [dns("a.test")], "profile": "other"}), "invalidProfile"),
+        (json!({"identifiers": [dns("a.test")], "notAfter": "2027-01-01T00:00:00Z"}), "malformed"),
+    ];
+    for (payload, expected) in table {
+        let mut desk = Desk::new();
+        desk.new_account();
+        let problem = desk.post(Route::NewOrder, &payload).unwrap_err();
+        assert_eq!(kind(&problem), expected, "{payload}");
+    }
+}
+
+#[test]
+fn each_refused_identifier_has_its_subproblem() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let names = ["a.test", "b.example", "*.c.example"].map(|value| json!({"type": "dns", "value": value}));
+    let document = desk.post(Route::NewOrder, &json!({"identifiers": names})).unwrap_err().document();
+    let about: Vec<_> = document.subproblems.iter().map(|sub| sub.identifier.clone().unwrap().value).collect();
+    assert_eq!(about, ["b.example", "*.c.example"]);
+    assert!(document.subproblems.iter().all(|sub| sub.status.is_none()));
+}
+
+#[test]
+fn finalize_while_pending_is_order_not_ready() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let (order, _) = desk.new_order(&["a.test"]);
+    assert_eq!(desk.finalize(order, &["a.test"]), Err(Problem::OrderNotReady(OrderStatus::Pending)));
+}
+
+#[test]
+fn finalize_refuses_other_names_other_keys_and_other_payloads() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let (order, view) = desk.new_order(&["a.test", "b.test"]);
+    desk.prove(&view, ChallengeType::Http01);
+    for names in [&["a.test"][..], &["a.test", "b.test", "c.test"], &["a.test", "c.test"], &[]] {
+        assert_eq!(desk.finalize(order, names), Err(Problem::CsrNames), "{names:?}");
+    }
+    let Resource::Order(id) = order else { panic!() };
+    let route = Route::Of(desk.account(), Resource::Finalize(id));
+    let own = Base64Url(desk.account_key.csr(&["a.test", "b.test"], ""));
+    assert_eq!(desk.post(route, &json!({"csr": own})), Err(Problem::CsrAccountKey));
+    assert_eq!(kind(&desk.post(route, &json!({"csr": "AAAA"})).unwrap_err()), "badCSR");
+    assert_eq!(kind(&desk.post(route, &json!({"csr": "AA=="})).unwrap_err()), "malformed");
+    assert_eq!(kind(&desk.get(route).unwrap_err()), "malformed");
+    assert!(desk.finalize(order, &["b.test", "a.test"]).is_ok(), "names are compared as sets");
+}
+
+#[test]
+fn an_order_is_finalized_once() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let (order, view) = desk.new_order(&["a.test"]);
+    desk.prove(&view, ChallengeType::Http01);
+    desk.finalize(order, &["a.test"]).unwrap();
+    assert_eq!(desk.finalize(order, &["a.test"]), Err(Problem::OrderNotReady(OrderStatus::Processing)));
+}
+
+#[test]
+fn a_foreign_account_is_refused_at_every_resource() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let (order, view) = desk.new_order(&["a.test"]);
+    let Resource::Order(id) = order else { panic!() };
+    let Resource::Authorization(authorization) = desk.resource(&view["authorizations"][0]) else { panic!() };
+    let owner = desk.account();
+    desk.account_key = TestKey::new(9);
+    let resources = [
+        Resource::Account,
+        order,
+        Resource::Finalize(id),
+        Resource::Certificate(id),
+        Resource::Authorization(authorization),
+        Resource::Challenge(authorization, ChallengeType::Http01),
+    ];
+    for resource in resources {
+        let route = Route::Of(owner, resource);
+        assert!(matches!(desk.get(route), Err(Problem::Unauthorized(_))), "{resource:?}");
+    }
+}
+
+#[test]
+fn jwk_and_kid_have_their_places() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let nonce = desk.window.mint(&desk.secrets, desk.account());
+    let header = json!({"url": desk.urls.of(Route::NewOrder), "nonce": nonce});
+    let body = desk.account_key.sign_jws_with_jwk(&header, b"{}").to_string();
+    assert_eq!(desk.handle(Route::NewOrder, body.as_bytes()), Err(Problem::WrongKeyMember("kid")));
+    let header = json!({"url": desk.urls.of(Route::NewAccount), "nonce": nonce, "kid": desk.url(Resource::Account)});
+    let body = desk.account_key.sign_jws(&header, b"{}").to_string();
+    assert_eq!(desk.handle(Route::NewAccount, body.as_bytes()), Err(Problem::WrongKeyMember("jwk")));
+}
+
+#[test]
+fn a_deactivated_account_can_do_nothing_and_is_not_made_again() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let (order, _) = desk.new_order(&["a.test"]);
+    let account = Route::Of(desk.account(), Resource::Account);
+    desk.post(account, &json!({"status": "deactivated"})).unwrap();
+    for route in [account, Route::NewOrder, Route::Of(desk.account(), order)] {
+        assert!(matches!(desk.get(route), Err(Problem::Unauthorized(_))));
+    }
+    assert!(matches!(desk.post(Route::NewAccount, &json!({})), Err(Problem::Unauthorized(_))));
+}
+
+#[test]
+fn wrong_answers_fail_the_challenge_and_the_order() {
+    use edge::acme::probe::{Evidence, ProbeFault};
+    let http = |status, body: &[u8]| Ok(Evidence::Http { status, body: body.to_vec() });
+    let table = [
+        (http(200, b"something else"), "incorrectResponse"),
+        (http(404, b""), "incorrectResponse"),
+        (Ok(Evidence::Txt(vec![])), "serverInternal"),
+        (Err(ProbeFault::NoSuchName), "dns"),
+        (Err(ProbeFault::Refused), "connection"),
+        (Err(ProbeFault::Timeout), "connection"),
+        (Err(ProbeFault::TooManyRedirects), "incorrectResponse"),
+    ];
+    for (outcome, expected) in table {
+        let mut desk = Desk::new();
+        desk.new_account();
+        let (order, view) = desk.new_order(&["a.test"]);
+        let Resource::Authorization(id) = desk.resource(&view["authorizations"][0]) else { panic!() };
+        desk.post(Route::Of(desk.account(), Resource::Challenge(id, ChallengeType::Http01)), &json!({})).unwrap();
+        let Some(edge::acme::step::Effect::Probe(probe)) = desk.effects.pop() else { panic!() };
+        desk.event(Event::Probed(probe, outcome)).unwrap();
+        let order = desk.read(order);
+        assert_eq!(order["status"], "invalid");
+        assert_eq!(order["error"]["type"], json!(format!("urn:ietf:params:acme:error:{expected}")));
+        let shown = desk.read(Resource::Authorization(id));
+        assert_eq!(shown["challenges"].as_array().unwrap().len(), 1);
+        assert_eq!(shown["challenges"][0]["error"], order["error"]);
+    }
+}
+
+#[test]
+fn a_refusal_for_good_ends_the_order_and_a_temporary_one_does_not() {
+    let table = [
+        (Refusal::NotPermitted, "rejectedIdentifier"),
+        (Refusal::BadCsr, "badCSR"),
+        (Refusal::BadProfile, "invalidProfile"),
+        (Refusal::OrderUsed, "serverInternal"),
+        (Refusal::Busy, ""),
+        (Refusal::Unavailable, ""),
+        (Refusal::UnknownEdge, ""),
+    ];
+    for (reason, expected) in table {
+        let (mut desk, order) = processing();
+        let question = desk.question();
+        let refused = Refused { reason, detail: "for the log".to_owned() };
+        desk.event(Event::Signed(question.order, Ok(IssueReply::Refused(refused)))).unwrap();
+        let view = desk.read(order);
+        if expected.is_empty() {
+            assert_eq!(view["status"], "processing", "{reason:?}");
+        } else {
+            assert_eq!(view["error"]["type"], json!(format!("urn:ietf:params:acme:error:{expected}")));
+            assert!(!view.to_string().contains("for the log"));
+        }
+    }
+}
+
+#[test]
+fn a_certificate_that_was_not_asked_for_is_never_shown() {
+    type Tamper = fn(&mut Desk);
+    let table: [(&str, Tamper); 2] =
+        [("another root", |desk| desk.ca = TestCa::new(2)), ("another key", |desk| desk.subject_key = TestKey::new(8))];
+    for (what, tamper) in table {
+        let (mut desk, order) = processing();
+        let mut question = desk.question();
+        tamper(&mut desk);
+        if what == "another key" {
+            // The signer certifies a key of its own choosing.
+            let payload = json!({"csr": Base64Url(desk.subject_key.csr(&["a.test"], ""))}).to_string();
+            let jws = desk.account_key.sign_jws(&json!({"url": "x", "kid": "y"}), payload.as_bytes());
+            question.request.finalize = serde_json::from_value(jws).unwrap();
+        }
+        let answer = desk.signer_answer(&question);
+        desk.event(Event::Signed(question.order, Ok(answer))).unwrap();
+        let view: Value = desk.read(order);
+        assert_eq!(view["status"], "invalid", "{what}");
+        assert!(view.get("certificate").is_none());
+    }
+}
+
+fn processing() -> (Desk, Resource) {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let (order, view) = desk.new_order(&["a.test"]);
+    desk.prove(&view, ChallengeType::Http01);
+    desk.finalize(order, &["a.test"]).unwrap();
+    (desk, order)
+}
