@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use jose_jwk::{EcCurves, Key, Parameters, jose_b64::serde::Bytes};
+use ed25519_dalek as eddsa;
+use jose_jwk::{EcCurves, Key, OkpCurves, Parameters, jose_b64::serde::Bytes};
 use p256::ecdsa as es256;
 use p384::ecdsa as es384;
 use rsa::{BoxedUint, RsaPublicKey, pkcs1v15, traits::PublicKeyParts};
@@ -44,6 +45,9 @@ pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     #[serde(rename = "RS256")]
     Rs256,
+    /// Ed25519; the signature is 64 bytes (RFC 8037 §3.1).
+    #[serde(rename = "EdDSA")]
+    EdDsa,
 }
 
 /// Why a JWK cannot be an account key; for `badPublicKey` (RFC 8555 §6.2).
@@ -53,10 +57,10 @@ pub enum BadJwk {
     #[error("the JWK carries private members: never send them, and replace this key")]
     Private,
     /// A kind or curve that no algorithm of ours uses.
-    #[error("keys are P-256 or P-384 (EC) or RSA of 2048 to 4096 bits")]
+    #[error("keys are P-256 or P-384 (EC), Ed25519 (OKP), or RSA of 2048 to 4096 bits")]
     Unsupported,
     /// x or y has the wrong length, or the point is not on the curve.
-    #[error("x and y are not a point on the curve, in full length")]
+    #[error("the coordinates are not a point on the curve, in full length")]
     NotOnCurve,
     /// An RSA key that is too small, too large, or has a weak exponent or modulus.
     #[error(transparent)]
@@ -67,12 +71,13 @@ pub enum BadJwk {
 enum KeyMaterial {
     P256(Box<es256::VerifyingKey>),
     P384(Box<es384::VerifyingKey>),
+    Ed25519(Box<eddsa::VerifyingKey>),
     Rsa(Box<RsaPublicKey>),
 }
 
 impl Algorithm {
     /// All that account keys may use, for `badSignatureAlgorithm` (RFC 8555 §6.2).
-    pub const ALL: [Self; 3] = [Self::Es256, Self::Es384, Self::Rs256];
+    pub const ALL: [Self; 4] = [Self::Es256, Self::Es384, Self::EdDsa, Self::Rs256];
 
     /// The name of the JOSE registry (RFC 7518 §3.1).
     #[must_use]
@@ -81,6 +86,7 @@ impl Algorithm {
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
             Self::Rs256 => "RS256",
+            Self::EdDsa => "EdDSA",
         }
     }
 }
@@ -92,6 +98,7 @@ impl Jwk {
         match self.verifier {
             KeyMaterial::P256(_) => Algorithm::Es256,
             KeyMaterial::P384(_) => Algorithm::Es384,
+            KeyMaterial::Ed25519(_) => Algorithm::EdDsa,
             KeyMaterial::Rsa(_) => Algorithm::Rs256,
         }
     }
@@ -111,11 +118,12 @@ impl Jwk {
                 let (x, y) = (base64url::encode(&ec.x), base64url::encode(&ec.y));
                 format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#)
             }
+            Key::Okp(okp) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, base64url::encode(&okp.x)),
             Key::Rsa(rsa) => {
                 let (e, n) = (base64url::encode(&rsa.e), base64url::encode(&rsa.n));
                 format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#)
             }
-            // Unreachable by construction: `try_from` admits the two kinds above. An empty text has no preimage as a key.
+            // Unreachable by construction: `try_from` admits the kinds above. An empty text has no preimage as a key.
             _ => String::new(),
         }
     }
@@ -126,6 +134,8 @@ impl Jwk {
         let der = match &self.verifier {
             KeyMaterial::P256(key) => key.to_public_key_der(),
             KeyMaterial::P384(key) => key.to_public_key_der(),
+            // No certificate of ours has such a key.
+            KeyMaterial::Ed25519(_) => return false,
             KeyMaterial::Rsa(key) => key.to_public_key_der(),
         };
         der.is_ok_and(|der| PublicKey::parse(der.as_bytes()).is_ok_and(|key| key.spki() == other.spki()))
@@ -142,6 +152,8 @@ impl Jwk {
             KeyMaterial::P384(key) => {
                 es384::Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
             }
+            KeyMaterial::Ed25519(key) => eddsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
             KeyMaterial::Rsa(key) => {
                 let verifier = pkcs1v15::VerifyingKey::<Sha256>::new(key.as_ref().clone());
                 signature.len() == key.size()
@@ -174,6 +186,7 @@ impl TryFrom<jose_jwk::Jwk> for Jwk {
         match jwk.key {
             Key::Ec(ec) if ec.d.is_some() => Err(BadJwk::Private),
             Key::Rsa(rsa) if rsa.prv.is_some() => Err(BadJwk::Private),
+            Key::Okp(okp) if okp.d.is_some() => Err(BadJwk::Private),
             Key::Ec(ec) => {
                 let verifier = match ec.crv {
                     EcCurves::P256 => KeyMaterial::P256(Box::new(
@@ -187,6 +200,14 @@ impl TryFrom<jose_jwk::Jwk> for Jwk {
                     _ => return Err(BadJwk::Unsupported),
                 };
                 Ok(Self { key: Key::Ec(ec), verifier })
+            }
+            Key::Okp(okp) if okp.crv == OkpCurves::Ed25519 => {
+                let bytes = <[u8; 32]>::try_from(okp.x.as_ref()).map_err(|_| BadJwk::NotOnCurve)?;
+                let key = eddsa::VerifyingKey::from_bytes(&bytes).map_err(|_| BadJwk::NotOnCurve)?;
+                if key.is_weak() {
+                    return Err(BadJwk::NotOnCurve);
+                }
+                Ok(Self { key: Key::Okp(okp), verifier: KeyMaterial::Ed25519(Box::new(key)) })
             }
             Key::Rsa(rsa) => {
                 let (n, e) = (integer(&rsa.n)?, integer(&rsa.e)?);
@@ -298,6 +319,7 @@ mod tests {
         for text in [
             r#"{"kty":"oct","k":"AQ"}"#,
             r#"{"kty":"OKP","crv":"Ed25519","x":"AQ"}"#,
+            r#"{"kty":"OKP","crv":"X25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
             r#"{"kty":"EC","crv":"P-521","x":"AQ","y":"AQ"}"#,
         ] {
             assert!(serde_json::from_str::<Jwk>(text).is_err(), "{text}");

@@ -29,13 +29,23 @@ pub struct Unverified {
     signature: Vec<u8>,
 }
 
-/// A JWS whose signature is valid under a known key. Made by [`Unverified::verify`] and by nothing else.
+/// A JWS whose signature is valid under a known key. Made by [`Unverified::verify`] and
+/// [`Unverified::settle`], and by nothing else.
 #[derive(Debug)]
 pub struct Verified {
     flattened: Flattened,
     header: ProtectedHeader,
     payload: Vec<u8>,
     signer: Thumbprint,
+}
+
+/// A signature to check: the bytes that were signed, and the signature in JOSE form (RFC 7515 §5.2, RFC 7518 §3).
+#[derive(Debug)]
+pub struct SignatureClaim<'a> {
+    /// base64url of the header, a dot, base64url of the payload.
+    pub message: Vec<u8>,
+    /// ECDSA: r ‖ s. EdDSA and RSA: as their standards have it.
+    pub signature: &'a [u8],
 }
 
 /// What the protected header says (RFC 8555 §6.2).
@@ -146,15 +156,38 @@ impl Unverified {
     /// # Errors
     /// [`BadJws::AlgorithmKeyMismatch`] or [`BadJws::Signature`].
     pub fn verify(self, key: &Jwk) -> Result<Verified, BadJws> {
+        let claim = self.claim(key)?;
+        let valid = key.verify(&claim.message, claim.signature);
+        self.settle(key, valid)
+    }
+
+    /// What must be checked under the key, for a platform whose own cryptography is faster than this crate's. Its verdict goes
+    /// to [`Self::settle`].
+    ///
+    /// # Errors
+    /// [`BadJws::AlgorithmKeyMismatch`].
+    pub fn claim(&self, key: &Jwk) -> Result<SignatureClaim<'_>, BadJws> {
         if key.algorithm() != self.header.algorithm {
             return Err(BadJws::AlgorithmKeyMismatch);
         }
         let message = [self.flattened.protected.as_bytes(), b".", self.flattened.payload.as_bytes()].concat();
-        if !key.verify(&message, &self.signature) {
-            return Err(BadJws::Signature);
+        Ok(SignatureClaim { message, signature: &self.signature })
+    }
+
+    /// Takes the verdict on [`Self::claim`]: was the signature valid under this key?
+    ///
+    /// # Errors
+    /// [`BadJws::Signature`] when it was not, [`BadJws::AlgorithmKeyMismatch`] when there was no claim to judge.
+    pub fn settle(self, key: &Jwk, valid: bool) -> Result<Verified, BadJws> {
+        if key.algorithm() != self.header.algorithm {
+            return Err(BadJws::AlgorithmKeyMismatch);
         }
         let Self { flattened, header, payload, .. } = self;
-        Ok(Verified { flattened, header, payload, signer: key.thumbprint() })
+        if valid {
+            Ok(Verified { flattened, header, payload, signer: key.thumbprint() })
+        } else {
+            Err(BadJws::Signature)
+        }
     }
 }
 
