@@ -1,0 +1,173 @@
+//! What a request must show before anything is signed for it, in this order. [`Evidence`] says that the account's holder asked for
+//! this; [`Admitted`] says that the policy gives it. Only the second is ever made into a certificate.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use shared::{
+    base64url::Base64Url,
+    csr::Csr,
+    identifier::Identifier,
+    jws::{KeyReference, Unverified},
+    profile::Profile,
+    signing::{FINALIZE_SUFFIX, IssueRequest, Priority, Refusal, Refused},
+    timestamp::Timestamp,
+};
+
+use crate::{issuance::Claim, policy::Policy};
+
+/// Longer ones are nobody's order.
+const ORDER_URL_MAX_BYTES: usize = 1024;
+
+/// The account's own request for the certificate of an order: its signature is good and all of it fits together.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    request: IssueRequest,
+    csr: Csr,
+    claim: Claim,
+}
+
+/// A request that the policy gives. Made by [`Evidence::admit`] and by nothing else.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// The order's URL.
+    pub(crate) order: String,
+    /// The edge that asked.
+    pub(crate) edge: String,
+    pub(crate) claim: Claim,
+    pub(crate) profile: Profile,
+    pub(crate) names: BTreeSet<Identifier>,
+    pub(crate) csr: Csr,
+    pub(crate) times: RequestedTimes,
+    pub(crate) priority: Priority,
+    pub(crate) deadline: Timestamp,
+}
+
+/// The times that an order asked for, known to be within its profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestedTimes {
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) not_after: Option<Timestamp>,
+}
+
+/// The payload of a finalize request (RFC 8555 §7.4).
+#[derive(Deserialize)]
+struct FinalizePayload {
+    csr: Base64Url,
+}
+
+impl Evidence {
+    /// Checks who asks and what the account has signed.
+    pub(crate) fn verify(policy: &Policy, edge: &str, request: IssueRequest) -> Result<Self, Refused> {
+        // 1. The edge is known and speaks for this URL.
+        let order = request.order.as_str();
+        let plain = order.len() <= ORDER_URL_MAX_BYTES && order.bytes().all(|byte| byte.is_ascii_graphic());
+        let base_url = policy.base_url(edge, order).filter(|_| plain);
+        let base_url =
+            base_url.ok_or_else(|| refused(Refusal::UnknownEdge, "the edge does not speak for this order"))?;
+
+        // 2. The account's key has signed a finalize request of this very order.
+        let evidence = |detail: String| refused(Refusal::BadEvidence, detail);
+        let jws = Unverified::from_flattened(request.finalize.clone()).map_err(|error| evidence(error.to_string()))?;
+        let KeyReference::Kid(account_url) = &jws.header().key else {
+            return Err(evidence("the finalize request has a jwk, not a kid".into()));
+        };
+        if !account_url.strip_prefix(base_url).is_some_and(|rest| rest.starts_with('/')) {
+            return Err(evidence("the kid is not below the order's base URL".into()));
+        }
+        if jws.header().url.strip_suffix(FINALIZE_SUFFIX) != Some(order) {
+            return Err(evidence("the finalize request is not for this order".into()));
+        }
+        let jws = jws.verify(&request.account_key).map_err(|error| evidence(error.to_string()))?;
+
+        // 3. In it is a CSR that is well formed, of a good key, and signed by that.
+        let bad_csr = |detail: String| refused(Refusal::BadCsr, detail);
+        let payload: FinalizePayload =
+            serde_json::from_slice(jws.payload()).map_err(|_| bad_csr("the payload has no csr".into()))?;
+        let csr = Csr::parse(&payload.csr.0).map_err(|error| bad_csr(error.to_string()))?;
+        let claim = Claim { account: jws.signer(), csr: csr.hash() };
+
+        // 4. Its names are the order's, neither more nor less.
+        let names: BTreeSet<_> = request.identifiers.iter().map(|proven| &proven.identifier).collect();
+        if names.len() != request.identifiers.len() || !csr.names().iter().eq(names) {
+            return Err(refused(Refusal::NameMismatch, "the names of the CSR are not the identifiers of the order"));
+        }
+        Ok(Self { request, csr, claim })
+    }
+
+    /// The order's URL.
+    pub(crate) fn order(&self) -> &str {
+        &self.request.order
+    }
+
+    /// Who asked for what.
+    pub(crate) const fn claim(&self) -> Claim {
+        self.claim
+    }
+
+    /// Checks that the policy gives it. Times that were decided on by an earlier intent are not judged again.
+    pub(crate) fn admit(
+        self,
+        policy: &Policy,
+        edge: &str,
+        now: Timestamp,
+        times_are_decided: bool,
+    ) -> Result<Admitted, Refused> {
+        let Self { request, csr, claim } = self;
+        // 5. There is such a profile, and a scope gives these names in it.
+        let profile = policy.profile(&request.profile);
+        let profile = profile.ok_or_else(|| refused(Refusal::BadProfile, "there is no such profile"))?;
+        if !policy.permits(&request.grant, &request.identifiers, &request.profile) {
+            return Err(refused(Refusal::NotPermitted, "no scope gives these names, proven so, in this profile"));
+        }
+        // 6. The times are within the profile.
+        let times = RequestedTimes { not_before: request.not_before, not_after: request.not_after };
+        if !times_are_decided && !times.are_within(profile, now) {
+            return Err(refused(Refusal::BadProfile, "the times are outside of the profile"));
+        }
+        // 7. Somebody still waits for it.
+        if request.deadline <= now {
+            return Err(refused(Refusal::Busy, "the deadline has passed"));
+        }
+        Ok(Admitted {
+            order: request.order,
+            edge: edge.to_owned(),
+            claim,
+            profile: profile.clone(),
+            names: csr.names().clone(),
+            csr,
+            times,
+            priority: request.priority,
+            deadline: request.deadline,
+        })
+    }
+}
+
+impl RequestedTimes {
+    /// First and last valid second of a certificate that is made now: what was asked for, the profile's where nothing was.
+    pub(crate) fn validity(&self, profile: &Profile, now: Timestamp) -> (Timestamp, Timestamp) {
+        let not_before = self.not_before.unwrap_or_else(|| now.minus(profile.backdate_seconds()));
+        // Both ends are included (RFC 5280 §4.1.2.5).
+        let full = not_before.plus(profile.validity_seconds()).minus(1);
+        (not_before, self.not_after.unwrap_or(full))
+    }
+
+    /// Not empty, not longer than the profile's validity, not before its backdate, and not beyond what a certificate of now
+    /// could reach.
+    fn are_within(&self, profile: &Profile, now: Timestamp) -> bool {
+        let (not_before, not_after) = self.validity(profile, now);
+        let earliest = now.minus(profile.backdate_seconds());
+        let latest = now.plus(profile.validity_seconds()).minus(1);
+        let longest = not_before.plus(profile.validity_seconds()).minus(1);
+        let starts_well = self.not_before.is_none() || not_before >= earliest;
+        starts_well && not_after > now && not_before <= not_after && not_after <= longest && not_after <= latest
+    }
+}
+
+/// A refusal with its detail.
+pub(crate) fn refused(reason: Refusal, detail: impl Into<String>) -> Refused {
+    Refused { reason, detail: detail.into() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Each check by the request that fails it alone.
+
+use super::*;
+use crate::{
+    fixture::{self, EDGE, ORDER},
+    policy::tests::policy,
+};
+use serde_json::json;
+use shared::base64url;
+
+const NAMES: [&str; 2] = ["host.a.test", "*.a.test"];
+
+fn request() -> IssueRequest {
+    fixture::request(&NAMES, &fixture::csr_der(&NAMES))
+}
+
+fn now() -> Timestamp {
+    request().deadline.minus(600)
+}
+
+fn judge(edge: &str, request: IssueRequest) -> Result<Admitted, Refusal> {
+    let evidence = Evidence::verify(&policy(), edge, request).map_err(|refused| refused.reason)?;
+    evidence.admit(&policy(), edge, now(), false).map_err(|refused| refused.reason)
+}
+
+fn refusal(change: impl Fn(&mut IssueRequest)) -> Refusal {
+    let mut request = request();
+    change(&mut request);
+    judge(EDGE, request).unwrap_err()
+}
+
+#[test]
+fn a_request_that_is_right_is_admitted_with_the_names_of_its_order() {
+    let admitted = judge(EDGE, request()).unwrap();
+    assert_eq!(admitted.names.len(), 2);
+    assert_eq!(admitted.claim.account, fixture::jwk(&fixture::account(1)).thumbprint());
+}
+
+#[test]
+fn an_edge_speaks_only_for_orders_below_its_base_urls() {
+    assert_eq!(judge("other.colophon.internal", request()).unwrap_err(), Refusal::UnknownEdge);
+    for order in
+        ["https://ca.test", "https://ca.test.evil/acme/order/1", "https://other.test/1", "https://ca.test/a b", ""]
+    {
+        assert_eq!(refusal(|request| request.order = order.into()), Refusal::UnknownEdge, "{order:?}");
+    }
+    let long = format!("https://ca.test/{}", "a".repeat(1024));
+    assert_eq!(refusal(|request| request.order.clone_from(&long)), Refusal::UnknownEdge);
+}
+
+#[test]
+fn the_account_must_have_signed_a_finalize_request_of_this_order() {
+    let account = fixture::account(1);
+    let payload = json!({"csr": base64url::encode(&fixture::csr_der(&NAMES))});
+    let with =
+        |header: serde_json::Value| refusal(|request| request.finalize = fixture::sign(&account, &header, &payload));
+    let changed = |name: &str, value: serde_json::Value| {
+        let mut header = fixture::header(ORDER);
+        header[name] = value;
+        with(header)
+    };
+    assert_eq!(changed("url", json!("https://ca.test/acme/order/ref/2/finalize")), Refusal::BadEvidence);
+    assert_eq!(changed("url", json!(ORDER)), Refusal::BadEvidence);
+    assert_eq!(changed("kid", json!("https://other.test/acme/account/1")), Refusal::BadEvidence);
+    assert_eq!(changed("alg", json!("none")), Refusal::BadEvidence);
+    let jwk = serde_json::to_value(fixture::jwk(&account)).unwrap();
+    assert_eq!(
+        with(json!({"alg": "ES256", "jwk": jwk, "nonce": "n", "url": format!("{ORDER}/finalize")})),
+        Refusal::BadEvidence
+    );
+    // Another key, whether it signed or is said to have.
+    assert_eq!(
+        refusal(|request| request.finalize = fixture::sign(&fixture::account(2), &fixture::header(ORDER), &payload)),
+        Refusal::BadEvidence
+    );
+    assert_eq!(refusal(|request| request.account_key = fixture::jwk(&fixture::account(2))), Refusal::BadEvidence);
+}
+
+#[test]
+fn the_csr_is_the_one_that_the_account_has_signed() {
+    let account = fixture::account(1);
+    let with = |payload: serde_json::Value| {
+        refusal(|request| request.finalize = fixture::sign(&account, &fixture::header(ORDER), &payload))
+    };
+    assert_eq!(with(json!({})), Refusal::BadCsr);
+    assert_eq!(with(json!({"csr": 1})), Refusal::BadCsr);
+    assert_eq!(with(json!({"csr": "MAA"})), Refusal::BadCsr);
+    // Swapped under a signature: the evidence is what fails.
+    let swapped =
+        base64url::encode(json!({"csr": base64url::encode(&fixture::csr_der(&NAMES))}).to_string().as_bytes());
+    assert_eq!(refusal(|request| request.finalize.payload.clone_from(&swapped)), Refusal::BadEvidence);
+}
+
+#[test]
+fn the_names_of_the_csr_are_exactly_the_orders() {
+    assert_eq!(refusal(|request| drop(request.identifiers.pop())), Refusal::NameMismatch);
+    assert_eq!(refusal(|request| request.identifiers.clear()), Refusal::NameMismatch);
+    assert_eq!(refusal(|request| request.identifiers.push(request.identifiers[0].clone())), Refusal::NameMismatch);
+    let more = fixture::csr_der(&["host.a.test", "*.a.test", "more.a.test"]);
+    assert_eq!(judge(EDGE, fixture::request(&NAMES, &more)).unwrap_err(), Refusal::NameMismatch);
+}
+
+#[test]
+fn the_policy_decides_on_names_and_profiles() {
+    assert_eq!(refusal(|request| request.identifiers[0].method = "http-00".into()), Refusal::NotPermitted);
+    assert_eq!(refusal(|request| request.profile = "other".parse().unwrap()), Refusal::BadProfile);
+    let foreign = ["host.d.test"];
+    let request = fixture::request(&foreign, &fixture::csr_der(&foreign));
+    assert_eq!(judge(EDGE, request).unwrap_err(), Refusal::NotPermitted);
+}
+
+#[test]
+fn times_are_within_what_a_certificate_of_now_could_have() {
+    let now = now();
+    let judge_times = |not_before: Option<u64>, not_after: Option<u64>| {
+        let at = |offset: u64| now.minus(1000).plus(offset);
+        let mut request = request();
+        request.not_before = not_before.map(at);
+        request.not_after = not_after.map(at);
+        judge(EDGE, request).map(|admitted| admitted.times.validity(&admitted.profile, now)).is_ok()
+    };
+    // Offsets from a thousand seconds ago; the backdate is a minute, the validity a day.
+    assert!(judge_times(None, None));
+    assert!(judge_times(Some(940), None), "as early as the backdate");
+    assert!(!judge_times(Some(938), None), "earlier than the backdate");
+    assert!(judge_times(None, Some(2000)));
+    assert!(!judge_times(None, Some(1000)), "over already");
+    assert!(!judge_times(Some(3000), Some(2000)), "empty");
+    assert!(judge_times(Some(1000), Some(1000 + 86_399)), "a whole day");
+    assert!(!judge_times(Some(1000), Some(1000 + 86_400)), "a second more");
+    assert!(!judge_times(Some(1100), Some(1100 + 86_399)), "a whole day that begins later");
+}
+
+#[test]
+fn a_deadline_that_has_passed_is_busy() {
+    assert_eq!(refusal(|request| request.deadline = now().minus(1)), Refusal::Busy);
+}

@@ -1,0 +1,51 @@
+//! `signer csr`: a certification request (PKCS#10, RFC 2986) for a key in a token, to be carried to the root.
+
+use std::path::Path;
+
+use anyhow::Context;
+use der::{DecodePem, Encode, asn1::BitString};
+use shared::public_key::PublicKey;
+use x509_cert::{
+    builder::{Builder, RequestBuilder},
+    request::CertReq,
+};
+
+use super::{PUBLIC_MODE, PublicHalf, fingerprint, pem, subject, token_key};
+use crate::{files::NewFile, token::pkcs11::Module};
+
+/// Builds the request, signs it in the token, checks it and writes it as PEM.
+pub(crate) fn run(
+    module: &Path,
+    token: &str,
+    pin_file: &Path,
+    label: &str,
+    name: &str,
+    out: &Path,
+) -> anyhow::Result<String> {
+    let name = subject(name)?;
+    let file = NewFile::create(out, PUBLIC_MODE)?;
+    let module = Module::load(module)?;
+    let key = token_key(&module, token, label, pin_file)?;
+    let public = PublicHalf(*key.public());
+    let mut builder = RequestBuilder::new(name).map_err(|_| anyhow::anyhow!("the request cannot be built"))?;
+    let signed = builder.finalize(&public).map_err(|_| anyhow::anyhow!("the request cannot be built"))?;
+    let signature = BitString::from_bytes(&key.sign(&signed)?)?;
+    let request = builder.assemble(signature, &public).map_err(|_| anyhow::anyhow!("the request cannot be built"))?;
+    verify(&request)?;
+    file.commit(pem(&request)?.as_bytes())?;
+    Ok(format!("{}\nSHA-256 of its public key: {}", request.info.subject, fingerprint(key.public())?))
+}
+
+/// Reads a request in PEM and checks its own signature.
+pub(super) fn read(pem: &str) -> anyhow::Result<CertReq> {
+    let request = CertReq::from_pem(pem.trim()).context("not a certification request in PEM")?;
+    verify(&request)?;
+    Ok(request)
+}
+
+fn verify(request: &CertReq) -> anyhow::Result<()> {
+    let key = PublicKey::from_spki(request.info.public_key.clone())?;
+    let signature = request.signature.as_bytes().context("the request's signature is not whole bytes")?;
+    key.verify(&request.info.to_der()?, &request.algorithm, signature)
+        .context("the request is not signed by its own key")
+}

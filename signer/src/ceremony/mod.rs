@@ -1,0 +1,101 @@
+//! How keys and chains come to be: the offline commands. Each refuses to do harm: none initialises a token that holds
+//! anything, makes a second key of a name, or overwrites a file.
+
+pub(crate) mod check;
+pub(crate) mod csr;
+pub(crate) mod import_chain;
+pub(crate) mod init;
+pub(crate) mod keygen;
+pub(crate) mod list;
+pub(crate) mod root;
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use cryptoki::{session::Session, types::AuthPin};
+use der::{
+    EncodePem,
+    pem::{LineEnding, PemLabel},
+};
+use p256::ecdsa::VerifyingKey;
+use sha2::{Digest, Sha256};
+use signature::Keypair;
+use spki::{AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey};
+
+use crate::token::{
+    pin,
+    pkcs11::{self, Module, TokenKey, VisibleKey},
+};
+
+/// The permissions of a file that is no secret.
+pub(crate) const PUBLIC_MODE: u32 = 0o644;
+/// The permissions of a file that is one.
+pub(crate) const SECRET_MODE: u32 = 0o600;
+
+/// Logs in with the PIN of a file, once.
+fn login(session: &Session, pin_file: &Path) -> anyhow::Result<AuthPin> {
+    let pin = pin::read(pin_file)?;
+    pkcs11::login(session, &pin)?;
+    Ok(pin)
+}
+
+/// The one key of a token with this label.
+fn visible_key(module: &Module, token: &str, label: &str) -> anyhow::Result<VisibleKey> {
+    let slot = module.token(token)?;
+    let mut keys: Vec<_> = module.visible_keys(slot)?.into_iter().filter(|key| key.label == label).collect();
+    keys.dedup_by(|one, other| one.public == other.public && one.id == other.id);
+    match (keys.pop(), keys.pop()) {
+        (Some(key), None) => Ok(key),
+        (None, _) => bail!("the token {token:?} shows no P-256 key with the label {label:?}"),
+        (Some(_), Some(_)) => bail!("the token {token:?} shows several keys with the label {label:?}"),
+    }
+}
+
+/// The same with its private half, logged in.
+fn token_key(module: &Module, token: &str, label: &str, pin_file: &Path) -> anyhow::Result<TokenKey> {
+    let visible = visible_key(module, token, label)?;
+    let session = module.login(visible.slot, &pin::read(pin_file)?)?;
+    TokenKey::find(session, &visible)
+}
+
+/// SHA-256 of the SubjectPublicKeyInfo in lower-case hex: what two people read to each other.
+pub(crate) fn fingerprint(key: &VerifyingKey) -> anyhow::Result<String> {
+    let spki = key.to_public_key_der().context("the public key cannot be encoded")?;
+    Ok(hex(&Sha256::digest(spki.as_bytes())))
+}
+
+/// Lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// PEM with Unix line ends.
+fn pem<T: EncodePem + PemLabel>(value: &T) -> anyhow::Result<String> {
+    value.to_pem(LineEnding::LF).context("cannot be encoded as PEM")
+}
+
+/// A distinguished name of RFC 4514, with something in it.
+fn subject(text: &str) -> anyhow::Result<x509_cert::name::Name> {
+    let name: x509_cert::name::Name = text
+        .parse()
+        .map_err(|_| anyhow::anyhow!("{text:?} is not a distinguished name such as \"CN=Example Root\""))?;
+    ensure!(name.iter().next().is_some(), "the subject of a CA is not empty");
+    Ok(name)
+}
+
+/// The public half of a key that signs elsewhere, in the form that builders ask for.
+struct PublicHalf(VerifyingKey);
+
+impl Keypair for PublicHalf {
+    type VerifyingKey = VerifyingKey;
+
+    fn verifying_key(&self) -> VerifyingKey {
+        self.0
+    }
+}
+
+impl DynSignatureAlgorithmIdentifier for PublicHalf {
+    fn signature_algorithm_identifier(&self) -> spki::Result<AlgorithmIdentifierOwned> {
+        Ok(shared::certificate::ecdsa_with_sha256())
+    }
+}

@@ -1,0 +1,148 @@
+//! The configuration as an operator writes it: TOML, in which every unknown key is an error that names its place. Turned into
+//! [`crate::settings::Settings`] at start; nothing else looks at it.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use serde::Deserialize;
+use shared::profile::{ProfileConfig, ProfileName};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignerConfig {
+    /// The folder of the journal and of the marks about PINs.
+    pub(crate) state: PathBuf,
+    pub(crate) listen: ListenConfig,
+    #[serde(default)]
+    pub(crate) limits: LimitsConfig,
+    /// Who may call.
+    pub(crate) edge: Vec<EdgeConfig>,
+    /// Whose keys sign.
+    pub(crate) issuer: Vec<IssuerConfig>,
+    /// What certificates look like.
+    pub(crate) profile: Vec<ProfileConfig>,
+    /// Who may have which names.
+    pub(crate) scope: Vec<ScopeConfig>,
+}
+
+/// Where edges call, and how both sides know each other.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListenConfig {
+    pub(crate) address: SocketAddr,
+    /// PEM chain, our certificate first.
+    pub(crate) certificate: PathBuf,
+    /// PEM, PKCS#8.
+    pub(crate) key: PathBuf,
+    /// PEM: the roots that client certificates chain to.
+    pub(crate) client_roots: PathBuf,
+}
+
+/// What bounds the work that strangers and edges can cause.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitsConfig {
+    /// Bytes of a request's body.
+    pub(crate) request_bytes: usize,
+    /// Connections at one time.
+    pub(crate) connections: usize,
+    /// Jobs that wait for tokens, all issuers together.
+    pub(crate) queue: usize,
+    /// Milliseconds that a handshake may take.
+    pub(crate) handshake_ms: u64,
+    /// Milliseconds that an answer waits for its certificate before it says `queued`.
+    pub(crate) answer_ms: u64,
+    /// Milliseconds that running jobs get when the daemon is told to stop.
+    pub(crate) shutdown_ms: u64,
+}
+
+/// One edge deployment.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EdgeConfig {
+    /// A DNS name in the client certificate.
+    pub(crate) name: String,
+    /// The base URLs whose orders it may speak for.
+    pub(crate) base_urls: Vec<String>,
+}
+
+/// One issuing certificate and the tokens that hold its key.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IssuerConfig {
+    pub(crate) name: String,
+    /// PEM: the issuer's certificate, then those above it.
+    pub(crate) chain: PathBuf,
+    pub(crate) token: Vec<TokenConfig>,
+}
+
+/// One token.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenConfig {
+    /// The PKCS#11 module.
+    pub(crate) module: PathBuf,
+    /// A hint for where the key is (RFC 7512).
+    pub(crate) uri: String,
+    pub(crate) pin_file: PathBuf,
+    /// Milliseconds after which a call counts as hung.
+    #[serde(default = "default_deadline")]
+    pub(crate) deadline_ms: u64,
+    /// The whole environment of the worker process.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Milliseconds that a signature takes at least.
+    #[cfg(feature = "slow-token")]
+    #[serde(default)]
+    pub(crate) latency_ms: u64,
+}
+
+/// Which names accounts may have, how proven, in which profiles.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScopeConfig {
+    pub(crate) name: String,
+    /// True when accounts without an external account binding may use it.
+    pub(crate) open: bool,
+    pub(crate) dns_suffixes: Vec<String>,
+    pub(crate) wildcards: bool,
+    /// Challenge types that count as proof.
+    pub(crate) methods: Vec<String>,
+    pub(crate) profiles: Vec<ProfileName>,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            request_bytes: 65_536,
+            connections: 256,
+            queue: 1000,
+            handshake_ms: 10_000,
+            answer_ms: 10_000,
+            shutdown_ms: 10_000,
+        }
+    }
+}
+
+const fn default_deadline() -> u64 {
+    10_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_its_place() {
+        let text = "state = \"s\"\n[listen]\nadress = \"127.0.0.1:1\"\n";
+        let error = toml::from_str::<SignerConfig>(text).unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains("adress") && error.contains("address"), "{error}");
+    }
+
+    #[test]
+    #[cfg(not(feature = "slow-token"))]
+    fn a_token_cannot_be_slowed() {
+        let text = "module = \"m\"\nuri = \"pkcs11:\"\npin_file = \"p\"\nlatency_ms = 250\n";
+        assert!(toml::from_str::<TokenConfig>(text).unwrap_err().to_string().contains("latency_ms"));
+    }
+}

@@ -1,0 +1,206 @@
+//! What is known about every order: nothing, a running job, an intent that waits for its signature, or a certificate. Built
+//! from the journal at start. This is where "one order, one certificate" is kept.
+//!
+//! ```text
+//! unknown --begin--> running --signed--> signed
+//!    ^                 |  ^
+//!    +-- no intent ----+  +--begin-- intended <-- crash, or given up with an intent
+//! ```
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use sha2::{Digest, Sha256};
+use shared::{
+    csr::CsrHash,
+    jwk::Thumbprint,
+    signing::{Issued, Refusal, Refused},
+};
+use tokio::sync::watch;
+
+use crate::{
+    journal::{BadRecord, Event, Fault, Location, Record},
+    queue::Place,
+};
+
+/// How a job ended, for everybody who waits for it.
+pub(crate) type Outcome = Result<Arc<Issued>, Refused>;
+
+/// What an order may be asked for again with: the same account and the same request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) account: Thumbprint,
+    pub(crate) csr: CsrHash,
+}
+
+/// A running job, as those see it who wait for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    /// Where in the queue it is or was.
+    pub(crate) place: Place,
+    pub(crate) outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// What is known about an order to which somebody has the claim.
+#[derive(Debug)]
+pub(crate) enum Known {
+    /// Nothing.
+    Nothing,
+    /// An intent without a signature.
+    Intended,
+    /// A job.
+    Running(Running),
+    /// A certificate; where the journal says so.
+    Signed(Location),
+    /// It belongs to another account or another request, for ever.
+    Used,
+}
+
+/// The right to run the one job of an order.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    ledger: Arc<Ledger>,
+    order: OrderHash,
+    claim: Claim,
+    intent: Option<Location>,
+    outcome: watch::Sender<Option<Outcome>>,
+    ended: bool,
+}
+
+/// All orders.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    orders: Mutex<HashMap<OrderHash, Entry>>,
+}
+
+/// SHA-256 of an order's URL: a constant size for every order that ever was.
+type OrderHash = [u8; 32];
+
+#[derive(Debug)]
+enum Entry {
+    Running { claim: Claim, running: Running },
+    Intended { claim: Claim, intent: Location },
+    Signed { claim: Claim, signed: Location },
+}
+
+impl Ledger {
+    /// Takes in a record of the journal, in order, at start.
+    ///
+    /// # Errors
+    /// When it contradicts an earlier one: a second intent or certificate of one order, a certificate without an intent.
+    pub(crate) fn replay(&self, record: &Record, location: Location) -> Result<(), BadRecord> {
+        let bad = BadRecord { index: record.index, fault: Fault::Contradiction };
+        let mut orders = self.orders();
+        match &record.event {
+            Event::Refused(_) => {}
+            Event::Intent(intent) => {
+                let account = <[u8; 32]>::try_from(intent.account.0.as_slice()).map_err(|_| bad)?;
+                let csr = <[u8; 32]>::try_from(intent.csr.0.as_slice()).map_err(|_| bad)?;
+                let claim = Claim { account: Thumbprint(account), csr: CsrHash(csr) };
+                if orders.insert(hash(&intent.order), Entry::Intended { claim, intent: location }).is_some() {
+                    return Err(bad);
+                }
+            }
+            Event::Signed(signed) => {
+                let entry = orders.get_mut(&hash(&signed.order)).ok_or(bad)?;
+                let Entry::Intended { claim, intent } = entry else { return Err(bad) };
+                if intent.index != signed.intent {
+                    return Err(bad);
+                }
+                *entry = Entry::Signed { claim: *claim, signed: location };
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known about an order, to whoever has this claim.
+    pub(crate) fn look_up(&self, order: &str, claim: Claim) -> Known {
+        self.orders().get(&hash(order)).map_or(Known::Nothing, |entry| entry.to(claim))
+    }
+
+    /// Starts the job of an order, unless there is one or it is done. With the ticket comes the intent of an earlier job.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        order: &str,
+        claim: Claim,
+        place: Place,
+    ) -> Result<(Ticket, Running, Option<Location>), Known> {
+        let order = hash(order);
+        let mut orders = self.orders();
+        let intent = match orders.get(&order) {
+            None => None,
+            Some(Entry::Intended { claim: other, intent }) if *other == claim => Some(*intent),
+            Some(entry) => return Err(entry.to(claim)),
+        };
+        let (sender, outcome) = watch::channel(None);
+        let running = Running { place, outcome };
+        orders.insert(order, Entry::Running { claim, running: running.clone() });
+        let ticket = Ticket { ledger: Arc::clone(self), order, claim, intent, outcome: sender, ended: false };
+        Ok((ticket, running, intent))
+    }
+
+    fn orders(&self) -> MutexGuard<'_, HashMap<OrderHash, Entry>> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// The intent is on the disk.
+    pub(crate) const fn intended(&mut self, intent: Location) {
+        self.intent = Some(intent);
+    }
+
+    /// The certificate is on the disk: tells everybody who waits.
+    pub(crate) fn signed(mut self, signed: Location, issued: Arc<Issued>) {
+        self.end(Some(Entry::Signed { claim: self.claim, signed }), Ok(issued));
+    }
+
+    /// Gives up. The order is as it was before, or has an intent that the next job will sign.
+    pub(crate) fn give_up(mut self, reason: Refusal, detail: &str) {
+        self.end(self.entry_when_given_up(), Err(Refused { reason, detail: detail.to_owned() }));
+    }
+
+    fn entry_when_given_up(&self) -> Option<Entry> {
+        self.intent.map(|intent| Entry::Intended { claim: self.claim, intent })
+    }
+
+    fn end(&mut self, entry: Option<Entry>, outcome: Outcome) {
+        self.ended = true;
+        let mut orders = self.ledger.orders();
+        match entry {
+            Some(entry) => orders.insert(self.order, entry),
+            None => orders.remove(&self.order),
+        };
+        drop(orders);
+        self.outcome.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.ended {
+            let detail = String::from("the job was lost");
+            self.end(self.entry_when_given_up(), Err(Refused { reason: Refusal::Unavailable, detail }));
+        }
+    }
+}
+
+impl Entry {
+    fn to(&self, claimed: Claim) -> Known {
+        match self {
+            Self::Running { claim, running } if *claim == claimed => Known::Running(running.clone()),
+            Self::Intended { claim, .. } if *claim == claimed => Known::Intended,
+            Self::Signed { claim, signed } if *claim == claimed => Known::Signed(*signed),
+            Self::Running { .. } | Self::Intended { .. } | Self::Signed { .. } => Known::Used,
+        }
+    }
+}
+
+fn hash(order: &str) -> OrderHash {
+    Sha256::digest(order).into()
+}
+
+#[cfg(test)]
+mod tests;

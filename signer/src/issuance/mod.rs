@@ -1,0 +1,216 @@
+//! Issuance: from a request to the one certificate of its order. The same request again joins the running job or gets the stored
+//! bytes; after a crash, the intent of the journal is signed as it stands.
+
+pub(crate) mod job;
+mod ledger;
+
+use std::{sync::Arc, time::Duration};
+
+use shared::{
+    signing::{IssueReply, IssueRequest, Issued, Refusal, Refused, Status},
+    timestamp::Timestamp,
+};
+use tokio::time::timeout;
+
+pub(crate) use self::ledger::{Claim, Ledger};
+use self::{
+    job::{Decided, Job, Works},
+    ledger::{Known, Running},
+};
+use crate::{
+    admit::{Admitted, Evidence, refused},
+    clock, issuer,
+    journal::{Event, Location, RefusedRequest},
+    policy::Policy,
+};
+
+/// Bytes of a detail or an order's URL that a record of a refusal keeps.
+const NOTED_BYTES: usize = 256;
+
+/// The verbs of the protocol, below HTTP.
+#[derive(Debug)]
+pub(crate) struct Issuance {
+    pub(crate) policy: Policy,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) works: Arc<Works>,
+    /// How long an answer waits for its certificate before it says `queued`.
+    pub(crate) answer: Duration,
+}
+
+impl Issuance {
+    /// The verb `issue`, asked by this edge.
+    pub(crate) async fn issue(&self, edge: &str, request: IssueRequest) -> IssueReply {
+        let order = request.order.clone();
+        match self.try_issue(edge, request).await {
+            Ok(reply) => reply,
+            Err(refused) => {
+                self.note(edge, &order, &refused);
+                IssueReply::Refused(refused)
+            }
+        }
+    }
+
+    /// The verb `status`.
+    pub(crate) fn status(&self) -> Status {
+        let head = self.works.journal.head();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            issuers: self.works.issuers.iter().map(issuer::Issuer::status).collect(),
+            journal_length: head.length,
+            journal_head: shared::base64url::Base64Url(head.hash.to_vec()),
+            queued: u64::try_from(self.works.queue.len()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Logs a refusal, and journals it unless it is only a matter of time.
+    pub(crate) fn note(&self, edge: &str, order: &str, refused: &Refused) {
+        let Refused { reason, detail } = refused;
+        tracing::warn!(edge, order = cut(order), ?reason, detail, "refused");
+        if matches!(reason, Refusal::Busy | Refusal::Unavailable) {
+            return;
+        }
+        self.works.journal.note(Event::Refused(RefusedRequest {
+            reason: *reason,
+            detail: cut(detail).to_owned(),
+            edge: cut(edge).to_owned(),
+            order: cut(order).to_owned(),
+        }));
+    }
+
+    async fn try_issue(&self, edge: &str, request: IssueRequest) -> Result<IssueReply, Refused> {
+        let evidence = Evidence::verify(&self.policy, edge, request)?;
+        let (order, claim, now) = (evidence.order().to_owned(), evidence.claim(), clock::now());
+        let running = match self.ledger.look_up(&order, claim) {
+            Known::Signed(location) => return self.stored(&location),
+            Known::Running(running) => running,
+            Known::Used => return Err(used()),
+            known @ (Known::Nothing | Known::Intended) => {
+                let resumed = matches!(known, Known::Intended);
+                let admitted = evidence.admit(&self.policy, edge, now, resumed)?;
+                match self.start(admitted, now)? {
+                    Started::Running(running) => running,
+                    Started::Signed(location) => return self.stored(&location),
+                }
+            }
+        };
+        self.wait(running).await
+    }
+
+    /// Puts the job of an admitted request into the queue.
+    fn start(&self, admitted: Admitted, now: Timestamp) -> Result<Started, Refused> {
+        let works = &self.works;
+        let place = works.queue.place(admitted.priority, admitted.deadline);
+        let (ticket, running, intent) = match self.ledger.begin(&admitted.order, admitted.claim, place) {
+            Ok(begun) => begun,
+            // Another request was faster since we looked.
+            Err(Known::Running(running)) => return Ok(Started::Running(running)),
+            Err(Known::Signed(location)) => return Ok(Started::Signed(location)),
+            Err(_) => return Err(used()),
+        };
+        let decided = match intent.map(|location| self.decided(location)).transpose() {
+            Ok(decided) => decided,
+            Err(refused) => {
+                ticket.give_up(refused.reason, &refused.detail);
+                return Err(refused);
+            }
+        };
+        if decided.as_ref().is_some_and(|decided| decided.intent.not_after <= now) {
+            let refusal =
+                refused(Refusal::OrderUsed, "its certificate was decided on, and expired before it was signed");
+            ticket.give_up(refusal.reason, &refusal.detail);
+            return Err(refusal);
+        }
+        let issuers = self.able(&admitted, decided.as_ref(), now);
+        let live: usize =
+            issuers.iter().filter_map(|position| works.issuers.get(*position)).map(issuer::Issuer::live_tokens).sum();
+        let deadline = admitted.deadline;
+        let job = Job::new(admitted, ticket, issuers, decided);
+        if live == 0 {
+            let refusal = refused(Refusal::Unavailable, "no token that could sign this works at the moment");
+            job.give_up(refusal.reason, &refusal.detail);
+            return Err(refusal);
+        }
+        let estimate = works.queue.estimate(place, live);
+        if now.plus(estimate.as_secs()) > deadline {
+            let refusal = refused(Refusal::Busy, "the queue is longer than the deadline allows");
+            job.give_up(refusal.reason, &refusal.detail);
+            return Err(refusal);
+        }
+        works.queue.push(place, job).map_err(|job| {
+            let refusal = refused(Refusal::Busy, "the queue is full");
+            job.give_up(refusal.reason, &refusal.detail);
+            refusal
+        })?;
+        Ok(Started::Running(running))
+    }
+
+    /// The intent of an earlier job, read from the journal.
+    fn decided(&self, location: Location) -> Result<Decided, Refused> {
+        let record = self.works.journal.read(&location).map_err(|_| unavailable())?;
+        let Event::Intent(intent) = record.event else { return Err(unavailable()) };
+        tracing::info!(order = intent.order, serial = %intent.serial, "an intent without a signature is taken up again");
+        Ok(Decided { intent: *intent, location })
+    }
+
+    /// Positions of the issuers that can make this certificate: for a new one those that outlive it, for one that was decided
+    /// on the one that did.
+    fn able(&self, admitted: &Admitted, decided: Option<&Decided>, now: Timestamp) -> Vec<usize> {
+        let (_, not_after) = admitted.times.validity(&admitted.profile, now);
+        let able = |issuer: &issuer::Issuer| match decided {
+            Some(decided) => issuer.decided(&decided.intent),
+            None => issuer.certificate().not_after() >= not_after,
+        };
+        self.works.issuers.iter().enumerate().filter(|(_, issuer)| able(issuer)).map(|(position, _)| position).collect()
+    }
+
+    /// Waits for a job, but not for ever; then says when to ask again.
+    async fn wait(&self, running: Running) -> Result<IssueReply, Refused> {
+        let Running { place, mut outcome } = running;
+        let ended = async { outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone()) };
+        let estimate = || self.works.queue.estimate(place, self.live_tokens());
+        if estimate() > self.answer {
+            return Ok(queued(estimate()));
+        }
+        match timeout(self.answer, ended).await {
+            Ok(Some(Ok(issued))) => Ok(IssueReply::Issued(Issued::clone(&issued))),
+            Ok(Some(Err(refused))) => Err(refused),
+            Ok(None) => Err(unavailable()),
+            Err(_) => Ok(queued(estimate())),
+        }
+    }
+
+    fn live_tokens(&self) -> usize {
+        self.works.issuers.iter().map(issuer::Issuer::live_tokens).sum()
+    }
+
+    /// A certificate of the journal.
+    fn stored(&self, location: &Location) -> Result<IssueReply, Refused> {
+        let record = self.works.journal.read(location).map_err(|_| unavailable())?;
+        let Event::Signed(signed) = record.event else { return Err(unavailable()) };
+        Ok(IssueReply::Issued(Issued { chain: signed.chain, serial: signed.serial, journal_index: record.index }))
+    }
+}
+
+/// What the start of a job may find.
+enum Started {
+    Running(Running),
+    Signed(Location),
+}
+
+fn queued(estimate: Duration) -> IssueReply {
+    let seconds = estimate.as_secs().saturating_add(u64::from(estimate.subsec_nanos() > 0));
+    IssueReply::Queued { retry_after: seconds.max(1) }
+}
+
+fn used() -> Refused {
+    refused(Refusal::OrderUsed, "this order belongs to another account key or another CSR")
+}
+
+fn unavailable() -> Refused {
+    refused(Refusal::Unavailable, "the journal cannot be read or written")
+}
+
+/// At most so many bytes of a text, whole characters.
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(NOTED_BYTES)).unwrap_or_default()
+}

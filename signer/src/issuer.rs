@@ -1,0 +1,183 @@
+//! An issuer: a certificate chain, and the tokens that hold its key. Decides what a certificate says ([`Issuer::prepare`]) and
+//! checks what came back from a token before anybody sees it ([`Issuer::finish`]).
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use shared::{
+    base64url::Base64Url,
+    certificate::{CannotBuild, Content, TbsDer},
+    chain::{BadChain, IssuerChain},
+    public_key::PublicKey,
+    serial::SerialNumber,
+    signing::{IssuerStatus, TokenState},
+    timestamp::Timestamp,
+};
+
+use crate::{admit::Admitted, journal::Intent, token::view::TokenView};
+
+/// One issuer of the configuration.
+#[derive(Debug)]
+pub(crate) struct Issuer {
+    name: String,
+    chain: IssuerChain,
+    tokens: Vec<Arc<TokenView>>,
+}
+
+/// A certificate that came out other than it was meant. It is never released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAsIntended {
+    /// It cannot be put together or read back, or is not signed by this issuer.
+    #[error("the certificate is not well formed: {0}")]
+    Form(#[from] BadChain),
+    /// It cannot be put together.
+    #[error("the certificate cannot be put together: {0}")]
+    Assembly(#[from] CannotBuild),
+    /// It says something else than its intent.
+    #[error("the certificate has another {0} than its intent")]
+    Differs(&'static str),
+}
+
+impl Issuer {
+    /// An issuer and its tokens.
+    pub(crate) const fn new(name: String, chain: IssuerChain, tokens: Vec<Arc<TokenView>>) -> Self {
+        Self { name, chain, tokens }
+    }
+
+    /// Its certificate.
+    pub(crate) const fn certificate(&self) -> &shared::chain::Issuer {
+        self.chain.issuer()
+    }
+
+    /// Decides on a certificate, to the last byte but its signature.
+    ///
+    /// # Errors
+    /// When the names or the times cannot be in a certificate of this issuer.
+    pub(crate) fn prepare(
+        &self,
+        admitted: &Admitted,
+        serial: SerialNumber,
+        now: Timestamp,
+    ) -> Result<Intent, CannotBuild> {
+        let issuer = self.chain.issuer();
+        // Before this, its signatures are worth nothing; and a clock that is far behind is caught here.
+        issuer.check_time(now).map_err(|_| CannotBuild::Validity)?;
+        let (not_before, not_after) = admitted.times.validity(&admitted.profile, now);
+        let content = Content {
+            profile: &admitted.profile,
+            names: &admitted.names,
+            common_name: admitted.csr.common_name(),
+            public_key: admitted.csr.public_key(),
+            serial,
+            not_before,
+            not_after,
+        };
+        let tbs = content.tbs(issuer)?;
+        Ok(Intent {
+            order: admitted.order.clone(),
+            account: Base64Url(admitted.claim.account.0.to_vec()),
+            csr: Base64Url(admitted.claim.csr.0.to_vec()),
+            edge: admitted.edge.clone(),
+            profile: admitted.profile.name().clone(),
+            names: admitted.names.iter().cloned().collect(),
+            issuer: self.name.clone(),
+            issuer_sha256: Base64Url(self.chain.issuer().fingerprint().to_vec()),
+            serial,
+            not_before,
+            not_after,
+            extended_key_usage: admitted.profile.extended_key_usage().to_vec(),
+            tbs: Base64Url(tbs.as_bytes().to_vec()),
+        })
+    }
+
+    /// True when the intent is of this issuer, by name and certificate.
+    pub(crate) fn decided(&self, intent: &Intent) -> bool {
+        self.name == intent.issuer && self.chain.issuer().fingerprint() == *intent.issuer_sha256.0
+    }
+
+    /// Puts the certificate together, reads it back, and compares it with its intent and the key that was asked for.
+    ///
+    /// # Errors
+    /// Whatever is other than it was meant.
+    pub(crate) fn finish(
+        &self,
+        intent: &Intent,
+        public_key: &PublicKey,
+        signature: &[u8],
+    ) -> Result<Vec<Base64Url>, NotAsIntended> {
+        let certificate = TbsDer::from_journal(intent.tbs.0.clone()).assemble(signature)?;
+        let leaf = self.chain.verify_leaf(&certificate)?;
+        let usages: BTreeSet<_> = intent.extended_key_usage.iter().map(|usage| usage.oid()).collect();
+        let differs = [
+            ("set of names", !leaf.names.iter().eq(&intent.names)),
+            ("key", leaf.public_key != *public_key),
+            ("serial number", leaf.serial != intent.serial),
+            ("validity", (leaf.not_before, leaf.not_after) != (intent.not_before, intent.not_after)),
+            ("set of usages", leaf.extended_key_usage != usages),
+        ];
+        if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
+            return Err(NotAsIntended::Differs(what));
+        }
+        let above = self.chain.sent().map(|issuer| Base64Url(issuer.der().to_vec()));
+        Ok(std::iter::once(Base64Url(certificate)).chain(above).collect())
+    }
+
+    /// Tokens that sign now or are about to.
+    pub(crate) fn live_tokens(&self) -> usize {
+        let live = |token: &&Arc<TokenView>| matches!(token.state(), TokenState::Ready | TokenState::Starting);
+        self.tokens.iter().filter(live).count()
+    }
+
+    /// What `status` says of it.
+    pub(crate) fn status(&self) -> IssuerStatus {
+        IssuerStatus {
+            name: self.name.clone(),
+            chain: self.chain.sent().map(|issuer| Base64Url(issuer.der().to_vec())).collect(),
+            tokens: self.tokens.iter().map(|token| token.status()).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use shared::{identifier::Identifier, profile::Usage};
+
+    #[test]
+    fn a_certificate_that_is_not_as_intended_is_not_released() {
+        let ca = fixture::Ca::new("one");
+        let issuer = Issuer::new("a1".into(), ca.chain.clone(), Vec::new());
+        let csr = fixture::csr(&["host.a.test"]);
+        let intent = fixture::intent_for(&ca, &csr);
+        let signature = ca.sign(&intent.tbs.0);
+        let chain = issuer.finish(&intent, csr.public_key(), &signature).unwrap();
+        assert_eq!(chain.len(), 1, "the root is not sent");
+
+        let differs = |change: &dyn Fn(&mut Intent)| {
+            let mut changed = intent.clone();
+            change(&mut changed);
+            issuer.finish(&changed, csr.public_key(), &signature).unwrap_err()
+        };
+        let name: Identifier = Identifier::Dns("more.a.test".parse().unwrap());
+        assert_eq!(differs(&|intent| intent.names.push(name.clone())), NotAsIntended::Differs("set of names"));
+        assert_eq!(
+            differs(&|intent| intent.serial = SerialNumber::from_random([9; 16])),
+            NotAsIntended::Differs("serial number")
+        );
+        assert_eq!(differs(&|intent| intent.not_after = intent.not_after.plus(1)), NotAsIntended::Differs("validity"));
+        assert_eq!(
+            differs(&|intent| intent.extended_key_usage.push(Usage::ClientAuth)),
+            NotAsIntended::Differs("set of usages")
+        );
+        let other_key = fixture::csr(&["host.a.test"]);
+        assert_eq!(
+            issuer.finish(&intent, other_key.public_key(), &signature).unwrap_err(),
+            NotAsIntended::Differs("key")
+        );
+        let other_signature = fixture::Ca::new("one").sign(&intent.tbs.0);
+        assert_eq!(
+            issuer.finish(&intent, csr.public_key(), &other_signature).unwrap_err(),
+            NotAsIntended::Form(BadChain::NotIssuedByNext)
+        );
+    }
+}

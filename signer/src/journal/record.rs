@@ -1,0 +1,211 @@
+//! What the journal says: one JSON object a line, each with the hash of the line before it.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use shared::{
+    base64url::Base64Url,
+    identifier::Identifier,
+    profile::{ProfileName, Usage},
+    serial::SerialNumber,
+    signing::Refusal,
+    timestamp::Timestamp,
+};
+
+/// SHA-256 of a line without its newline; zeros before the first.
+pub(crate) type LineHash = [u8; 32];
+
+/// The hash that the first record names as the one before it.
+pub(crate) const BEFORE_THE_FIRST: LineHash = [0; 32];
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    /// 0, 1, 2, …
+    pub(crate) index: u64,
+    /// Hash of the line before.
+    pub(crate) previous: Base64Url,
+    /// When it was written, by the signer's clock.
+    pub(crate) at: Timestamp,
+    /// What happened.
+    pub(crate) event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Event {
+    /// A certificate was decided on, to the last byte but its signature. After a crash it is this one that gets signed.
+    Intent(Box<Intent>),
+    /// The certificate of an intent was signed.
+    Signed(Signed),
+    /// A request was refused by policy.
+    Refused(RefusedRequest),
+}
+
+/// A certificate that is to be signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Intent {
+    /// The order's URL.
+    pub(crate) order: String,
+    /// Thumbprint of the account's key (RFC 7638).
+    pub(crate) account: Base64Url,
+    /// SHA-256 of the CSR's DER.
+    pub(crate) csr: Base64Url,
+    /// The edge that asked.
+    pub(crate) edge: String,
+    /// The profile.
+    pub(crate) profile: ProfileName,
+    /// All names.
+    pub(crate) names: Vec<Identifier>,
+    /// The issuer's name in the configuration.
+    pub(crate) issuer: String,
+    /// SHA-256 of the issuer's certificate: the name could be given to another.
+    pub(crate) issuer_sha256: Base64Url,
+    /// The serial number.
+    pub(crate) serial: SerialNumber,
+    /// First valid second.
+    pub(crate) not_before: Timestamp,
+    /// Last valid second.
+    pub(crate) not_after: Timestamp,
+    /// The extended key usages.
+    pub(crate) extended_key_usage: Vec<Usage>,
+    /// DER of the TBSCertificate.
+    pub(crate) tbs: Base64Url,
+}
+
+/// A certificate that was signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Signed {
+    /// The order's URL.
+    pub(crate) order: String,
+    /// Index of its intent.
+    pub(crate) intent: u64,
+    /// Its serial number.
+    pub(crate) serial: SerialNumber,
+    /// DER certificates as they are sent: the leaf, then its issuers. Kept whole, so that the same request gets the same
+    /// bytes after any change of the configuration.
+    pub(crate) chain: Vec<Base64Url>,
+}
+
+/// A request that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RefusedRequest {
+    /// Why.
+    pub(crate) reason: Refusal,
+    /// What exactly, cut to a bounded length.
+    pub(crate) detail: String,
+    /// The caller: a DNS name of its certificate.
+    pub(crate) edge: String,
+    /// The order's URL as far as it was known, cut to a bounded length.
+    pub(crate) order: String,
+}
+
+/// A line that is not the next one of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal's record {index} is bad: {fault}")]
+pub(crate) struct BadRecord {
+    /// Which one, counted from 0.
+    pub(crate) index: u64,
+    pub(crate) fault: Fault,
+}
+
+/// What is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// Not the JSON of a record.
+    #[error("it is not a record")]
+    Form,
+    /// It has another index.
+    #[error("it has another index")]
+    Index,
+    /// It does not name the hash of the line before it.
+    #[error("it does not continue the line before it")]
+    Previous,
+    /// It speaks of an intent that is not there, or of an order that is done.
+    #[error("it contradicts the records before it")]
+    Contradiction,
+}
+
+/// Hash of a line without its newline.
+pub(crate) fn hash(line: &[u8]) -> LineHash {
+    Sha256::digest(line).into()
+}
+
+impl Record {
+    /// Reads a line without its newline, as the record `index` behind a line with the hash `previous`.
+    pub(crate) fn parse(line: &[u8], index: u64, previous: &LineHash) -> Result<Self, BadRecord> {
+        let bad = |fault| BadRecord { index, fault };
+        let record: Self = serde_json::from_slice(line).map_err(|_| bad(Fault::Form))?;
+        if record.index != index {
+            return Err(bad(Fault::Index));
+        }
+        if record.previous.0 != previous {
+            return Err(bad(Fault::Previous));
+        }
+        Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A journal that was written must be readable for ever.
+    #[test]
+    fn the_lines_of_a_journal_are_unchanged() {
+        let signed = Event::Signed(Signed {
+            order: "https://ca.test/acme/order/a/b".into(),
+            intent: 0,
+            serial: SerialNumber::from_random([1; 16]),
+            chain: vec![Base64Url(vec![0x30, 0])],
+        });
+        let intent = Event::Intent(Box::new(Intent {
+            order: "https://ca.test/acme/order/a/b".into(),
+            account: Base64Url(vec![1]),
+            csr: Base64Url(vec![2]),
+            edge: "edge.test".into(),
+            profile: "server".parse().unwrap(),
+            names: vec![Identifier::Dns("a.test".parse().unwrap())],
+            issuer: "a1".into(),
+            issuer_sha256: Base64Url(vec![3]),
+            serial: SerialNumber::from_random([1; 16]),
+            not_before: Timestamp::from_seconds(1),
+            not_after: Timestamp::from_seconds(2),
+            extended_key_usage: vec![Usage::ServerAuth],
+            tbs: Base64Url(vec![0x30, 0]),
+        }));
+        let refused = Event::Refused(RefusedRequest {
+            reason: Refusal::NotPermitted,
+            detail: "no scope".into(),
+            edge: "edge.test".into(),
+            order: "o".into(),
+        });
+        let line = |index, event| {
+            let previous = Base64Url(BEFORE_THE_FIRST.to_vec());
+            serde_json::to_string(&Record { index, previous, at: Timestamp::from_seconds(0), event }).unwrap()
+        };
+        let zeros = "A".repeat(43);
+        assert_eq!(
+            line(0, intent),
+            format!(
+                r#"{{"index":0,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"intent":{{"order":"https://ca.test/acme/order/a/b","account":"AQ","csr":"Ag","edge":"edge.test","profile":"server","names":[{{"type":"dns","value":"a.test"}}],"issuer":"a1","issuer_sha256":"Aw","serial":"01010101010101010101010101010101","not_before":"1970-01-01T00:00:01Z","not_after":"1970-01-01T00:00:02Z","extended_key_usage":["serverAuth"],"tbs":"MAA"}}}}}}"#
+            )
+        );
+        assert_eq!(
+            line(1, signed),
+            format!(
+                r#"{{"index":1,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"signed":{{"order":"https://ca.test/acme/order/a/b","intent":0,"serial":"01010101010101010101010101010101","chain":["MAA"]}}}}}}"#
+            )
+        );
+        assert_eq!(
+            line(2, refused),
+            format!(
+                r#"{{"index":2,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"refused":{{"reason":"not-permitted","detail":"no scope","edge":"edge.test","order":"o"}}}}}}"#
+            )
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! The signer of Colophon: builds, journals and signs certificates under its own policy, with keys that stay in PKCS#11
+//! tokens. A daemon (`signer serve`) and the command line of the ceremonies around it.
+//!
+//! The rooms, each of which knows only the next: `serve -> listen -> service -> issuance -> queue -> issuer -> token`. Beside
+//! them `policy` and `admit` (what may be signed), `journal` (what was), `ceremony` (how keys and chains come to be).
+//!
+//! What never happens here: nothing is signed that this crate did not build; no signature leaves before its record is on
+//! disk; the process that speaks to the network never holds a PIN.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+#![deny(unsafe_code)]
+
+mod admit;
+mod ceremony;
+mod cli;
+mod clock;
+mod config;
+mod exit;
+mod files;
+#[cfg(test)]
+mod fixture;
+mod identity;
+mod issuance;
+mod issuer;
+mod journal;
+mod listen;
+mod policy;
+mod queue;
+mod random;
+mod serve;
+mod service;
+mod settings;
+mod tls;
+mod token;
+
+pub use cli::run;
+
+/// Whether a configuration may make tokens slower than they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// No: `latency_ms` is an unknown key.
+    AsTheyAre,
+    /// Yes, for tests of queues and deadlines.
+    #[cfg(feature = "slow-token")]
+    MayBeSlowed,
+}

@@ -1,0 +1,234 @@
+//! What this signer signs, whatever an edge says: which edges may call, which names a scope gives, which profiles there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{bail, ensure};
+use shared::{
+    identifier::{DnsName, Identifier},
+    profile::{Profile, ProfileConfig, ProfileName},
+    signing::{Grant, ProvenIdentifier},
+};
+
+use crate::config::{EdgeConfig, ScopeConfig};
+
+/// Challenge types that may count as proof (RFC 8555 §9.7.8).
+const METHODS: [&str; 2] = ["http-01", "dns-01"];
+/// The one of them that proves a wildcard (RFC 8555 §7.1.3, §8.4).
+const WILDCARD_METHOD: &str = "dns-01";
+
+/// The policy, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    /// Base URLs without a slash at the end, by the edge's identity.
+    edges: BTreeMap<String, Vec<String>>,
+    profiles: BTreeMap<ProfileName, Profile>,
+    scopes: Vec<Scope>,
+}
+
+/// Which names accounts may have.
+#[derive(Clone, Debug)]
+struct Scope {
+    open: bool,
+    dns_suffixes: Vec<DnsName>,
+    wildcards: bool,
+    methods: BTreeSet<String>,
+    profiles: BTreeSet<ProfileName>,
+}
+
+impl Policy {
+    /// Checks the policy's part of the configuration.
+    pub(crate) fn check(
+        edges: Vec<EdgeConfig>,
+        profiles: Vec<ProfileConfig>,
+        scopes: Vec<ScopeConfig>,
+    ) -> anyhow::Result<Self> {
+        let mut policy = Self { edges: BTreeMap::new(), profiles: BTreeMap::new(), scopes: Vec::new() };
+        for EdgeConfig { name, base_urls } in edges {
+            let identity: DnsName = name.parse().map_err(|error| anyhow::anyhow!("edge {name:?}: {error}"))?;
+            ensure!(!base_urls.is_empty(), "edge {name}: base_urls is empty");
+            for url in &base_urls {
+                let host = url.strip_prefix("https://").unwrap_or_default();
+                ensure!(
+                    !host.is_empty() && !url.ends_with('/'),
+                    "edge {name}: a base URL is https://… without a slash at its end, not {url:?}"
+                );
+            }
+            ensure!(policy.edges.insert(identity.to_string(), base_urls).is_none(), "the edge {name} stands twice");
+        }
+        for config in profiles {
+            let profile = Profile::try_from(config)?;
+            let name = profile.name().clone();
+            ensure!(policy.profiles.insert(name.clone(), profile).is_none(), "the profile {name} stands twice");
+        }
+        let mut names = BTreeSet::new();
+        for config in scopes {
+            ensure!(names.insert(config.name.clone()), "the scope {} stands twice", config.name);
+            policy.scopes.push(Scope::check(config, &policy.profiles)?);
+        }
+        ensure!(!policy.edges.is_empty(), "there is no [[edge]]: nobody could call");
+        ensure!(!policy.profiles.is_empty(), "there is no [[profile]]");
+        ensure!(!policy.scopes.is_empty(), "there is no [[scope]]: no name could be certified");
+        Ok(policy)
+    }
+
+    /// True when a client certificate with this DNS name is one of the edges.
+    pub(crate) fn knows_edge(&self, identity: &str) -> bool {
+        self.edges.contains_key(identity)
+    }
+
+    /// The base URL of this edge under which `url` lies.
+    pub(crate) fn base_url(&self, edge: &str, url: &str) -> Option<&str> {
+        let is_below = |base: &&String| url.strip_prefix(base.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        self.edges.get(edge)?.iter().find(is_below).map(String::as_str)
+    }
+
+    /// The profile of this name.
+    pub(crate) fn profile(&self, name: &ProfileName) -> Option<&Profile> {
+        self.profiles.get(name)
+    }
+
+    /// True when one scope gives all of these names, proven as they are, in this profile.
+    pub(crate) fn permits(&self, grant: &Grant, names: &[ProvenIdentifier], profile: &ProfileName) -> bool {
+        let Grant::Open = grant;
+        let gives = |scope: &Scope| names.iter().all(|name| scope.gives(name));
+        self.scopes.iter().any(|scope| scope.open && scope.profiles.contains(profile) && gives(scope))
+    }
+}
+
+impl Scope {
+    fn check(config: ScopeConfig, profiles: &BTreeMap<ProfileName, Profile>) -> anyhow::Result<Self> {
+        let ScopeConfig { name, open, dns_suffixes, wildcards, methods, profiles: allowed } = config;
+        if let Some(unknown) = methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
+            bail!("scope {name}: the method {unknown:?} is unknown; known are {METHODS:?}");
+        }
+        if let Some(unknown) = allowed.iter().find(|profile| !profiles.contains_key(profile)) {
+            bail!("scope {name}: there is no profile {unknown}");
+        }
+        let suffix = |text: String| match text.parse::<DnsName>() {
+            Ok(suffix) if !suffix.is_wildcard() && suffix.as_str() == text => Ok(suffix),
+            _ => bail!("scope {name}: {text:?} is not a DNS suffix in lower case without a leading dot"),
+        };
+        let dns_suffixes = dns_suffixes.into_iter().map(suffix).collect::<anyhow::Result<_>>()?;
+        Ok(Self {
+            open,
+            dns_suffixes,
+            wildcards,
+            methods: methods.into_iter().collect(),
+            profiles: allowed.into_iter().collect(),
+        })
+    }
+
+    fn gives(&self, proven: &ProvenIdentifier) -> bool {
+        let ProvenIdentifier { identifier: Identifier::Dns(name), method, .. } = proven else { return false };
+        let wildcard_is_fine = !name.is_wildcard() || (self.wildcards && method == WILDCARD_METHOD);
+        wildcard_is_fine
+            && self.methods.contains(method)
+            && self.dns_suffixes.iter().any(|suffix| name.is_within(suffix.as_str()))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use shared::timestamp::Timestamp;
+
+    /// The policy of the configuration that `cargo xtask up` writes, but for the suffixes.
+    pub(crate) fn policy() -> Policy {
+        let toml = r#"
+            [[edge]]
+            name = "edge.colophon.internal"
+            base_urls = ["https://ca.test"]
+            [[profile]]
+            name = "server"
+            validity_seconds = 86400
+            backdate_seconds = 60
+            extended_key_usage = ["serverAuth"]
+            revocation = "none"
+            [[scope]]
+            name = "open"
+            open = true
+            dns_suffixes = ["a.test"]
+            wildcards = true
+            methods = ["http-01", "dns-01"]
+            profiles = ["server"]
+            [[scope]]
+            name = "plain"
+            open = true
+            dns_suffixes = ["b.test"]
+            wildcards = false
+            methods = ["dns-01"]
+            profiles = ["server"]
+            [[scope]]
+            name = "closed"
+            open = false
+            dns_suffixes = ["c.test"]
+            wildcards = true
+            methods = ["dns-01"]
+            profiles = ["server"]
+        "#;
+        #[derive(serde::Deserialize)]
+        struct Part {
+            edge: Vec<EdgeConfig>,
+            profile: Vec<ProfileConfig>,
+            scope: Vec<ScopeConfig>,
+        }
+        let Part { edge, profile, scope } = toml::from_str(toml).unwrap();
+        Policy::check(edge, profile, scope).unwrap()
+    }
+
+    fn permits(names: &[(&str, &str)]) -> bool {
+        let proven = |(name, method): &(&str, &str)| ProvenIdentifier {
+            identifier: Identifier::Dns(name.parse().unwrap()),
+            method: (*method).to_owned(),
+            validated: Timestamp::from_seconds(0),
+        };
+        let names: Vec<_> = names.iter().map(proven).collect();
+        policy().permits(&Grant::Open, &names, &"server".parse().unwrap())
+    }
+
+    #[test]
+    fn a_scope_gives_names_under_its_suffixes_by_its_methods() {
+        assert!(permits(&[("x.a.test", "http-01"), ("a.test", "dns-01")]));
+        assert!(!permits(&[("xa.test", "http-01")]));
+        assert!(!permits(&[("x.a.test", "tls-alpn-01")]));
+        assert!(!permits(&[("x.b.test", "http-01")]));
+    }
+
+    #[test]
+    fn wildcards_need_a_scope_that_has_them_and_a_proof_by_dns() {
+        assert!(permits(&[("*.a.test", "dns-01")]));
+        assert!(!permits(&[("*.a.test", "http-01")]));
+        assert!(!permits(&[("*.b.test", "dns-01")]));
+    }
+
+    #[test]
+    fn one_scope_must_give_all_names() {
+        assert!(permits(&[("x.b.test", "dns-01")]));
+        assert!(!permits(&[("x.a.test", "dns-01"), ("x.b.test", "dns-01")]));
+    }
+
+    #[test]
+    fn a_closed_scope_gives_nothing_to_accounts_without_a_binding() {
+        assert!(!permits(&[("x.c.test", "dns-01")]));
+    }
+
+    #[test]
+    fn addresses_are_in_no_scope() {
+        let proven = ProvenIdentifier {
+            identifier: Identifier::Ip([192, 0, 2, 1].into()),
+            method: "http-01".into(),
+            validated: Timestamp::from_seconds(0),
+        };
+        assert!(!policy().permits(&Grant::Open, &[proven], &"server".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_edge_speaks_for_urls_below_its_base_alone() {
+        let policy = policy();
+        let edge = "edge.colophon.internal";
+        assert_eq!(policy.base_url(edge, "https://ca.test/acme/order/a/b"), Some("https://ca.test"));
+        assert_eq!(policy.base_url(edge, "https://ca.test.evil.test/acme/order/a/b"), None);
+        assert_eq!(policy.base_url(edge, "https://ca.test"), None);
+        assert_eq!(policy.base_url("other", "https://ca.test/acme/order/a/b"), None);
+    }
+}

@@ -1,0 +1,139 @@
+//! `signer serve`: puts the rooms together, says `ready`, and takes them apart again in order when it is told to stop.
+
+use std::{io::Write, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use shared::signing::TokenState;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    exit::{Final, OperatorMustAct},
+    issuance::{Issuance, Ledger, job::Works},
+    issuer::Issuer,
+    journal::Journal,
+    listen::Listener,
+    queue::Queue,
+    service::Service,
+    settings::Settings,
+    tls,
+    token::{driver::Driver, view::TokenView},
+};
+
+/// How long `ready` waits for tokens that do not report.
+const REPORTS: Duration = Duration::from_secs(10);
+
+/// Runs the daemon until a signal, or until no token is left that an operator need not act on.
+pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(settings));
+    // Nothing that still runs may hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    result
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let tls = tls::server_config(&settings.listen).operator_must_act()?;
+    let ledger = Arc::new(Ledger::default());
+    let journal = Journal::open(&settings.state, |record, location| ledger.replay(&record, location))?;
+    let socket = TcpListener::bind(settings.listen.address).await;
+    let socket = socket.with_context(|| format!("cannot listen on {}", settings.listen.address))?;
+
+    let changed = Arc::new(Notify::new());
+    let views: Vec<Vec<_>> = settings
+        .issuers
+        .iter()
+        .map(|issuer| issuer.tokens.iter().map(|_| Arc::new(TokenView::new(Arc::clone(&changed)))).collect())
+        .collect();
+    let issuers = settings.issuers.iter().zip(&views);
+    let works = Arc::new(Works {
+        issuers: issuers
+            .map(|(issuer, views)| Issuer::new(issuer.name.clone(), issuer.chain.clone(), views.clone()))
+            .collect(),
+        queue: Queue::new(settings.limits.queue),
+        journal,
+        running: TaskTracker::new(),
+    });
+    let mut drivers = start_drivers(&settings, &views, &works);
+    let views: Vec<_> = views.into_iter().flatten().collect();
+
+    let (stop, stopped) = watch::channel(false);
+    // The sender stays here: a new configuration would be sent through it.
+    let (_tls, tls) = watch::channel(tls);
+    let issuance =
+        Issuance { policy: settings.policy.clone(), ledger, works: Arc::clone(&works), answer: settings.limits.answer };
+    let listener = Listener {
+        socket,
+        tls,
+        service: Service { issuance: Arc::new(issuance), request_bytes: settings.limits.request_bytes },
+        handshake: settings.limits.handshake,
+        connections: settings.limits.connections,
+    };
+    let listening = tokio::spawn(listener.run(stopped));
+    tracing::info!(address = %settings.listen.address, "listening");
+
+    let announce_and_watch = async {
+        let reported = wait_until(&changed, || views.iter().all(|view| view.state() != TokenState::Starting));
+        if timeout(REPORTS, reported).await.is_err() {
+            tracing::warn!("some tokens have not reported yet");
+        }
+        writeln!(std::io::stdout(), "ready").context("cannot write to stdout")?;
+        wait_until(&changed, || views.iter().all(|view| view.state() == TokenState::PinRejected)).await;
+        Err(anyhow::Error::new(OperatorMustAct).context("every token has rejected its PIN"))
+    };
+    let result = tokio::select! {
+        result = announce_and_watch => result,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+
+    tracing::info!("stopping");
+    let _ = stop.send(true);
+    works.queue.close();
+    let rest = async {
+        while drivers.join_next().await.is_some() {}
+        works.running.close();
+        works.running.wait().await;
+        if let Ok(connections) = listening.await {
+            connections.wait().await;
+        }
+    };
+    if timeout(settings.limits.shutdown, rest).await.is_err() {
+        tracing::warn!("some connections or tokens did not end in time");
+    }
+    result
+}
+
+fn start_drivers(settings: &Settings, views: &[Vec<Arc<TokenView>>], works: &Arc<Works>) -> JoinSet<()> {
+    let mut drivers = JoinSet::new();
+    for (issuer, (of_issuer, views)) in settings.issuers.iter().zip(views).enumerate() {
+        for (token, (of_token, view)) in of_issuer.tokens.iter().zip(views).enumerate() {
+            let driver = Driver {
+                issuer,
+                name: format!("{}-{token}", of_issuer.name),
+                settings: of_token.clone(),
+                view: Arc::clone(view),
+                works: Arc::clone(works),
+                state: settings.state.clone(),
+            };
+            drivers.spawn(driver.run());
+        }
+    }
+    drivers
+}
+
+/// Waits until a condition on the tokens' states holds.
+async fn wait_until(changed: &Notify, holds: impl Fn() -> bool) {
+    while !holds() {
+        changed.notified().await;
+    }
+}

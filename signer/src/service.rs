@@ -1,0 +1,98 @@
+//! HTTP: routes, the limit of a body, strict JSON in and typed JSON out. What is asked is done elsewhere.
+
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Bytes},
+    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+};
+use serde::Serialize;
+use shared::signing::{ISSUE_PATH, IssueReply, IssueRequest, Refusal, Refused, STATUS_PATH};
+
+use crate::{admit::refused, identity::ClientIdentity, issuance::Issuance};
+
+/// The answer of every route.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// The service of a connection. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) issuance: Arc<Issuance>,
+    /// Bytes of a request's body.
+    pub(crate) request_bytes: usize,
+}
+
+impl Service {
+    /// Answers one request of this client.
+    pub(crate) async fn answer<B>(&self, client: &ClientIdentity, request: Request<B>) -> Answer
+    where
+        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        // Who is not an edge learns nothing, not even what there is.
+        let Some(edge) = client.names.iter().find(|name| self.issuance.policy.knows_edge(name)) else {
+            let name = client.names.first().map_or("", String::as_str);
+            let refused = refused(Refusal::UnknownEdge, "the client certificate names no edge of the configuration");
+            self.issuance.note(name, "", &refused);
+            return reply(&IssueReply::Refused(refused));
+        };
+        match (request.method(), request.uri().path()) {
+            (&Method::POST, ISSUE_PATH) => {
+                let answer = match self.read(request).await {
+                    Ok(asked) => self.issuance.issue(edge, asked).await,
+                    Err(refused) => {
+                        self.issuance.note(edge, "", &refused);
+                        IssueReply::Refused(refused)
+                    }
+                };
+                reply(&answer)
+            }
+            (&Method::GET, STATUS_PATH) => json(StatusCode::OK, &self.issuance.status()),
+            (_, ISSUE_PATH | STATUS_PATH) => no_such(StatusCode::METHOD_NOT_ALLOWED),
+            _ => no_such(StatusCode::NOT_FOUND),
+        }
+    }
+
+    async fn read<B>(&self, request: Request<B>) -> Result<IssueRequest, Refused>
+    where
+        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        let malformed = |detail: String| refused(Refusal::Malformed, detail);
+        let body = Limited::new(request.into_body(), self.request_bytes).collect().await;
+        let body = body.map_err(|error| malformed(format!("the body cannot be read: {error}")))?.to_bytes();
+        // What serde says of a position and a member is ours; it repeats a value only where that has the wrong type.
+        serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))
+    }
+}
+
+fn reply(reply: &IssueReply) -> Answer {
+    match reply {
+        IssueReply::Issued(_) => json(StatusCode::OK, reply),
+        IssueReply::Queued { retry_after } => {
+            let mut answer = json(StatusCode::ACCEPTED, reply);
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after));
+            answer
+        }
+        IssueReply::Refused(refused) => {
+            let status = StatusCode::from_u16(refused.reason.http_status());
+            json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reply)
+        }
+    }
+}
+
+fn no_such(status: StatusCode) -> Answer {
+    let refused = refused(Refusal::Malformed, "there is no such verb");
+    json(status, &IssueReply::Refused(refused))
+}
+
+fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    let (status, body) = match serde_json::to_vec(value) {
+        Ok(body) => (status, body),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
+    };
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}

@@ -1,0 +1,173 @@
+//! The configuration, checked: after [`Settings::load`] nothing validates again. Relative paths are relative to the file.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use shared::chain::IssuerChain;
+
+use crate::{
+    Tokens,
+    config::{IssuerConfig, LimitsConfig, SignerConfig, TokenConfig},
+    policy::Policy,
+    token::uri::TokenUri,
+};
+
+/// Everything that the daemon goes by.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The folder of the journal and of the marks about PINs.
+    pub(crate) state: PathBuf,
+    pub(crate) listen: ListenSettings,
+    pub(crate) limits: Limits,
+    pub(crate) policy: Policy,
+    /// At least one, with distinct names and keys.
+    pub(crate) issuers: Vec<IssuerSettings>,
+}
+
+/// Where edges call.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenSettings {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) client_roots: PathBuf,
+}
+
+/// What bounds work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) request_bytes: usize,
+    pub(crate) connections: usize,
+    pub(crate) queue: usize,
+    pub(crate) handshake: Duration,
+    pub(crate) answer: Duration,
+    pub(crate) shutdown: Duration,
+}
+
+/// One issuer.
+#[derive(Clone, Debug)]
+pub(crate) struct IssuerSettings {
+    pub(crate) name: String,
+    pub(crate) chain: IssuerChain,
+    /// At least one.
+    pub(crate) tokens: Vec<TokenSettings>,
+}
+
+/// One token.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenSettings {
+    pub(crate) module: PathBuf,
+    pub(crate) uri: TokenUri,
+    pub(crate) pin_file: PathBuf,
+    pub(crate) deadline: Duration,
+    pub(crate) environment: BTreeMap<String, String>,
+    #[cfg(feature = "slow-token")]
+    pub(crate) latency_ms: u64,
+}
+
+impl Settings {
+    /// Reads and checks a configuration file and the chains that it names.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub(crate) fn load(file: &Path, tokens: Tokens) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let config: SignerConfig = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
+        let folder = std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default();
+        Self::check(config, &folder, tokens).with_context(|| format!("in {}", file.display()))
+    }
+
+    fn check(config: SignerConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
+        let SignerConfig { state, listen, limits, edge, issuer, profile, scope } = config;
+        ensure!(!issuer.is_empty(), "there is no [[issuer]]");
+        let issuers = issuer
+            .into_iter()
+            .map(|issuer| IssuerSettings::check(issuer, folder, tokens))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let names: BTreeSet<_> = issuers.iter().map(|issuer| issuer.name.as_str()).collect();
+        let keys: BTreeSet<_> =
+            issuers.iter().map(|issuer| issuer.chain.issuer().key().to_sec1_point(true).as_bytes().to_vec()).collect();
+        ensure!(names.len() == issuers.len(), "two issuers have one name");
+        ensure!(keys.len() == issuers.len(), "two issuers have one key");
+        Ok(Self {
+            state: folder.join(state),
+            listen: ListenSettings {
+                address: listen.address,
+                certificate: folder.join(listen.certificate),
+                key: folder.join(listen.key),
+                client_roots: folder.join(listen.client_roots),
+            },
+            limits: Limits::check(&limits)?,
+            policy: Policy::check(edge, profile, scope)?,
+            issuers,
+        })
+    }
+}
+
+impl Limits {
+    fn check(config: &LimitsConfig) -> anyhow::Result<Self> {
+        let duration = |name: &str, milliseconds: u64| {
+            ensure!((1..=3_600_000).contains(&milliseconds), "limits.{name} is between 1 and 3600000 milliseconds");
+            Ok(Duration::from_millis(milliseconds))
+        };
+        ensure!((1024..=1_048_576).contains(&config.request_bytes), "limits.request_bytes is between 1024 and 1048576");
+        ensure!((1..=65_536).contains(&config.connections), "limits.connections is between 1 and 65536");
+        ensure!((1..=1_000_000).contains(&config.queue), "limits.queue is between 1 and 1000000");
+        Ok(Self {
+            request_bytes: config.request_bytes,
+            connections: config.connections,
+            queue: config.queue,
+            handshake: duration("handshake_ms", config.handshake_ms)?,
+            answer: duration("answer_ms", config.answer_ms)?,
+            shutdown: duration("shutdown_ms", config.shutdown_ms)?,
+        })
+    }
+}
+
+impl IssuerSettings {
+    fn check(config: IssuerConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
+        let IssuerConfig { name, chain, token } = config;
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        // It becomes part of file names.
+        ensure!(
+            (1..=64).contains(&name.len()) && name.bytes().all(good),
+            "an issuer's name is 1 to 64 letters, digits, hyphens and underscores, not {name:?}"
+        );
+        let path = folder.join(chain);
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("issuer {name}: cannot read {}", path.display()))?;
+        let chain = IssuerChain::from_pem(&text).with_context(|| format!("issuer {name}: {}", path.display()))?;
+        ensure!(!token.is_empty(), "issuer {name}: there is no [[issuer.token]]");
+        let check = |token| TokenSettings::check(token, folder, tokens).with_context(|| format!("issuer {name}"));
+        let tokens = token.into_iter().map(check).collect::<anyhow::Result<_>>()?;
+        Ok(Self { name, chain, tokens })
+    }
+}
+
+impl TokenSettings {
+    fn check(config: TokenConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
+        #[cfg(feature = "slow-token")]
+        if tokens == Tokens::AsTheyAre && config.latency_ms != 0 {
+            bail!("unknown field `latency_ms`: this program does not slow tokens");
+        }
+        #[cfg(not(feature = "slow-token"))]
+        let Tokens::AsTheyAre = tokens;
+        if !(100..=600_000).contains(&config.deadline_ms) {
+            bail!("deadline_ms is between 100 and 600000");
+        }
+        Ok(Self {
+            module: folder.join(config.module),
+            uri: config.uri.parse()?,
+            pin_file: folder.join(config.pin_file),
+            deadline: Duration::from_millis(config.deadline_ms),
+            environment: config.environment,
+            #[cfg(feature = "slow-token")]
+            latency_ms: config.latency_ms,
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! The TLS side of the listener: 1.3 only, client certificates required, no resumption, so that an identity that is taken back
+//! is gone with its last connection.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, ensure};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring,
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    version::TLS13,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+use crate::settings::ListenSettings;
+
+/// Reads certificate, key and client roots.
+///
+/// # Errors
+/// Names the file that is wrong.
+pub(crate) fn server_config(listen: &ListenSettings) -> anyhow::Result<Arc<ServerConfig>> {
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    for root in certificates(&listen.client_roots)? {
+        roots.add(root).with_context(|| format!("in {}", listen.client_roots.display()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .with_context(|| format!("in {}", listen.client_roots.display()))?;
+    let chain = certificates(&listen.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&listen.key)
+        .with_context(|| format!("no private key in PEM in {}", listen.key.display()))?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .with_context(|| format!("{} and {}", listen.certificate.display(), listen.key.display()))?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let describe = || format!("no certificates in PEM in {}", path.display());
+    let certificates = CertificateDer::pem_file_iter(path).with_context(describe)?;
+    let certificates = certificates.collect::<Result<Vec<_>, _>>().with_context(describe)?;
+    ensure!(!certificates.is_empty(), "{}", describe());
+    Ok(certificates)
+}

@@ -1,0 +1,11 @@
+//! Tokens: one worker process for each (it alone has the PIN and the PKCS#11 session), and the parent's side of that.
+
+pub(crate) mod driver;
+pub(crate) mod frame;
+mod lint;
+pub(crate) mod pin;
+pub(crate) mod pkcs11;
+pub(crate) mod uri;
+pub(crate) mod view;
+pub(crate) mod worker;
+pub(crate) mod worker_process;

@@ -1,0 +1,235 @@
+//! The few things that are asked of a PKCS#11 module: find a token and a key in it, log in once, sign a digest.
+//!
+//! Keys are found by their public half. No module's word is taken for a signature: it is verified before anybody sees it.
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use cryptoki::{
+    context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11},
+    error::{Error, RvError},
+    mechanism::Mechanism,
+    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
+    session::{Session, UserType},
+    slot::{Slot, TokenInfo},
+    types::AuthPin,
+};
+use der::{Decode, Encode, asn1::OctetStringRef};
+use p256::ecdsa::{Signature, VerifyingKey};
+use sha2::{Digest, Sha256};
+use signature::hazmat::PrehashVerifier;
+use spki::DecodePublicKey;
+
+use super::uri::TokenUri;
+
+/// A module that is loaded and initialised in this process. Only worker processes and the offline commands have one.
+#[derive(Debug)]
+pub(crate) struct Module(Pkcs11);
+
+/// A private key in a logged-in session, with the public key that every signature is verified under.
+#[derive(Debug)]
+pub(crate) struct TokenKey {
+    session: Session,
+    private: ObjectHandle,
+    public: VerifyingKey,
+}
+
+/// A public key that a token shows without a login.
+#[derive(Clone, Debug)]
+pub(crate) struct VisibleKey {
+    pub(crate) slot: Slot,
+    pub(crate) id: Vec<u8>,
+    pub(crate) label: String,
+    pub(crate) public: VerifyingKey,
+}
+
+/// Why a login failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoginFailed {
+    /// The token has rejected the PIN, or would not survive another try. Final until an operator acts.
+    #[error("the token rejected its PIN: {0}")]
+    Rejected(String),
+    /// Anything else; it may pass.
+    #[error("the login failed: {0}")]
+    Other(Error),
+}
+
+impl Module {
+    /// Loads and initialises a module.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        let module = Pkcs11::new(path).with_context(|| format!("cannot load the module {}", path.display()))?;
+        module
+            .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+            .with_context(|| format!("cannot initialise the module {}", path.display()))?;
+        Ok(Self(module))
+    }
+
+    /// Who made the module, for commands that are meant for one kind of token only.
+    pub(crate) fn manufacturer(&self) -> anyhow::Result<String> {
+        Ok(self.0.get_library_info()?.manufacturer_id().to_owned())
+    }
+
+    /// Every slot with a token in it, initialised or not.
+    pub(crate) fn tokens(&self) -> anyhow::Result<Vec<(Slot, TokenInfo)>> {
+        let slots = self.0.get_slots_with_token().context("cannot list the slots")?;
+        // A token that was pulled out a moment ago has no information; the others still have.
+        Ok(slots.into_iter().filter_map(|slot| Some((slot, self.0.get_token_info(slot).ok()?))).collect())
+    }
+
+    /// The one initialised token with this label.
+    pub(crate) fn token(&self, label: &str) -> anyhow::Result<Slot> {
+        let mut tokens =
+            self.tokens()?.into_iter().filter(|(_, info)| info.token_initialized() && info.label() == label);
+        match (tokens.next(), tokens.next()) {
+            (Some((slot, _)), None) => Ok(slot),
+            (None, _) => bail!("there is no token with the label {label:?}"),
+            (Some(_), Some(_)) => bail!("there are several tokens with the label {label:?}"),
+        }
+    }
+
+    /// Initialises the token in a slot. Whoever calls this has made sure that nothing is lost.
+    pub(crate) fn init_token(&self, slot: Slot, so_pin: &AuthPin, label: &str) -> anyhow::Result<()> {
+        self.0.init_token(slot, so_pin, label).context("cannot initialise the token")
+    }
+
+    /// A session that may change the token.
+    pub(crate) fn writing_session(&self, slot: Slot) -> anyhow::Result<Session> {
+        self.0.open_rw_session(slot).context("cannot open a session")
+    }
+
+    /// The P-256 public keys that a token shows without a login, from its public key objects and its certificates.
+    pub(crate) fn visible_keys(&self, slot: Slot) -> anyhow::Result<Vec<VisibleKey>> {
+        let session = self.0.open_ro_session(slot).context("cannot open a session")?;
+        let mut keys = Vec::new();
+        for (class, value) in
+            [(ObjectClass::PUBLIC_KEY, AttributeType::EcPoint), (ObjectClass::CERTIFICATE, AttributeType::Value)]
+        {
+            for object in session.find_objects(&[Attribute::Class(class)]).context("cannot list the objects")? {
+                let wanted = [value, AttributeType::Id, AttributeType::Label];
+                let attributes = session.get_attributes(object, &wanted).unwrap_or_default();
+                let (mut public, mut id, mut label) = (None, Vec::new(), String::new());
+                for attribute in attributes {
+                    match attribute {
+                        Attribute::EcPoint(point) => public = from_ec_point(&point),
+                        Attribute::Value(certificate) => public = from_certificate(&certificate),
+                        Attribute::Id(value) => id = value,
+                        Attribute::Label(value) => label = String::from_utf8_lossy(&value).into_owned(),
+                        _ => {}
+                    }
+                }
+                keys.extend(public.map(|public| VisibleKey { slot, id, label, public }));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Where `public` can be seen, on a token that the hints do not exclude. No login.
+    pub(crate) fn locate(&self, hints: &TokenUri, public: &VerifyingKey) -> anyhow::Result<(VisibleKey, TokenInfo)> {
+        let mut seen = 0_usize;
+        for (slot, info) in self.tokens()? {
+            let other_label = hints.token.as_deref().is_some_and(|label| label != info.label());
+            let other_serial = hints.serial.as_deref().is_some_and(|serial| serial != info.serial_number());
+            if other_label || other_serial || !info.token_initialized() {
+                continue;
+            }
+            seen = seen.saturating_add(1);
+            let keys = self.visible_keys(slot)?.into_iter().filter(|key| key.public == *public);
+            let mut keys: Vec<_> = keys.collect();
+            // The object's own hints only order what the public key has decided.
+            keys.sort_by_key(|key| {
+                let label_differs = hints.object.as_deref().is_some_and(|label| label != key.label);
+                let id_differs = hints.id.as_deref().is_some_and(|id| id != key.id);
+                (id_differs, label_differs)
+            });
+            if let Some(key) = keys.into_iter().next() {
+                return Ok((key, info));
+            }
+        }
+        bail!("the issuer's public key is on none of the {seen} tokens that fit the uri");
+    }
+
+    /// Opens a session and logs in, once.
+    pub(crate) fn login(&self, slot: Slot, pin: &AuthPin) -> Result<Session, LoginFailed> {
+        let session = self.0.open_ro_session(slot).map_err(LoginFailed::Other)?;
+        login(&session, pin)?;
+        Ok(session)
+    }
+}
+
+/// Logs a session in, once.
+pub(crate) fn login(session: &Session, pin: &AuthPin) -> Result<(), LoginFailed> {
+    match session.login(UserType::User, Some(pin)) {
+        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => Ok(()),
+        Err(Error::Pkcs11(
+            code @ (RvError::PinIncorrect
+            | RvError::PinInvalid
+            | RvError::PinLenRange
+            | RvError::PinExpired
+            | RvError::PinLocked),
+            Function::Login,
+        )) => Err(LoginFailed::Rejected(format!("{code:?}"))),
+        Err(other) => Err(LoginFailed::Other(other)),
+    }
+}
+
+impl TokenKey {
+    /// The private half of a visible key, in a session that is logged in.
+    pub(crate) fn find(session: Session, key: &VisibleKey) -> anyhow::Result<Self> {
+        let private = private_key(&session, &key.id)?;
+        Ok(Self { session, private, public: key.public })
+    }
+
+    /// The public half.
+    pub(crate) const fn public(&self) -> &VerifyingKey {
+        &self.public
+    }
+
+    /// Signs `message` with ECDSA and SHA-256, hashed here, and verifies the signature. DER (RFC 5758 §3.2).
+    pub(crate) fn sign(&self, message: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let digest = Sha256::digest(message);
+        let raw = self.session.sign(&Mechanism::Ecdsa, self.private, &digest).context("the token did not sign")?;
+        let signature =
+            Signature::from_slice(&raw).map_err(|_| anyhow::anyhow!("the token gave no P-256 signature"))?;
+        self.public
+            .verify_prehash(&digest, &signature)
+            .map_err(|_| anyhow::anyhow!("the token's signature does not verify under the issuer's public key"))?;
+        Ok(signature.to_der().as_bytes().to_vec())
+    }
+}
+
+/// The private EC key with this identifier.
+fn private_key(session: &Session, id: &[u8]) -> anyhow::Result<ObjectHandle> {
+    let template =
+        [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::EC), Attribute::Id(id.to_vec())];
+    let found = session.find_objects(&template).context("cannot list the private keys")?;
+    ensure!(found.len() <= 1, "several private keys have the identifier of the public key");
+    found.first().copied().context("the public key is there, its private key is not")
+}
+
+/// CKA_EC_POINT: a DER OCTET STRING of the point, as the standard says, or the bare point, as some modules have it.
+fn from_ec_point(point: &[u8]) -> Option<VerifyingKey> {
+    let bare = <&OctetStringRef>::from_der(point).map_or(point, |inner| inner.as_bytes());
+    VerifyingKey::from_sec1_bytes(bare).ok()
+}
+
+fn from_certificate(der: &[u8]) -> Option<VerifyingKey> {
+    let certificate = x509_cert::Certificate::from_der(der).ok()?;
+    let spki = certificate.tbs_certificate().subject_public_key_info().to_der().ok()?;
+    VerifyingKey::from_public_key_der(&spki).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_read_bare_and_in_its_octet_string() {
+        let key = crate::random::signing_key().unwrap();
+        let point = key.verifying_key().to_sec1_point(false);
+        let wrapped = [&[0x04, 65], point.as_bytes()].concat();
+        assert_eq!(from_ec_point(point.as_bytes()), Some(*key.verifying_key()));
+        assert_eq!(from_ec_point(&wrapped), Some(*key.verifying_key()));
+        assert_eq!(from_ec_point(&wrapped[1..]), None);
+        assert_eq!(from_ec_point(&[]), None);
+    }
+}

@@ -1,0 +1,153 @@
+//! The parent's side of a worker process: starts it with nothing but its configured environment, speaks to it with a deadline on
+//! every answer, and kills it when it does not keep one. A hung PKCS#11 call can be ended in no other way.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use shared::base64url::Base64Url;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+use super::frame::{self, Init, Login, Reply, Sign};
+use crate::settings::TokenSettings;
+
+/// A start is several calls to the module: load, list, open, log in.
+const CALLS_OF_A_START: u32 = 3;
+/// What a worker gets to end by itself when its input has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A worker process that has reported that it is ready.
+#[derive(Debug)]
+pub(crate) struct WorkerProcess {
+    child: Child,
+    input: ChildStdin,
+    output: ChildStdout,
+    deadline: Duration,
+}
+
+/// Why there is no worker, or no signature of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WorkerFailed {
+    /// The token rejected its PIN. No other worker is started for it.
+    #[error("{0}")]
+    PinRejected(String),
+    /// It does not sign this; it goes on.
+    #[error("{0}")]
+    Refused(String),
+    /// It said that its token does not work, or said nothing in time, or ended.
+    #[error("{0}")]
+    Gone(String),
+}
+
+impl WorkerProcess {
+    /// Starts a worker and waits until it has found its key. Gives with it what its token calls itself.
+    pub(crate) async fn start(
+        token: &TokenSettings,
+        issuer: &[u8],
+        login: Login,
+        name: &str,
+    ) -> Result<(Self, String), WorkerFailed> {
+        let gone = |error: std::io::Error| WorkerFailed::Gone(format!("the worker cannot be started: {error}"));
+        // The running program itself, even when its file was replaced: both sides must be of one version.
+        let mut child = Command::new("/proc/self/exe")
+            .arg0("signer")
+            .arg("worker")
+            .env_clear()
+            .envs(&token.environment)
+            .current_dir(Path::new("/"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(gone)?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(input), Some(output), Some(errors)) = pipes else {
+            return Err(WorkerFailed::Gone("the worker has no pipes".into()));
+        };
+        tracing::debug!(token = name, pid = child.id(), "started a worker");
+        tokio::spawn(log_lines(errors, name.to_owned()));
+        let mut worker = Self { child, input, output, deadline: token.deadline };
+        let init = Init {
+            module: token.module.clone(),
+            uri: token.uri.clone(),
+            issuer: Base64Url(issuer.to_vec()),
+            login,
+            #[cfg(feature = "slow-token")]
+            latency_ms: token.latency_ms,
+        };
+        match worker.ask(&init, token.deadline.saturating_mul(CALLS_OF_A_START)).await? {
+            Reply::Ready { token } => Ok((worker, token)),
+            Reply::PinRejected(reason) => Err(WorkerFailed::PinRejected(reason)),
+            Reply::Failed(reason) | Reply::Refused(reason) => Err(WorkerFailed::Gone(reason)),
+            Reply::Signed(_) => Err(WorkerFailed::Gone("the worker speaks out of turn".into())),
+        }
+    }
+
+    /// The process, for the log.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Has a TBSCertificate signed. The signature is DER.
+    pub(crate) async fn sign(&mut self, tbs: &[u8]) -> Result<Vec<u8>, WorkerFailed> {
+        match self.ask(&Sign { tbs: Base64Url(tbs.to_vec()) }, self.deadline).await? {
+            Reply::Signed(signature) => Ok(signature.0),
+            Reply::Refused(reason) => Err(WorkerFailed::Refused(reason)),
+            Reply::PinRejected(reason) => Err(WorkerFailed::PinRejected(reason)),
+            Reply::Failed(reason) => Err(WorkerFailed::Gone(reason)),
+            Reply::Ready { .. } => Err(WorkerFailed::Gone("the worker speaks out of turn".into())),
+        }
+    }
+
+    /// Waits until the process has ended. Cancel-safe.
+    pub(crate) async fn ended(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => format!("the worker has ended: {status}"),
+            Err(error) => format!("the worker cannot be waited for: {error}"),
+        }
+    }
+
+    /// Lets the worker end by itself, or kills it.
+    pub(crate) async fn stop(mut self) {
+        drop(self.input);
+        if timeout(FAREWELL, self.child.wait()).await.is_err() {
+            // It is reaped when it is dropped.
+            let _ = self.child.start_kill();
+        }
+    }
+
+    /// One question, one answer, within the deadline.
+    async fn ask<T: serde::Serialize + Sync>(
+        &mut self,
+        question: &T,
+        deadline: Duration,
+    ) -> Result<Reply, WorkerFailed> {
+        let frame = frame::encode(question).map_err(|error| WorkerFailed::Refused(error.to_string()))?;
+        let exchange = async {
+            self.input.write_all(&frame).await?;
+            let mut prefix = [0; 4];
+            self.output.read_exact(&mut prefix).await?;
+            let length = frame::length(prefix).map_err(std::io::Error::other)?;
+            let mut json = vec![0; length];
+            self.output.read_exact(&mut json).await?;
+            frame::decode(&json).map_err(std::io::Error::other)
+        };
+        match timeout(deadline, exchange).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(error)) => Err(WorkerFailed::Gone(format!("the worker is gone: {error}"))),
+            Err(_) => Err(WorkerFailed::Gone(format!("no answer within {} ms", deadline.as_millis()))),
+        }
+    }
+}
+
+/// Puts what the worker and its module say into our log.
+async fn log_lines(errors: ChildStderr, token: String) {
+    let mut lines = BufReader::new(errors).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        tracing::info!(token, "worker: {line}");
+    }
+}

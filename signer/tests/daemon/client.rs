@@ -1,0 +1,153 @@
+//! An edge, and behind it an ACME client, as far as the signer sees them.
+
+use std::time::Duration;
+
+use p256::ecdsa::{Signature, SigningKey, signature::Signer};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use serde_json::{Value, json};
+use shared::{
+    base64url,
+    identifier::Identifier,
+    jwk::Jwk,
+    jws::Flattened,
+    signing::{
+        Grant, ISSUE_PATH, IssueReply, IssueRequest, Issued, Priority, ProvenIdentifier, Refusal, STATUS_PATH, Status,
+    },
+    timestamp::Timestamp,
+};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+
+use crate::site::{BASE_URL, Identity, Site};
+
+/// An account's key.
+pub(crate) struct Account(SigningKey);
+
+/// A connection pool of one edge.
+pub(crate) struct Edge {
+    agent: ureq::Agent,
+    base: String,
+}
+
+impl Account {
+    pub(crate) fn new(seed: u8) -> Self {
+        Self(SigningKey::from_slice(&[seed; 32]).unwrap())
+    }
+
+    pub(crate) fn jwk(&self) -> Jwk {
+        let point = self.0.verifying_key().to_sec1_point(false);
+        let (x, y) = (base64url::encode(point.x().unwrap()), base64url::encode(point.y().unwrap()));
+        serde_json::from_value(json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})).unwrap()
+    }
+
+    /// A finalize request of this account (RFC 8555 §7.4).
+    pub(crate) fn finalize(&self, order: &str, csr: &[u8]) -> Flattened {
+        let header = json!({
+            "alg": "ES256", "kid": format!("{BASE_URL}/acme/account/1"), "nonce": "n", "url": format!("{order}/finalize"),
+        });
+        self.sign(&header, &json!({"csr": base64url::encode(csr)}))
+    }
+
+    pub(crate) fn sign(&self, header: &Value, payload: &Value) -> Flattened {
+        let protected = base64url::encode(header.to_string().as_bytes());
+        let payload = base64url::encode(payload.to_string().as_bytes());
+        let signature: Signature = self.0.sign(format!("{protected}.{payload}").as_bytes());
+        Flattened { protected, payload, signature: base64url::encode(&signature.to_bytes()) }
+    }
+}
+
+/// The URL of an order.
+pub(crate) fn order(number: usize) -> String {
+    format!("{BASE_URL}/acme/order/ref/{number:024x}")
+}
+
+/// A CSR for these names under a fresh key, DER.
+pub(crate) fn csr(names: &[&str]) -> Vec<u8> {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut parameters = CertificateParams::new(names).unwrap();
+    parameters.distinguished_name = DistinguishedName::new();
+    parameters.serialize_request(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+}
+
+/// A request that a signer grants.
+pub(crate) fn request(number: usize, account: &Account, csr: &[u8], names: &[&str]) -> IssueRequest {
+    let now = Timestamp::from_seconds(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs());
+    let proven = |name: &&str| ProvenIdentifier {
+        identifier: Identifier::Dns(name.parse().unwrap()),
+        method: "dns-01".into(),
+        validated: now,
+    };
+    IssueRequest {
+        order: order(number),
+        finalize: account.finalize(&order(number), csr),
+        account_key: account.jwk(),
+        grant: Grant::Open,
+        identifiers: names.iter().map(proven).collect(),
+        profile: "server".parse().unwrap(),
+        not_before: None,
+        not_after: None,
+        priority: Priority::New,
+        deadline: now.plus(600),
+    }
+}
+
+/// The same for one name and a fresh CSR.
+pub(crate) fn simple(number: usize) -> IssueRequest {
+    let name = format!("host-{number}.test");
+    request(number, &Account::new(1), &csr(&[&name]), &[&name])
+}
+
+impl Edge {
+    pub(crate) fn new(site: &Site) -> Self {
+        Self::with(site, Some(&site.edge()))
+    }
+
+    pub(crate) fn with(site: &Site, identity: Option<&Identity>) -> Self {
+        let root = Certificate::from_pem(site.infrastructure.pem().as_bytes()).unwrap();
+        let client = identity.map(|identity| {
+            let certificate = Certificate::from_pem(identity.certificate.as_bytes()).unwrap();
+            ClientCert::new_with_certs(&[certificate], PrivateKey::from_pem(identity.key.as_bytes()).unwrap())
+        });
+        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).client_cert(client).build();
+        let agent = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build()
+            .new_agent();
+        Self { agent, base: format!("https://{}", site.address) }
+    }
+
+    pub(crate) fn post(&self, body: &[u8]) -> anyhow::Result<(u16, Value)> {
+        let mut answer = self.agent.post(format!("{}{ISSUE_PATH}", self.base)).send(body)?;
+        Ok((answer.status().as_u16(), serde_json::from_str(&answer.body_mut().read_to_string()?)?))
+    }
+
+    pub(crate) fn issue(&self, request: &IssueRequest) -> anyhow::Result<IssueReply> {
+        let (_, body) = self.post(&serde_json::to_vec(request).unwrap())?;
+        Ok(serde_json::from_value(body).unwrap())
+    }
+
+    /// Asks until the answer is neither `queued` nor temporary, as an edge does.
+    pub(crate) fn issued(&self, request: &IssueRequest) -> Issued {
+        for _ in 0..200 {
+            match self.issue(request) {
+                Ok(IssueReply::Issued(issued)) => return issued,
+                Ok(IssueReply::Refused(refused)) if !refused.reason.is_temporary() => panic!("{refused:?}"),
+                _ => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+        panic!("no certificate for {}", request.order);
+    }
+
+    pub(crate) fn refusal(&self, request: &IssueRequest) -> Refusal {
+        match self.issue(request).unwrap() {
+            IssueReply::Refused(refused) => refused.reason,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    pub(crate) fn status(&self) -> anyhow::Result<Status> {
+        let mut answer = self.agent.get(format!("{}{STATUS_PATH}", self.base)).call()?;
+        Ok(serde_json::from_str(&answer.body_mut().read_to_string()?)?)
+    }
+}

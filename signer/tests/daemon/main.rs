@@ -1,0 +1,13 @@
+//! The real daemon, driven from outside: real SoftHSM tokens, real mutual TLS, real kills. Needs SoftHSM; fails without it.
+#![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
+
+mod ceremony;
+mod client;
+mod crash;
+mod handshake;
+mod issue;
+mod journal;
+mod site;
+#[cfg(feature = "slow-token")]
+mod slow;
+mod tokens;

@@ -1,0 +1,127 @@
+//! Tokens that fail: wrong PINs, dead and hung workers, tokens that go away and come back.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use shared::signing::{IssueReply, TokenState};
+
+use crate::{
+    client::{Edge, simple},
+    site::{Daemon, PIN, Site, eventually, signal, stopwatch},
+};
+
+fn logins(daemon: &Daemon) -> usize {
+    daemon.log().matches("logging in").count()
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once_across_three_restarts() {
+    let site = Site::new(&["a1"]);
+    site.write_secret("pins/a1", "654321");
+    let mut tries = 0;
+    for _ in 0..3 {
+        let mut daemon = site.spawn();
+        assert_eq!(daemon.child.wait().unwrap().code(), Some(78), "{}", daemon.log());
+        tries += logins(&daemon);
+        assert!(!daemon.log().contains("654321"));
+    }
+    assert_eq!(tries, 1);
+    assert!(site.path("state/pin-rejected-a1-0").exists());
+
+    // An operator puts the right one there.
+    site.write_secret("pins/a1", PIN);
+    let _daemon = site.serve();
+    Edge::new(&site).issued(&simple(1));
+    assert!(!site.path("state/pin-rejected-a1-0").exists());
+}
+
+#[test]
+fn a_token_with_a_wrong_pin_does_not_stop_the_others() {
+    let site = Site::new(&["a1", "a2"]);
+    site.write_secret("pins/a1", "654321");
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    edge.issued(&simple(1));
+    let states: Vec<_> = edge.status().unwrap().issuers.iter().map(|issuer| issuer.tokens[0].state).collect();
+    assert_eq!(states, [TokenState::PinRejected, TokenState::Ready]);
+}
+
+#[test]
+fn a_killed_worker_is_started_again() {
+    let site = Site::new(&["a1"]);
+    let daemon = site.serve();
+    let edge = Edge::new(&site);
+    for round in 0..3 {
+        let workers = daemon.workers();
+        assert_eq!(workers.len(), 1);
+        signal(workers[0], Signal::SIGKILL);
+        edge.issued(&simple(round));
+        assert_ne!(daemon.workers(), workers);
+    }
+    assert!(edge.status().unwrap().issuers[0].tokens[0].signatures >= 3);
+}
+
+#[test]
+fn a_hung_worker_is_killed_at_its_deadline_and_the_job_is_not_lost() {
+    let site = Site::new(&["a1"]);
+    site.write_config(&["a1"], "deadline_ms = 1000");
+    let daemon = site.serve();
+    let edge = Edge::new(&site);
+    edge.issued(&simple(1));
+    let hung = daemon.workers()[0];
+    signal(hung, Signal::SIGSTOP);
+    let started = stopwatch();
+    assert!(matches!(edge.issue(&simple(2)), Ok(IssueReply::Issued(_))), "in the same answer");
+    assert!(started.elapsed().as_millis() >= 1000);
+    eventually("the hung worker is gone", || !daemon.workers().contains(&hung));
+    assert!(daemon.log().contains("no answer within 1000 ms"), "{}", daemon.log());
+    assert_eq!((site.events("intent").len(), site.events("signed").len()), (2, 2));
+}
+
+#[test]
+fn workers_end_with_their_daemon() {
+    let site = Site::new(&["a1", "a2"]);
+    let mut daemon = site.serve();
+    let workers = daemon.workers();
+    assert_eq!(workers.len(), 2);
+    daemon.kill();
+    let lives =
+        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("worker"));
+    eventually("the workers are gone", || !workers.iter().any(lives));
+}
+
+#[test]
+fn a_token_that_goes_away_is_refused_and_used_again_when_it_is_back() {
+    let site = Site::new(&["a1"]);
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    edge.issued(&simple(1));
+    fs::rename(site.path("tokens"), site.path("unplugged")).unwrap();
+    fs::create_dir(site.path("tokens")).unwrap();
+    let asked = simple(2);
+    let _ = edge.issue(&asked);
+    eventually("the token is failed", || edge.status().unwrap().issuers[0].tokens[0].state != TokenState::Ready);
+    fs::remove_dir(site.path("tokens")).unwrap();
+    fs::rename(site.path("unplugged"), site.path("tokens")).unwrap();
+    edge.issued(&asked);
+    assert_eq!((site.events("intent").len(), site.events("signed").len()), (2, 2));
+}
+
+#[test]
+fn a_worker_gets_nothing_but_its_configured_environment() {
+    let site = Site::new(&["a1"]);
+    let daemon = site.serve();
+    let arguments = fs::read_to_string(format!("/proc/{}/cmdline", daemon.workers()[0])).unwrap();
+    assert_eq!(arguments, "signer\0worker\0", "no secret in the arguments");
+}
+
+#[test]
+fn a_daemon_that_is_told_to_stop_exits_with_zero() {
+    let site = Site::new(&["a1"]);
+    let mut daemon = site.serve();
+    let edge = Edge::new(&site);
+    edge.issued(&simple(1));
+    let started = stopwatch();
+    assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.log());
+    assert!(started.elapsed().as_secs() < 5);
+}
