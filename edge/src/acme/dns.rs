@@ -1,5 +1,5 @@
-//! DNS messages (RFC 1035): the question of a probe as bytes, and what a resolver's answer says about it. How the bytes travel
-//! is the platform's work.
+//! DNS messages (RFC 1035): the question of a probe as bytes, and what a resolver's answer says about it. How the bytes
+//! travel is the platform's work.
 
 use std::net::IpAddr;
 

@@ -34,8 +34,8 @@ impl HttpTarget {
     /// without one means that port too.
     ///
     /// # Errors
-    /// [`ProbeFault::BadRedirect`] for another scheme (https too, for now), another port, user information, a host that is no
-    /// DNS name, or a path that is too long or has characters that no URL has.
+    /// [`ProbeFault::BadRedirect`] for another scheme (https too, for now), another port, user information, a host that
+    /// is no DNS name, or a path that is too long or has characters that no URL has.
     pub fn redirect(&self, location: &str, port: u16) -> Result<Self, ProbeFault> {
         let location = location.split('#').next().unwrap_or_default();
         if let Some(rest) = strip_scheme(location)? {

@@ -1,0 +1,59 @@
+// The guard: what the platform runs. It wraps the WebAssembly module in a time limit.
+//
+// A trap in WebAssembly (a panic, or memory that ran out) resets the memory of every object in the isolate and forgets the
+// promises that were waiting: without a guard their callers hang. No timer inside the module helps, because it is forgotten
+// too. This one lives outside, so every caller gets an answer; what was committed before the trap is driven on by alarms.
+import { env } from "cloudflare:workers";
+import Front, * as objects from "./build/index.js";
+
+const LIMIT_MS = Number(env.GUARD_TIMEOUT_MS ?? 30000);
+
+/** Settles as `call()` does, or rejects after the limit. */
+async function limited(call) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${LIMIT_MS} ms`)), LIMIT_MS);
+  });
+  try {
+    return await Promise.race([call(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The answer of `call()`, or a 503 that says when to come back (RFC 8555 §6.7, RFC 9110 §15.6.4). */
+async function answered(call) {
+  try {
+    return await limited(call);
+  } catch (error) {
+    console.error("guard:", error);
+    const problem = {
+      type: "urn:ietf:params:acme:error:serverInternal",
+      detail: "Something failed on our side. Try again; nothing that was confirmed is lost.",
+      status: 503,
+    };
+    const headers = { "Content-Type": "application/problem+json", "Retry-After": "5", "Cache-Control": "no-store" };
+    return new Response(JSON.stringify(problem), { status: 503, headers });
+  }
+}
+
+/** An object whose requests are answered in time, and whose failed alarms the platform repeats. */
+const guarded = (Base) =>
+  class extends Base {
+    async fetch(request) {
+      return answered(() => super.fetch(request));
+    }
+
+    async alarm() {
+      return limited(() => super.alarm());
+    }
+  };
+
+export default class extends Front {
+  async fetch(request) {
+    return answered(() => super.fetch(request));
+  }
+}
+
+export const Account = guarded(objects.Account);
+export const NonceShard = guarded(objects.NonceShard);

@@ -1,0 +1,199 @@
+//! The Account object: runs the steps of one account on its rows, and nothing else.
+//!
+//! **Why it is atomic.** The platform runs at most one incarnation of the object, and within it one piece of code at a time,
+//! from await to await. Between the last await of a request and its commit there is none: the step reads its rows,
+//! decides, and one statement writes all of its changes. Whatever was let in before (while a nonce shard was asked, say)
+//! is therefore seen. The platform holds each answer back until what was written before it is on disk, so nobody is told
+//! of what a crash could take away. An effect starts only after the commit of its intent; when it is lost with the
+//! incarnation, the alarm that was set with that commit starts it again.
+//!
+//! No borrow of a cell is held across an await: another request of the same object would trap.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    rc::Rc,
+    time::Duration,
+};
+
+use shared::timestamp::Timestamp;
+use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, durable_object};
+
+use super::{
+    environment::{self, Environment},
+    nonce_shard,
+    reply::{self, Answer},
+    signed_request::SignedRequest,
+    storage::SqlRows,
+    timeout::within,
+};
+use crate::acme::{
+    authentication::authenticate,
+    entropy::Entropy,
+    nonce::{AccountNonce, BadNonce, Nonce, Redeemed, Window},
+    order,
+    problem::Problem,
+    route::AccountId,
+    step::{self, Context, Effect, Reply},
+    storage::{Change, Key, Storage as _, StorageFault},
+};
+
+/// The binding of the objects' namespace.
+const BINDING: &str = "ACCOUNT";
+
+/// The object of an account.
+///
+/// # Errors
+/// When the deployment has no such binding.
+pub(super) fn stub(env: &Env, environment: &Environment, account: AccountId) -> worker::Result<Stub> {
+    env.durable_object(BINDING)?.get_by_name(&format!("{}/{account}", environment.config.deployment))
+}
+
+/// One account.
+#[durable_object(alarm)]
+#[derive(Debug)]
+pub struct Account {
+    incarnation: Rc<Incarnation>,
+}
+
+/// What one incarnation of the object has in memory. All of it may be lost at any time.
+#[derive(Debug)]
+pub(super) struct Incarnation {
+    pub(super) state: State,
+    pub(super) env: Env,
+    /// True when the tables are known to be there.
+    exists: Rc<Cell<bool>>,
+    /// Nonces that this incarnation minted; made with the first.
+    window: RefCell<Option<Window>>,
+    /// Rows whose effect is under way.
+    pub(super) running: RefCell<BTreeSet<Key>>,
+    /// The alarm that this incarnation has set.
+    pub(super) armed: Cell<Option<Timestamp>>,
+}
+
+impl DurableObject for Account {
+    fn new(state: State, env: Env) -> Self {
+        let incarnation = Incarnation {
+            state,
+            env,
+            exists: Rc::default(),
+            window: RefCell::default(),
+            running: RefCell::default(),
+            armed: Cell::default(),
+        };
+        Self { incarnation: Rc::new(incarnation) }
+    }
+
+    /// A signed request as the front got it, with the same path and the same bytes.
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        let environment = match Environment::of(&self.incarnation.env) {
+            Ok(environment) => environment,
+            Err(error) => return reply::unconfigured(&error),
+        };
+        let body = request.bytes().await?;
+        let parsed = environment.urls.parse(&request.path()).map_err(|_| Problem::NotFound);
+        match parsed.and_then(|route| SignedRequest::parse(route, &body, &environment)) {
+            Ok(request) => self.incarnation.answer(request, &environment).await,
+            Err(problem) => Answer::from(problem).send(&environment, environment.mint_nonce().ok(), 1),
+        }
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        let environment =
+            Environment::of(&self.incarnation.env).map_err(|error| worker::Error::RustError(error.to_string()))?;
+        self.incarnation
+            .alarm(&environment)
+            .await
+            .map_err(|problem| worker::Error::RustError(format!("{problem:?}")))?;
+        Response::empty()
+    }
+}
+
+impl Incarnation {
+    async fn answer(
+        self: &Rc<Self>,
+        request: SignedRequest,
+        environment: &Rc<Environment>,
+    ) -> worker::Result<Response> {
+        let account = request.account;
+        // The front's call of this object, and the call of a nonce's shard.
+        let hops = if matches!(request.nonce, Nonce::Edge(_)) { 2 } else { 1 };
+        let reply = self.run(request, environment).await;
+        let nonce = self.mint_nonce(environment, account).ok();
+        reply.map_or_else(Answer::from, Answer::from).send(environment, nonce, hops)
+    }
+
+    /// Signature, nonce, step, commit, effect: in this order (RFC 8555 §6).
+    async fn run(self: &Rc<Self>, request: SignedRequest, environment: &Rc<Environment>) -> Result<Reply, Problem> {
+        let SignedRequest { route, account, nonce, jws } = request;
+        let rows = self.rows(account)?;
+        let verified = authenticate(route, jws, account, &environment.urls, &rows)?;
+        let redeemed = match nonce {
+            Nonce::Account(nonce) => self.redeem(nonce),
+            Nonce::Edge(nonce) => nonce.redeemed(nonce_shard::redeem(environment, &self.env, nonce).await?),
+        };
+        let redeemed = redeemed.map_err(|BadNonce| Problem::BadNonce)?;
+        // From here to the commit no await.
+        let entropy = environment::entropy()?;
+        let step = step::step(&rows, route, verified, redeemed, &context(environment, account, &entropy))?;
+        self.commit(rows.clone(), &step.changes)?;
+        if !step.changes.is_empty() {
+            self.arm(&rows, environment::now()).await;
+        }
+        let Some(effect) = step.effect else { return Ok(step.reply) };
+        let order = match &effect {
+            Effect::Sign(sign) => Some(sign.order),
+            Effect::Probe(_) => None,
+        };
+        let ended = self.start(effect, environment, account);
+        let Some(order) = order else { return Ok(step.reply) };
+        // Most certificates are there within the time that a client is willing to wait.
+        within(Duration::from_secs(environment.config.lifetimes.finalize_wait), ended).await;
+        order::current(&rows, order, &context(environment, account, &entropy))
+    }
+
+    /// The account's rows as they are now.
+    pub(super) fn rows(&self, account: AccountId) -> Result<SqlRows, StorageFault> {
+        SqlRows::open(self.state.storage().sql(), account, Rc::clone(&self.exists))
+    }
+
+    /// Writes all changes or none.
+    pub(super) fn commit(&self, mut rows: SqlRows, changes: &[Change]) -> Result<(), StorageFault> {
+        rows.commit(changes)
+    }
+
+    fn redeem(&self, nonce: AccountNonce) -> Result<Redeemed, BadNonce> {
+        self.window.borrow_mut().as_mut().map_or(Err(BadNonce), |window| window.redeem(nonce))
+    }
+
+    fn mint_nonce(&self, environment: &Environment, account: AccountId) -> Result<String, Problem> {
+        let epoch = environment::random()?;
+        let mut window = self.window.borrow_mut();
+        Ok(window.get_or_insert_with(|| Window::new(epoch)).mint(&environment.nonce_secrets, account))
+    }
+
+    /// Has the platform call [`Self::alarm`] when the next row is due, but not before `earliest`. An earlier alarm stays:
+    /// it will see to the rest.
+    pub(super) async fn arm(&self, rows: &SqlRows, earliest: Timestamp) {
+        use crate::acme::storage::Rows as _;
+
+        let next = match rows.next_due() {
+            Ok(Some(next)) => next.max(earliest),
+            Ok(None) => return,
+            Err(fault) => return console_error!("alarm: {fault}"),
+        };
+        if self.armed.get().is_some_and(|armed| armed <= next) {
+            return;
+        }
+        match self.state.storage().set_alarm(nonce_shard::scheduled(next)).await {
+            Ok(()) => self.armed.set(Some(next)),
+            // The next commit tries again.
+            Err(error) => console_error!("alarm: {error}"),
+        }
+    }
+}
+
+/// What a step may look at, now.
+pub(super) fn context<'a>(environment: &'a Environment, account: AccountId, entropy: &'a Entropy) -> Context<'a> {
+    Context { config: &environment.config, urls: &environment.urls, account, now: environment::now(), entropy }
+}

@@ -1,0 +1,147 @@
+//! Effects of an account's object: started after the commit of their intent, run beside the requests, and taken in as
+//! events through the same door. The alarm starts again what was lost.
+
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+use shared::signing::IssueReply;
+use worker::console_error;
+
+use super::{
+    account::{Incarnation, context},
+    environment::{self, Environment},
+    probe, signer,
+    storage::SqlRows,
+};
+use crate::acme::{
+    problem::Problem,
+    route::AccountId,
+    step::{self, Effect, Event, Sign},
+    storage::{Key, Rows as _},
+};
+
+/// Rows that one alarm sees to at most; the next one sees to the rest.
+const BATCH: usize = 50;
+
+impl Incarnation {
+    /// Starts an effect beside the requests. What is returned ends when the effect, and all that follow from it, have
+    /// been taken in; dropping it stops nothing.
+    pub(super) fn start(
+        self: &Rc<Self>,
+        effect: Effect,
+        environment: &Rc<Environment>,
+        account: AccountId,
+    ) -> oneshot::Receiver<()> {
+        let (end, ended) = oneshot::channel();
+        let (incarnation, environment) = (Rc::clone(self), Rc::clone(environment));
+        self.state.wait_until(async move {
+            incarnation.drive(effect, &environment, account).await;
+            // Nobody may be listening any more.
+            let _ = end.send(());
+        });
+        ended
+    }
+
+    /// Does again what is due: the probe or the question to a signer whose outcome never came.
+    ///
+    /// # Errors
+    /// When rows cannot be read; the platform calls again.
+    pub(super) async fn alarm(self: &Rc<Self>, environment: &Rc<Environment>) -> Result<(), Problem> {
+        self.armed.set(None);
+        // An object that never committed anything has nothing to do.
+        let Some(account) = SqlRows::owner(&self.state.storage().sql())? else { return Ok(()) };
+        let rows = self.rows(account)?;
+        let now = environment::now();
+        let mut left_over = false;
+        for key in rows.due(now, BATCH)? {
+            if self.running.borrow().contains(&key) {
+                left_over = true;
+                continue;
+            }
+            match self.settle(Event::Due(key), environment, account) {
+                Ok(Some(effect)) => drop(self.start(effect, environment, account)),
+                Ok(None) => {}
+                Err(problem) => {
+                    console_error!("{key:?} is due: {problem:?}");
+                    left_over = true;
+                }
+            }
+        }
+        // A row that stays due must not call again at once.
+        let pause = if left_over { environment.config.lifetimes.redrive } else { 1 };
+        self.arm(&rows, now.plus(pause)).await;
+        Ok(())
+    }
+
+    /// Runs an effect and what follows from it, one at a time for each row.
+    async fn drive(&self, first: Effect, environment: &Environment, account: AccountId) {
+        let mut next = Some(first);
+        while let Some(effect) = next.take() {
+            let key = row_of(&effect);
+            if !self.running.borrow_mut().insert(key) {
+                return;
+            }
+            let event = self.run_effect(effect, environment).await;
+            self.running.borrow_mut().remove(&key);
+            match self.settle(event, environment, account) {
+                Ok(effect) => next = effect,
+                // The row stays due.
+                Err(problem) => console_error!("{key:?}: {problem:?}"),
+            }
+            match self.rows(account) {
+                Ok(rows) => self.arm(&rows, environment::now()).await,
+                Err(fault) => console_error!("{key:?}: {fault}"),
+            }
+        }
+    }
+
+    async fn run_effect(&self, effect: Effect, environment: &Environment) -> Event {
+        match effect {
+            Effect::Probe(probe) => {
+                let outcome = probe::run(&probe, &environment.config.validation).await;
+                Event::Probed(probe, outcome)
+            }
+            Effect::Sign(sign) => Event::Signed(sign.order, self.ask_signer(&sign, environment).await),
+        }
+    }
+
+    /// The log gets what the client does not: why there is no certificate.
+    async fn ask_signer(&self, sign: &Sign, environment: &Environment) -> Result<IssueReply, String> {
+        let signer = environment.config.signers.iter().find(|signer| signer.binding == sign.signer);
+        let answer = match signer {
+            Some(signer) => signer::issue(&self.env, signer, &sign.request).await.map_err(|error| error.to_string()),
+            None => Err("the configuration no longer has this signer".to_owned()),
+        };
+        match &answer {
+            Ok(IssueReply::Refused(refused)) => {
+                console_error!(
+                    "{} refused {}: {:?}: {}",
+                    sign.signer,
+                    sign.request.order,
+                    refused.reason,
+                    refused.detail
+                );
+            }
+            Err(words) => console_error!("{} for {}: {words}", sign.signer, sign.request.order),
+            Ok(IssueReply::Issued(_) | IssueReply::Queued { .. }) => {}
+        }
+        answer
+    }
+
+    /// Takes an event in: no await from reading the rows to the commit.
+    fn settle(&self, event: Event, environment: &Environment, account: AccountId) -> Result<Option<Effect>, Problem> {
+        let rows = self.rows(account)?;
+        let entropy = environment::entropy()?;
+        let settled = step::settle(&rows, event, &context(environment, account, &entropy))?;
+        self.commit(rows, &settled.changes)?;
+        Ok(settled.effect)
+    }
+}
+
+/// The row whose state waits for an effect.
+fn row_of(effect: &Effect) -> Key {
+    match effect {
+        Effect::Probe(probe) => Key::Authorization(probe.authorization),
+        Effect::Sign(sign) => Key::Order(sign.order),
+    }
+}

@@ -1,0 +1,117 @@
+//! The front: answers what needs no state, and forwards each signed request to its account's object in one hop. Holds
+//! nothing between requests.
+
+use js_sys::Uint8Array;
+use worker::{Context, Env, Method, Request, RequestInit, Response, console_error, event};
+
+use super::{
+    account,
+    body::{self, Unread},
+    environment::Environment,
+    reply::{self, Answer},
+    signed_request::SignedRequest,
+};
+use crate::acme::{directory::Directory, page, problem::Problem, route::Route};
+
+/// The media type of every signed request (RFC 8555 §6.2).
+const SIGNED: &str = "application/jose+json";
+
+/// The page loads nothing and runs nothing.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
+/// Who answers.
+enum Served {
+    /// The front itself.
+    Here(Answer),
+    /// An account's object, completely.
+    ByObject(Response),
+}
+
+/// Every request of the deployment.
+#[event(fetch)]
+async fn fetch(mut request: Request, env: Env, _context: Context) -> worker::Result<Response> {
+    let environment = match Environment::of(&env) {
+        Ok(environment) => environment,
+        Err(error) => return reply::unconfigured(&error),
+    };
+    let answer = match serve(&mut request, &env, &environment).await {
+        Ok(Served::ByObject(response)) => return Ok(response),
+        Ok(Served::Here(answer)) => answer,
+        Err(problem) => problem.into(),
+    };
+    answer.send(&environment, environment.mint_nonce().ok(), 0)
+}
+
+async fn serve(request: &mut Request, env: &Env, environment: &Environment) -> Result<Served, Problem> {
+    let route = environment.urls.parse(&request.path()).map_err(|_| Problem::NotFound)?;
+    if !is_encrypted(request) && !matches!(route, Route::RootPem | Route::RootDer) {
+        return Err(Problem::PlainHttp);
+    }
+    match (route, request.method()) {
+        (Route::NewAccount | Route::NewOrder | Route::Of(..), Method::Post) => {
+            signed(route, request, env, environment).await.map(Served::ByObject)
+        }
+        (Route::NewAccount | Route::NewOrder | Route::Of(..), _) => Err(Problem::MethodNotAllowed("POST")),
+        // RFC 8555 §7.2.
+        (Route::NewNonce, Method::Head) => Ok(Served::Here(Answer::empty(200))),
+        (Route::NewNonce, Method::Get) => Ok(Served::Here(Answer::empty(204))),
+        (route, Method::Get | Method::Head) => content(route, environment).map(Served::Here),
+        (_, _) => Err(Problem::MethodNotAllowed("GET, HEAD")),
+    }
+}
+
+/// What is the same for everybody.
+fn content(route: Route, environment: &Environment) -> Result<Answer, Problem> {
+    let Environment { config, urls, .. } = environment;
+    Ok(match route {
+        Route::Page => Answer::content("text/html; charset=utf-8", page::html(config, urls))
+            .with("Content-Security-Policy", PAGE_POLICY)
+            .with("X-Content-Type-Options", "nosniff"),
+        Route::Directory => {
+            let directory = serde_json::to_vec(&Directory::new(config, urls))
+                .map_err(|_| Problem::Internal("the directory cannot be serialized"))?;
+            Answer::content("application/json", directory)
+        }
+        Route::RootPem => Answer::content("application/x-pem-file", config.root_pem.clone()),
+        Route::RootDer => Answer::content("application/pkix-cert", config.root.der()),
+        Route::NewNonce | Route::NewAccount | Route::NewOrder | Route::Of(..) => return Err(Problem::NotFound),
+    })
+}
+
+/// A signed request: everything that can be refused without its account is refused here; the rest is its object's.
+async fn signed(
+    route: Route,
+    request: &mut Request,
+    env: &Env,
+    environment: &Environment,
+) -> Result<Response, Problem> {
+    if !is_signed(request) {
+        return Err(Problem::MediaType);
+    }
+    let limit = environment.config.limits.body_bytes;
+    let bytes = body::of_request(request, limit).await.map_err(|error| match error {
+        Unread::TooLarge => Problem::TooLarge(limit),
+        Unread::Broken => Problem::Payload("a complete body"),
+    })?;
+    let parsed = SignedRequest::parse(route, &bytes, environment)?;
+    let failed = |error: worker::Error| {
+        console_error!("account {}: {error}", parsed.account);
+        Problem::Internal("an account's object cannot be asked")
+    };
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_body(Some(Uint8Array::from(bytes.as_slice()).into()));
+    let forwarded = Request::new_with_init(&format!("https://account{}", request.path()), &init).map_err(failed)?;
+    let stub = account::stub(env, environment, parsed.account).map_err(failed)?;
+    stub.fetch_with_request(forwarded).await.map_err(failed)
+}
+
+/// The platform terminates TLS and says in the URL whether there was any.
+fn is_encrypted(request: &Request) -> bool {
+    request.inner().url().starts_with("https://")
+}
+
+/// Parameters of the media type are ignored.
+fn is_signed(request: &Request) -> bool {
+    let value = request.headers().get("content-type").ok().flatten().unwrap_or_default();
+    value.split(';').next().is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(SIGNED))
+}

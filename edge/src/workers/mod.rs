@@ -1,0 +1,21 @@
+//! The platform: the only code that knows workers, objects, sockets and bindings. It decides nothing: it carries requests
+//! to the pure core, commits what the core says, and starts the effects that the core asks for.
+//!
+//! [`front`] answers or forwards every request. An [`account`] object runs the steps of its account. A [`nonce_shard`]
+//! object remembers spent nonces of newNonce. `main.mjs` puts a guard around all three.
+
+mod account;
+mod body;
+mod dns;
+mod effects;
+mod environment;
+mod front;
+mod http;
+mod nonce_shard;
+mod probe;
+mod reply;
+mod signed_request;
+mod signer;
+mod storage;
+mod tcp;
+mod timeout;

@@ -1,0 +1,37 @@
+//! Runs a [`Probe`]: fetches what its challenge asks for, within the configured time. Idempotent, and changes nothing: a
+//! probe whose outcome was lost is run again.
+
+use std::time::Duration;
+
+use super::{dns, http, timeout::within};
+use crate::acme::{
+    challenge::ChallengeType,
+    config::Validation,
+    dns::{Question, Record},
+    probe::{Evidence, Probe, ProbeFault, ProbeOutcome},
+    probe_redirect::HttpTarget,
+};
+
+/// Looks at what the client has prepared. Takes `timeout_ms` of the configuration at most.
+pub(super) async fn run(probe: &Probe, validation: &Validation) -> ProbeOutcome {
+    let limit = Duration::from_millis(u64::from(validation.timeout_ms));
+    let look = async {
+        match probe.challenge {
+            ChallengeType::Http01 => http::look(HttpTarget::challenge(&probe.name, &probe.token), validation).await,
+            ChallengeType::Dns01 => texts(probe, validation, limit).await,
+        }
+    };
+    within(limit, look).await.unwrap_or(Err(ProbeFault::Timeout))
+}
+
+/// dns-01 (RFC 8555 §8.4).
+async fn texts(probe: &Probe, validation: &Validation, limit: Duration) -> ProbeOutcome {
+    let number = u32::try_from(validation.resolvers.len()).unwrap_or(u32::MAX);
+    let each = limit.checked_div(number).unwrap_or(limit);
+    let records = dns::ask(&validation.resolvers, &Question::challenge(&probe.name)?, each).await?;
+    let text = |record| match record {
+        Record::Text(text) => Some(text),
+        Record::Address(_) => None,
+    };
+    Ok(Evidence::Txt(records.into_iter().filter_map(text).collect()))
+}

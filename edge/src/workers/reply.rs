@@ -1,0 +1,106 @@
+//! Answers as the platform sends them: the headers that every answer has, and the media types of each body.
+
+use worker::{Headers, Response, ResponseBuilder, console_error};
+
+use super::environment::{BadEnvironment, Environment};
+use crate::acme::{
+    problem::{Problem, ProblemDocument},
+    step::{Body, Reply},
+};
+
+/// An answer without what every answer has.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: u16,
+    body: Vec<u8>,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Answer {
+    /// Nothing but a status.
+    pub(super) const fn empty(status: u16) -> Self {
+        Self { status, body: Vec::new(), headers: Vec::new() }
+    }
+
+    /// Content with status 200.
+    pub(super) fn content(media_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..Self::empty(200) }.with("Content-Type", media_type)
+    }
+
+    /// The same with a header.
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Sends it: with a fresh nonce (RFC 8555 §6.5), the link to the directory (§7.1) and, for diagnostics, the number of
+    /// object calls that it took. No cache may keep it, because a nonce is in it.
+    ///
+    /// # Errors
+    /// Never for the headers that are made here.
+    pub(super) fn send(self, environment: &Environment, nonce: Option<String>, hops: u32) -> worker::Result<Response> {
+        let index = format!("<{}>;rel=\"index\"", environment.urls.directory());
+        let hops = environment.config.diagnostics.then(|| hops.to_string());
+        let answer = self.with("Link", index).with("Cache-Control", "no-store");
+        let answer = nonce.into_iter().fold(answer, |answer, nonce| answer.with("Replay-Nonce", nonce));
+        hops.into_iter().fold(answer, |answer, hops| answer.with("Colophon-Hops", hops)).build()
+    }
+
+    fn build(self) -> worker::Result<Response> {
+        let headers = Headers::new();
+        // `Link` comes more than once.
+        self.headers.iter().try_for_each(|(name, value)| headers.append(name, value))?;
+        let response = ResponseBuilder::new().with_status(self.status).with_headers(headers);
+        Ok(if self.body.is_empty() { response.empty() } else { response.fixed(self.body) })
+    }
+
+    /// A problem document (RFC 7807).
+    fn problem(status: u16, document: &ProblemDocument) -> Self {
+        let body = serde_json::to_vec(document).unwrap_or_default();
+        Self { status, ..Self::content("application/problem+json", body) }
+    }
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        let (media_type, text) = match reply.body {
+            Body::Json(text) => ("application/json", text),
+            Body::PemChain(text) => ("application/pem-certificate-chain", text),
+        };
+        let mut answer = Self { status: reply.status, ..Self::content(media_type, text) };
+        if let Some(url) = reply.location {
+            answer = answer.with("Location", url);
+        }
+        if let Some(url) = reply.up {
+            answer = answer.with("Link", format!("<{url}>;rel=\"up\""));
+        }
+        if let Some(seconds) = reply.retry_after {
+            answer = answer.with("Retry-After", seconds.to_string());
+        }
+        answer
+    }
+}
+
+impl From<Problem> for Answer {
+    /// What is only for the log goes there.
+    fn from(problem: Problem) -> Self {
+        if let Problem::Internal(_) | Problem::Storage(_) = problem {
+            console_error!("{problem:?}");
+        }
+        let answer = Self::problem(problem.status(), &problem.document());
+        match problem {
+            Problem::MethodNotAllowed(methods) => answer.with("Allow", methods),
+            _ => answer,
+        }
+    }
+}
+
+/// The answer of a deployment that cannot serve: it names the key or the secret that is wrong.
+///
+/// # Errors
+/// Never for the headers that are made here.
+pub(super) fn unconfigured(error: &BadEnvironment) -> worker::Result<Response> {
+    let document =
+        ProblemDocument::new("serverInternal", Some(500), format!("The deployment's configuration: {error}."));
+    Answer::problem(500, &document).with("Cache-Control", "no-store").build()
+}
