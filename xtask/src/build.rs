@@ -1,0 +1,165 @@
+//! `cargo xtask build`: the edge to WebAssembly as wrangler's `[build]` does, and the signer for the host.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::digest;
+use crate::npm::Npm;
+use crate::paths::Paths;
+use crate::process::{cargo, command, run};
+use crate::progress::{Step, note};
+use crate::tools;
+use crate::wasm_target::WasmToolchain;
+
+/// What the compressed bundle may weigh, in bytes.
+const BUNDLE_BUDGET: u64 = 700_000;
+
+/// Everything that the edge's bundle is made from, below the workspace.
+const EDGE_SOURCES: [&str; 8] = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "edge/Cargo.toml",
+    "edge/build.rs",
+    "edge/src",
+    "shared/Cargo.toml",
+    "shared/src",
+    "xtask/npm/package-lock.json",
+];
+
+/// The name of the stamp that lies beside the bundle.
+const STAMP: &str = ".sources";
+
+/// What to build.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct BuildOptions {
+    /// Only the edge (WebAssembly).
+    #[arg(long)]
+    edge: bool,
+    /// Only the signer.
+    #[arg(long)]
+    signer: bool,
+}
+
+/// Builds what was asked for, or both.
+pub(crate) fn build(paths: &Paths, options: BuildOptions) -> Result<()> {
+    let both = !options.edge && !options.signer;
+    if both || options.edge {
+        build_edge(paths)?;
+    }
+    if both || options.signer {
+        build_signer(paths, Flavour::Usual)?;
+    }
+    Ok(())
+}
+
+/// Builds the edge's bundle unless it is made from the sources at hand, and prints its size. Gives the bundle's folder.
+pub(crate) fn build_edge(paths: &Paths) -> Result<PathBuf> {
+    let bundle = paths.edge_bundle();
+    let sources = digest::of(&paths.root, &EDGE_SOURCES)?;
+    if fs::read_to_string(bundle.join(STAMP)).is_ok_and(|stamp| stamp == sources)
+        && bundle.join("index_bg.wasm").exists()
+    {
+        return Ok(bundle);
+    }
+    let toolchain = WasmToolchain::prepare(paths)?;
+    let npm = Npm::install(paths)?;
+    let wasm_bindgen = tools::wasm_bindgen(paths)?;
+    let worker_build = tools::worker_build(paths)?;
+    let step = Step::begin("building the edge (wasm32, release)");
+    let mut build: Command = command(worker_build);
+    build
+        .arg("--release")
+        .current_dir(paths.root.join("edge"))
+        .env("WASM_BINDGEN_BIN", wasm_bindgen)
+        .env("WASM_OPT_BIN", npm.program("wasm-opt")?)
+        .env("ESBUILD_BIN", npm.program("esbuild")?);
+    // wasm-opt is a script for Node.
+    let modules = npm.program("node")?.parent().map(Path::to_path_buf);
+    toolchain.configure(&mut build, paths, modules)?;
+    run(&mut build)?;
+    fs::write(bundle.join(STAMP), sources).context("stamping the edge's bundle")?;
+    step.done();
+    report_size(&bundle)?;
+    Ok(bundle)
+}
+
+/// Prints how large the bundle is; an error when it is over its budget.
+pub(crate) fn report_size(bundle: &Path) -> Result<()> {
+    let mut raw = 0;
+    let mut compressed = 0;
+    for file in ["index_bg.wasm", "index.js"] {
+        let content = fs::read(bundle.join(file)).with_context(|| format!("reading the bundle's {file}"))?;
+        raw += content.len() as u64;
+        compressed += gzipped(&content)?;
+    }
+    note(format!(
+        "the edge's bundle: {} kB, compressed {} kB (budget {} kB)",
+        raw / 1000,
+        compressed / 1000,
+        BUNDLE_BUDGET / 1000
+    ));
+    if compressed > BUNDLE_BUDGET {
+        bail!("the edge's bundle is over its budget of {BUNDLE_BUDGET} bytes: {compressed}");
+    }
+    Ok(())
+}
+
+fn gzipped(content: &[u8]) -> Result<u64> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content)?;
+    Ok(encoder.finish()?.len() as u64)
+}
+
+/// Which signer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// The one that gets released.
+    Usual,
+    /// The one that can be told to sign as slowly as a USB token. For tests only.
+    SlowToken,
+}
+
+/// Builds the signer in release (cargo decides whether there is something to do), and gives the binary.
+pub(crate) fn build_signer(paths: &Paths, flavour: Flavour) -> Result<PathBuf> {
+    let name = match flavour {
+        Flavour::Usual => "signer",
+        Flavour::SlowToken => "signer-slow-token",
+    };
+    let binary = paths.target.join("release").join(name);
+    let step = Step::begin(format!("building {name} (release)"));
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--release", "--package", "signer", "--bin", name]).current_dir(&paths.root);
+    build.env("CARGO_TARGET_DIR", &paths.target);
+    if flavour == Flavour::SlowToken {
+        build.args(["--features", "slow-token"]);
+    }
+    run(&mut build)?;
+    if !binary.exists() {
+        bail!("cargo built {name}, but {} is not there", binary.display());
+    }
+    step.done();
+    Ok(binary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_over_its_budget_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("index.js"), "export {}").unwrap();
+        fs::write(folder.path().join("index_bg.wasm"), vec![0; 2_000_000]).unwrap();
+        report_size(folder.path()).unwrap();
+        let mut noise = vec![0; 1_000_000];
+        getrandom::fill(&mut noise).unwrap();
+        fs::write(folder.path().join("index_bg.wasm"), noise).unwrap();
+        assert!(report_size(folder.path()).is_err());
+    }
+}

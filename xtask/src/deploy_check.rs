@@ -1,0 +1,26 @@
+//! `cargo xtask deploy-check`: what wrangler would deploy to production, without deploying it.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::build;
+use crate::npm::Npm;
+use crate::paths::Paths;
+use crate::process::run;
+use crate::progress::Step;
+
+/// Bundles for the production environment and shows bindings and sizes.
+pub(crate) fn deploy_check(paths: &Paths) -> Result<()> {
+    let bundle = build::build_edge(paths)?;
+    let step = Step::begin("wrangler deploy --dry-run --env production");
+    wrangler(paths, &["deploy", "--dry-run", "--env", "production"].map(OsString::from))?;
+    build::report_size(&bundle)?;
+    step.done();
+    Ok(())
+}
+
+/// Runs the pinned wrangler in the workspace's folder.
+pub(crate) fn wrangler(paths: &Paths, arguments: &[OsString]) -> Result<()> {
+    run(Npm::install(paths)?.wrangler()?.args(arguments).current_dir(&paths.root))
+}

@@ -1,0 +1,142 @@
+//! `cargo xtask test`: everything that CI checks, in the order in which failures come cheapest. Stops at the first
+//! failure.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::build::{self, Flavour};
+use crate::deploy_check;
+use crate::packages::{self, BIND, CLIPPY, LEGO, NSUPDATE, OPENSSL, PYTHON_VENV, RUSTFMT, SOFTHSM};
+use crate::paths::Paths;
+use crate::process::{cargo, command, output, run};
+use crate::progress::{Step, note, seconds};
+use crate::tools;
+use crate::wasm_target::{TARGET, WasmToolchain};
+
+/// The client that most people have.
+const CERTBOT: &str = "5.8.0";
+
+/// A named check.
+type Check = (&'static str, fn(&Paths) -> Result<()>);
+
+const CHECKS: [Check; 8] = [
+    ("format", format),
+    ("lints", lints),
+    ("lints of the edge on wasm32", wasm_lints),
+    ("native tests", native_tests),
+    ("the edge's bundle", edge),
+    ("the signers", signers),
+    ("stack tests", stack_tests),
+    ("deployment", deploy_check::deploy_check),
+];
+
+/// Runs all checks.
+pub(crate) fn test(paths: &Paths) -> Result<()> {
+    let started = Instant::now();
+    for (number, (name, check)) in CHECKS.iter().enumerate() {
+        let step = Step::begin(format!("[{}/{}] {name}", number + 1, CHECKS.len()));
+        if let Err(error) = check(paths).with_context(|| format!("check `{name}`")) {
+            note(format!(
+                "{number} passed, 1 failed, {} not run ({})",
+                CHECKS.len() - number - 1,
+                seconds(started.elapsed())
+            ));
+            return Err(error);
+        }
+        step.done();
+    }
+    note(format!("{} passed, 0 failed ({})", CHECKS.len(), seconds(started.elapsed())));
+    Ok(())
+}
+
+fn format(paths: &Paths) -> Result<()> {
+    if output(cargo().args(["fmt", "--version"])).is_ok() {
+        return run(cargo().args(["fmt", "--all", "--check"]).current_dir(&paths.root));
+    }
+    packages::ensure([RUSTFMT]).context("no rustfmt (where rustup works: rustup component add rustfmt)")?;
+    run(command("/usr/bin/cargo-fmt")
+        .args(["--all", "--check"])
+        .env("RUSTFMT", "/usr/bin/rustfmt")
+        .current_dir(&paths.root))
+}
+
+fn lints(paths: &Paths) -> Result<()> {
+    if output(cargo().args(["clippy", "--version"])).is_err() {
+        packages::ensure([CLIPPY]).context("no clippy (where rustup works: rustup component add clippy)")?;
+    }
+    run(cargo()
+        .args(["clippy", "--quiet", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
+        .current_dir(&paths.root))
+}
+
+fn wasm_lints(paths: &Paths) -> Result<()> {
+    let toolchain = WasmToolchain::prepare(paths)?;
+    let mut clippy = match &toolchain {
+        WasmToolchain::Host => {
+            let mut clippy = toolchain.cargo(paths)?;
+            clippy.arg("clippy");
+            clippy
+        }
+        WasmToolchain::Apart { .. } => {
+            packages::ensure([CLIPPY])?;
+            // By its path: cargo would take the first cargo-clippy that it finds, which may be another toolchain's.
+            let mut clippy = command("/usr/bin/cargo-clippy");
+            toolchain.configure(&mut clippy, paths, None)?;
+            clippy.arg("clippy");
+            clippy
+        }
+    };
+    clippy.args(["--quiet", "--package", "edge", "--target", TARGET, "--", "-D", "warnings"]);
+    run(clippy.current_dir(&paths.root))
+}
+
+fn native_tests(paths: &Paths) -> Result<()> {
+    run(cargo().args(["test", "--quiet", "--workspace"]).current_dir(&paths.root))
+}
+
+fn edge(paths: &Paths) -> Result<()> {
+    let bundle = build::build_edge(paths)?;
+    build::report_size(&bundle)
+}
+
+fn signers(paths: &Paths) -> Result<()> {
+    build::build_signer(paths, Flavour::Usual)?;
+    build::build_signer(paths, Flavour::SlowToken).map(|_| ())
+}
+
+fn stack_tests(paths: &Paths) -> Result<()> {
+    packages::ensure([SOFTHSM, OPENSSL, BIND, NSUPDATE, LEGO])?;
+    let certbot = certbot(paths)?;
+    let mut tests = cargo();
+    tests.args(["test", "--package", "tests", "--features", "stack"]).current_dir(&paths.root);
+    run(tests.env("COLOPHON_XTASK", env::current_exe()?).env("COLOPHON_CERTBOT", certbot))
+}
+
+/// `cargo xtask deny`: licences, bans and sources of all dependencies. Not part of [`test`]: building cargo-deny takes
+/// many minutes on a small machine. Advisories are another matter: they change without us, and need a
+/// download.
+pub(crate) fn deny(paths: &Paths) -> Result<()> {
+    let mut deny = command(tools::cargo_deny(paths)?);
+    // Checks what Cargo.lock says, without asking a registry.
+    run(deny.args(["--all-features", "--offline", "check", "licenses", "bans", "sources"]).current_dir(&paths.root))
+}
+
+/// certbot in a virtual environment in the cache.
+fn certbot(paths: &Paths) -> Result<PathBuf> {
+    let place = paths.cached_in_place(&format!("certbot-{CERTBOT}"), |place| {
+        let step = Step::begin(format!("installing certbot {CERTBOT} (once)"));
+        if run(command("python3").args(["-m", "venv"]).arg(place)).is_err() {
+            packages::ensure([PYTHON_VENV])?;
+            fs::remove_dir_all(place)?;
+            run(command("/usr/bin/python3").args(["-m", "venv"]).arg(place))?;
+        }
+        run(command(place.join("bin/pip")).args(["install", "--quiet", "--no-input", &format!("certbot=={CERTBOT}")]))?;
+        step.done();
+        Ok(())
+    })?;
+    Ok(place.join("bin/certbot"))
+}

@@ -1,0 +1,260 @@
+//! `cargo xtask up`: the whole stack on this machine, with throwaway authorities, until it is stopped.
+
+mod detach;
+mod edge;
+mod front;
+mod issuing;
+mod pki;
+mod readiness;
+mod report;
+mod resolver;
+mod signers;
+pub(crate) mod state;
+mod stop;
+mod supervisor;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use self::edge::Edge;
+use self::front::Front;
+use self::issuing::Ceremony;
+use self::pki::{Authority, Purpose};
+pub(crate) use self::report::Report;
+use self::signers::{Fleet, Signer};
+use self::state::State;
+pub(crate) use self::stop::{Stop, run};
+use self::supervisor::Supervisor;
+use crate::build::{self, Flavour};
+use crate::deployment::Deployment;
+use crate::npm::Npm;
+use crate::packages::{self, SOFTHSM};
+use crate::paths::Paths;
+
+/// The edge's name in the certificate that it shows to signers.
+const EDGE_NAME: &str = "edge.colophon.internal";
+
+/// The flags of `up`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct UpOptions {
+    /// Kept and reused: accounts, certificates and authorities are found again [default: .colophon/up in the workspace]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Where ACME is served; port 0 takes a free one and remembers it
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:14000")]
+    https: SocketAddr,
+    /// Where is served what must be plain HTTP; port 0 as above
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:14001")]
+    http: SocketAddr,
+    /// Signers
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=99))]
+    signers: u16,
+    /// Tokens of each signer
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=99))]
+    tokens: u16,
+    /// Where names are looked up: https://… (DNS over HTTPS) or tcp://IP:PORT [default: a throwaway resolver]
+    #[arg(long, value_name = "URL", value_parser = resolver_url)]
+    resolver: Option<String>,
+    /// Where http-01 connects
+    #[arg(long, value_name = "P", default_value_t = 5002)]
+    pub(crate) http_port: u16,
+    /// Where tls-alpn-01 connects
+    #[arg(long, value_name = "P", default_value_t = 5001)]
+    tls_alpn_port: u16,
+    /// Makes the tokens as slow as USB ones, for tests (another build of the signer)
+    #[arg(long, value_name = "MS")]
+    token_latency_ms: Option<u64>,
+    /// Starts a process that died again instead of ending
+    #[arg(long)]
+    restart: bool,
+    /// Prints exactly one line of JSON when ready
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Returns when ready; `down` ends it
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// How `--detach` starts itself.
+    #[arg(long, hide = true)]
+    pub(crate) background: bool,
+}
+
+impl UpOptions {
+    /// The state folder.
+    pub(crate) fn state_folder(&self, paths: &Paths) -> PathBuf {
+        state_folder(self.state.as_deref(), paths)
+    }
+}
+
+/// A state folder that was named, or the usual one.
+pub(crate) fn state_folder(named: Option<&std::path::Path>, paths: &Paths) -> PathBuf {
+    named.map_or_else(|| paths.root.join(".colophon/up"), PathBuf::from)
+}
+
+/// What must be built before a stack can start.
+#[derive(Debug)]
+pub(crate) struct Artefacts {
+    signer: PathBuf,
+    workerd: PathBuf,
+    module: PathBuf,
+}
+
+impl Artefacts {
+    /// Builds what is stale and installs what is missing.
+    pub(crate) fn prepare(paths: &Paths, options: &UpOptions) -> Result<Self> {
+        let [module] = packages::ensure([SOFTHSM])?;
+        build::build_edge(paths)?;
+        let flavour = if options.token_latency_ms.is_some() { Flavour::SlowToken } else { Flavour::Usual };
+        let signer = build::build_signer(paths, flavour)?;
+        Ok(Self { signer, workerd: Npm::install(paths)?.workerd()?, module })
+    }
+}
+
+/// `cargo xtask up`.
+pub(crate) fn up(paths: &Paths, options: &UpOptions, started: Instant) -> Result<()> {
+    let artefacts = Artefacts::prepare(paths, options)?;
+    if options.detach {
+        return detach::detach(&options.state_folder(paths), options);
+    }
+    run(
+        async |stop: &mut Stop| {
+            let Some(mut stack) = stop.unless(Stack::start(paths, options, &artefacts, started)).await? else {
+                return Ok(());
+            };
+            stack.report.print(options.json)?;
+            let result = stop.unless(stack.watch(options.restart)).await;
+            stack.stop().await;
+            result.map(|_| ())
+        },
+        options.background,
+    )
+}
+
+/// A running stack.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    supervisor: Supervisor,
+    state: State,
+    /// What clients need to know.
+    pub(crate) report: Report,
+}
+
+impl Stack {
+    /// Starts everything and waits until the directory is served.
+    pub(crate) async fn start(
+        paths: &Paths,
+        options: &UpOptions,
+        artefacts: &Artefacts,
+        started: Instant,
+    ) -> Result<Self> {
+        let mut state = State::open(&options.state_folder(paths))?;
+        let deployment = Deployment::read(&paths.root)?;
+        let front = Front { https: state.address("https", options.https)?, http: state.address("http", options.http)? };
+        let pki = state.subfolder("pki")?;
+        let infrastructure = Authority::open(pki.join("infrastructure"), "Colophon throwaway infrastructure")?;
+        let front_authority = Authority::open(pki.join("front"), "Colophon throwaway HTTPS front")?;
+        let names = front.names();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let certificate = front_authority.leaf("front", &names, Purpose::Server)?;
+        let client = infrastructure.leaf("edge", &[EDGE_NAME], Purpose::Client)?;
+
+        let mut supervisor = Supervisor::new();
+        let (resolver, throwaway) = match &options.resolver {
+            Some(url) => (url.clone(), false),
+            None => {
+                let address = state.address("resolver", SocketAddr::from(([127, 0, 0, 1], 0)))?;
+                resolver::serve(address).await?;
+                (format!("tcp://{address}"), true)
+            }
+        };
+        let ceremony = Ceremony::open(artefacts.signer.clone(), artefacts.module.clone(), pki.join("root"))?;
+        let fleet = Fleet {
+            binary: &artefacts.signer,
+            ceremony: &ceremony,
+            infrastructure: &infrastructure,
+            front: &front,
+            tokens: options.tokens,
+            latency: options.token_latency_ms,
+        };
+        let mut signers: Vec<Signer> = Vec::new();
+        for number in 1..=options.signers {
+            let (signer, service) = fleet.prepare(&mut state, number)?;
+            supervisor.start(service).await?;
+            signers.push(signer);
+        }
+        let edge = Edge {
+            deployment: &deployment,
+            source: &paths.root.join("edge"),
+            front: &front,
+            certificate: &certificate,
+            front_authority: &front_authority,
+            client: &client,
+            infrastructure: &infrastructure,
+            root: &ceremony.root_certificate(),
+            signers: &signers,
+            resolver: &resolver,
+            http_port: options.http_port,
+            tls_alpn_port: options.tls_alpn_port,
+        };
+        supervisor.start(edge.prepare(&state, artefacts.workerd.clone())?).await?;
+        supervisor.unless_one_dies(readiness::serves(front.directory(), front_authority.certificate())).await?;
+        let report = Report {
+            directory: front.directory(),
+            ca: front_authority.certificate(),
+            root: ceremony.root_certificate(),
+            http: front.http_url(),
+            pids: supervisor.processes(),
+            state: state.folder().to_path_buf(),
+            ready_ms: u64::try_from(started.elapsed().as_millis())?,
+            resolver,
+            throwaway_resolver: throwaway,
+        };
+        report.save()?;
+        Ok(Self { supervisor, state, report })
+    }
+
+    /// Watches the processes; ends with an error when one dies, unless `restart`.
+    pub(crate) async fn watch(&mut self, restart: bool) -> Result<()> {
+        let report = &mut self.report;
+        self.supervisor
+            .watch(restart, |supervisor| {
+                report.pids = supervisor.processes();
+                report.save()
+            })
+            .await
+    }
+
+    /// Ends all processes.
+    pub(crate) async fn stop(mut self) {
+        self.supervisor.stop().await;
+        drop(self.state);
+    }
+}
+
+/// The two ways of naming a resolver.
+fn resolver_url(text: &str) -> Result<String> {
+    match text.split_once("://") {
+        Some(("tcp", address)) => {
+            address.parse::<SocketAddr>().with_context(|| format!("`{address}` is not IP:PORT"))?;
+        }
+        Some(("https", rest)) if !rest.is_empty() => {}
+        _ => bail!("expected https://… or tcp://IP:PORT"),
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_is_an_https_url_or_an_address() {
+        assert!(resolver_url("tcp://127.0.0.1:53").is_ok() && resolver_url("tcp://[::1]:53").is_ok());
+        assert!(resolver_url("https://dns.test/dns-query").is_ok());
+        for wrong in ["tcp://localhost:53", "tcp://127.0.0.1", "https://", "udp://127.0.0.1:53", "127.0.0.1"] {
+            assert!(resolver_url(wrong).is_err(), "{wrong}");
+        }
+    }
+}

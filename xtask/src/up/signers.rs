@@ -1,0 +1,151 @@
+//! One signer of the stack: its folder, its `signer.toml`, and how it is started.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::issuing::{Ceremony, KEY_LABEL, Token, write_softhsm_configuration};
+use super::pki::{Authority, Purpose};
+use super::resolver::SUFFIXES;
+use super::state::State;
+use super::supervisor::{Ready, Service};
+use super::{EDGE_NAME, front::Front};
+
+/// What all signers have in common.
+#[derive(Debug)]
+pub(crate) struct Fleet<'a> {
+    /// The signer's binary.
+    pub(crate) binary: &'a Path,
+    /// Makes the tokens.
+    pub(crate) ceremony: &'a Ceremony,
+    /// Signs the servers' certificates.
+    pub(crate) infrastructure: &'a Authority,
+    /// Where the edge is, as clients see it.
+    pub(crate) front: &'a Front,
+    /// Tokens of each signer.
+    pub(crate) tokens: u16,
+    /// How slow the tokens are, in milliseconds.
+    pub(crate) latency: Option<u64>,
+}
+
+/// One signer, as the edge needs to know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Signer {
+    /// From 1.
+    pub(crate) number: u16,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Signer {
+    /// The name that its certificate is for.
+    pub(crate) fn host(&self) -> String {
+        format!("signer-{}.colophon.internal", self.number)
+    }
+
+    /// The edge's binding for it.
+    pub(crate) fn binding(&self) -> String {
+        format!("SIGNER_{}", self.number)
+    }
+}
+
+impl Fleet<'_> {
+    /// Prepares the signer of that number (from 1), and says how to start it.
+    pub(crate) fn prepare(&self, state: &mut State, number: u16) -> Result<(Signer, Service)> {
+        let role = format!("signer-{number}");
+        let folder = state.subfolder(&format!("signers/{number}"))?;
+        let signer = Signer { number, address: state.address(&role, SocketAddr::from(([127, 0, 0, 1], 0)))? };
+        let names = (1..=self.tokens).map(|token| issuer_name(number, token));
+        let tokens = names.map(|name| self.ceremony.token(&folder, &name)).collect::<Result<Vec<_>>>()?;
+        write_softhsm_configuration(&folder.join("softhsm2.conf"), &folder.join("tokens"))?;
+        let file = folder.join("signer.toml");
+        let configuration = self.configuration(&folder, &signer, &tokens)?;
+        let text = format!("# Written by `cargo xtask up` at each start.\n{}", toml::to_string(&configuration)?);
+        fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+        let service = Service {
+            role: role.clone(),
+            program: self.binary.to_path_buf(),
+            arguments: vec!["serve".into(), "--config".into(), file.into()],
+            folder,
+            log: state.subfolder("logs")?.join(format!("{role}.log")),
+            ready: Ready::Line("ready"),
+        };
+        Ok((signer, service))
+    }
+
+    fn configuration(&self, folder: &Path, signer: &Signer, tokens: &[Token]) -> Result<Value> {
+        let host = signer.host();
+        let tls = self.infrastructure.leaf(&format!("signer-{}", signer.number), &[&host], Purpose::Server)?;
+        let issuers: Vec<Value> = tokens.iter().map(|token| self.issuer(folder, token)).collect();
+        Ok(json!({
+            "state": folder.join("state"),
+            "listen": {
+                "address": signer.address,
+                "certificate": tls.certificate,
+                "key": tls.key,
+                "client_roots": self.infrastructure.certificate(),
+            },
+            "limits": { "request_bytes": 65536, "connections": 256, "queue": 1000 },
+            "edge": [{ "name": EDGE_NAME, "base_urls": [self.front.base_url()] }],
+            "issuer": issuers,
+            "profile": [{
+                "name": "server",
+                "validity_seconds": 86400,
+                "backdate_seconds": 60,
+                "extended_key_usage": ["serverAuth"],
+                "revocation": "none",
+            }],
+            // Permissive, and throwaway: no other configuration lets strangers have every name.
+            "scope": [{
+                "name": "open",
+                "open": true,
+                "dns_suffixes": SUFFIXES,
+                "wildcards": true,
+                "methods": ["http-01", "dns-01"],
+                "profiles": ["server"],
+            }],
+        }))
+    }
+
+    fn issuer(&self, folder: &Path, token: &Token) -> Value {
+        let configuration: PathBuf = folder.join("softhsm2.conf");
+        let mut entry = json!({
+            "module": self.ceremony.module(),
+            "uri": format!("pkcs11:token={};object={KEY_LABEL}", token.label),
+            "pin_file": token.pin_file,
+            "deadline_ms": 10_000 + self.latency.unwrap_or(0),
+            "environment": { "SOFTHSM2_CONF": configuration },
+        });
+        if let (Some(latency), Value::Object(entry)) = (self.latency, &mut entry) {
+            entry.insert("latency_ms".to_owned(), latency.into());
+        }
+        json!({ "name": token.name, "chain": token.chain, "token": [entry] })
+    }
+}
+
+/// Signer `a`, `b`, …; token 1, 2, …: `a1`.
+fn issuer_name(signer: u16, token: u16) -> String {
+    let mut letters = String::new();
+    let mut rest = signer;
+    while rest > 0 {
+        rest -= 1;
+        letters.insert(0, char::from(b'a' + (rest % 26) as u8));
+        rest /= 26;
+    }
+    format!("{letters}{token}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issuers_are_named_by_signer_and_token() {
+        assert_eq!(issuer_name(1, 1), "a1");
+        assert_eq!(issuer_name(26, 3), "z3");
+        assert_eq!(issuer_name(27, 2), "aa2");
+    }
+}
