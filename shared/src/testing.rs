@@ -66,8 +66,15 @@ impl TestCa {
     #[must_use]
     pub fn issue(&self, content: &Content<'_>) -> Vec<u8> {
         let tbs = content.tbs(self.chain.issuer()).unwrap();
-        let signature: DerSignature = self.key.sign(tbs.as_bytes());
-        tbs.assemble(signature.as_bytes()).unwrap()
+        let signature = self.sign(tbs.as_bytes());
+        tbs.assemble(&signature).unwrap()
+    }
+
+    /// The issuer's signature, as a token would give it: ECDSA with SHA-256 in DER.
+    #[must_use]
+    pub fn sign(&self, tbs: &[u8]) -> Vec<u8> {
+        let signature: DerSignature = self.key.sign(tbs);
+        signature.as_bytes().to_vec()
     }
 }
 

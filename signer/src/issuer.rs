@@ -141,43 +141,32 @@ impl Issuer {
 mod tests {
     use super::*;
     use crate::fixture;
-    use shared::{identifier::Identifier, profile::Usage};
+    use shared::{identifier::Identifier, profile::Usage, testing::TestCa};
 
     #[test]
     fn a_certificate_that_is_not_as_intended_is_not_released() {
-        let ca = fixture::Ca::new("one");
+        let ca = TestCa::new(1);
         let issuer = Issuer::new("a1".into(), ca.chain.clone(), Vec::new());
-        let csr = fixture::csr(&["host.a.test"]);
-        let intent = fixture::intent_for(&ca, &csr);
+        let (key, intent) = (fixture::csr(7).public_key().clone(), fixture::intent(&ca, 7));
         let signature = ca.sign(&intent.tbs.0);
-        let chain = issuer.finish(&intent, csr.public_key(), &signature).unwrap();
-        assert_eq!(chain.len(), 1, "the root is not sent");
+        let chain = issuer.finish(&intent, &key, &signature).unwrap();
+        assert_eq!(chain.len(), 2, "the leaf and its issuer; the root is not sent");
 
         let differs = |change: &dyn Fn(&mut Intent)| {
             let mut changed = intent.clone();
             change(&mut changed);
-            issuer.finish(&changed, csr.public_key(), &signature).unwrap_err()
+            issuer.finish(&changed, &key, &signature).unwrap_err()
         };
-        let name: Identifier = Identifier::Dns("more.a.test".parse().unwrap());
+        let name = Identifier::Dns("more.a.test".parse().unwrap());
         assert_eq!(differs(&|intent| intent.names.push(name.clone())), NotAsIntended::Differs("set of names"));
-        assert_eq!(
-            differs(&|intent| intent.serial = SerialNumber::from_random([9; 16])),
-            NotAsIntended::Differs("serial number")
-        );
+        let serial = SerialNumber::from_random([9; 16]);
+        assert_eq!(differs(&|intent| intent.serial = serial), NotAsIntended::Differs("serial number"));
         assert_eq!(differs(&|intent| intent.not_after = intent.not_after.plus(1)), NotAsIntended::Differs("validity"));
-        assert_eq!(
-            differs(&|intent| intent.extended_key_usage.push(Usage::ClientAuth)),
-            NotAsIntended::Differs("set of usages")
-        );
-        let other_key = fixture::csr(&["host.a.test"]);
-        assert_eq!(
-            issuer.finish(&intent, other_key.public_key(), &signature).unwrap_err(),
-            NotAsIntended::Differs("key")
-        );
-        let other_signature = fixture::Ca::new("one").sign(&intent.tbs.0);
-        assert_eq!(
-            issuer.finish(&intent, csr.public_key(), &other_signature).unwrap_err(),
-            NotAsIntended::Form(BadChain::NotIssuedByNext)
-        );
+        let usage = Usage::ClientAuth;
+        assert_eq!(differs(&|intent| intent.extended_key_usage.push(usage)), NotAsIntended::Differs("set of usages"));
+        let refused = |key: &PublicKey, signature: &[u8]| issuer.finish(&intent, key, signature).unwrap_err();
+        assert_eq!(refused(fixture::csr(8).public_key(), &signature), NotAsIntended::Differs("key"));
+        let other = TestCa::new(2).sign(&intent.tbs.0);
+        assert_eq!(refused(&key, &other), NotAsIntended::Form(BadChain::NotIssuedByNext));
     }
 }

@@ -34,7 +34,7 @@ impl Service {
         let Some(edge) = client.names.iter().find(|name| self.issuance.policy.knows_edge(name)) else {
             let name = client.names.first().map_or("", String::as_str);
             let refused = refused(Refusal::UnknownEdge, "the client certificate names no edge of the configuration");
-            self.issuance.note(name, "", &refused);
+            self.issuance.note(name, "", &refused).await;
             return reply(&IssueReply::Refused(refused));
         };
         match (request.method(), request.uri().path()) {
@@ -42,7 +42,7 @@ impl Service {
                 let answer = match self.read(request).await {
                     Ok(asked) => self.issuance.issue(edge, asked).await,
                     Err(refused) => {
-                        self.issuance.note(edge, "", &refused);
+                        self.issuance.note(edge, "", &refused).await;
                         IssueReply::Refused(refused)
                     }
                 };

@@ -115,7 +115,8 @@ impl Limits {
             ensure!((1..=3_600_000).contains(&milliseconds), "limits.{name} is between 1 and 3600000 milliseconds");
             Ok(Duration::from_millis(milliseconds))
         };
-        ensure!((1024..=1_048_576).contains(&config.request_bytes), "limits.request_bytes is between 1024 and 1048576");
+        // What fits into a request must fit into a worker's frame.
+        ensure!((1024..=131_072).contains(&config.request_bytes), "limits.request_bytes is between 1024 and 131072");
         ensure!((1..=65_536).contains(&config.connections), "limits.connections is between 1 and 65536");
         ensure!((1..=1_000_000).contains(&config.queue), "limits.queue is between 1 and 1000000");
         Ok(Self {

@@ -1,1 +1,18 @@
-//! placeholder
+//! The harness of the stack tests: the real parts as `cargo xtask up` starts them, and around them clients that can do every wrong
+//! thing, a DNS server, and OpenSSL as a second opinion.
+//!
+//! Nothing here knows how a part works inside: only what it listens on, what it answers, and the files that it documents.
+#![allow(clippy::disallowed_methods, reason = "tests live in real time")]
+
+pub mod account;
+pub mod client;
+pub mod journal;
+pub mod keeper;
+pub mod key;
+pub mod named;
+pub mod openssl;
+pub mod random;
+pub mod responder;
+pub mod stack;
+pub mod subject;
+pub mod tree;

@@ -4,18 +4,20 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
-use crate::build;
+use crate::build::{self, Size};
 use crate::npm::Npm;
 use crate::paths::Paths;
 use crate::process::run;
-use crate::progress::Step;
+use crate::progress::{Step, note};
 
 /// Bundles for the production environment and shows bindings and sizes.
 pub(crate) fn deploy_check(paths: &Paths) -> Result<()> {
     let bundle = build::build_edge(paths)?;
     let step = Step::begin("wrangler deploy --dry-run --env production");
     wrangler(paths, &["deploy", "--dry-run", "--env", "production"].map(OsString::from))?;
-    build::report_size(&bundle)?;
+    let size = Size::of(&bundle)?;
+    note(size.to_string());
+    size.within_budget()?;
     step.done();
     Ok(())
 }

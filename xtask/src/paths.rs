@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -55,12 +56,16 @@ impl Paths {
         if place.exists() {
             return Ok(place);
         }
-        let partial = tempfile::Builder::new().prefix(".partial-").tempdir_in(parent)?;
-        fill(partial.path())?;
-        fs::rename(partial.path(), &place)
-            .with_context(|| format!("moving a finished install to {}", place.display()))?;
-        // The folder is no longer there under its temporary name.
-        let _ = partial.keep();
+        // A fixed name: what an interrupted install left is found, and removed.
+        let file_name = place.file_name().context("a cached folder has a name")?.to_string_lossy();
+        let partial = parent.join(format!(".{file_name}.partial"));
+        remove(&partial)?;
+        fs::create_dir(&partial)?;
+        if let Err(error) = fill(&partial) {
+            let _ = remove(&partial);
+            return Err(error);
+        }
+        fs::rename(&partial, &place).with_context(|| format!("moving a finished install to {}", place.display()))?;
         Ok(place)
     }
 
@@ -73,13 +78,21 @@ impl Paths {
         if marker.exists() {
             return Ok(place);
         }
-        if place.exists() {
-            fs::remove_dir_all(&place).with_context(|| format!("removing the unfinished {}", place.display()))?;
-        }
+        remove(&place)?;
         fs::create_dir_all(&place)?;
         fill(&place)?;
         File::create(marker)?;
         Ok(place)
+    }
+}
+
+/// Removes an unfinished install, if there is one.
+fn remove(place: &Path) -> Result<()> {
+    match fs::remove_dir_all(place) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing the unfinished {}", place.display()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -114,6 +127,14 @@ mod tests {
         });
         assert!(failed.is_err());
         assert_eq!(fs::read_dir(folder.path().join("tools")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_an_interrupted_install_left_is_not_taken_for_a_part_of_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join(".x-1.partial/half")).unwrap();
+        let place = paths(folder.path()).cached("x-1", |place| Ok(fs::write(place.join("whole"), "")?)).unwrap();
+        assert!(place.join("whole").exists() && !place.join("half").exists());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::build::{self, Flavour};
+use crate::build::{self, Flavour, Size};
 use crate::deploy_check;
 use crate::packages::{self, BIND, CLIPPY, LEGO, NSUPDATE, OPENSSL, PYTHON_VENV, RUSTFMT, SOFTHSM};
 use crate::paths::Paths;
@@ -100,7 +100,7 @@ fn native_tests(paths: &Paths) -> Result<()> {
 
 fn edge(paths: &Paths) -> Result<()> {
     let bundle = build::build_edge(paths)?;
-    build::report_size(&bundle)
+    Size::of(&bundle)?.within_budget()
 }
 
 fn signers(paths: &Paths) -> Result<()> {

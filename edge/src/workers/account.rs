@@ -116,21 +116,29 @@ impl Incarnation {
         environment: &Rc<Environment>,
     ) -> worker::Result<Response> {
         let account = request.account;
-        // The front's call of this object, and the call of a nonce's shard.
-        let hops = if matches!(request.nonce, Nonce::Edge(_)) { 2 } else { 1 };
-        let reply = self.run(request, environment).await;
+        // The front's call of this object is the first.
+        let hops = Cell::new(1);
+        let reply = self.run(request, environment, &hops).await;
         let nonce = self.mint_nonce(environment, account).ok();
-        reply.map_or_else(Answer::from, Answer::from).send(environment, nonce, hops)
+        reply.map_or_else(Answer::from, Answer::from).send(environment, nonce, hops.get())
     }
 
     /// Signature, nonce, step, commit, effect: in this order (RFC 8555 §6).
-    async fn run(self: &Rc<Self>, request: SignedRequest, environment: &Rc<Environment>) -> Result<Reply, Problem> {
+    async fn run(
+        self: &Rc<Self>,
+        request: SignedRequest,
+        environment: &Rc<Environment>,
+        hops: &Cell<u32>,
+    ) -> Result<Reply, Problem> {
         let SignedRequest { route, account, nonce, jws } = request;
         let rows = self.rows(account)?;
         let verified = authenticate(route, jws, account, &environment.urls, &rows)?;
         let redeemed = match nonce {
             Nonce::Account(nonce) => self.redeem(nonce),
-            Nonce::Edge(nonce) => nonce.redeemed(nonce_shard::redeem(environment, &self.env, nonce).await?),
+            Nonce::Edge(nonce) => {
+                hops.set(2);
+                nonce.redeemed(nonce_shard::redeem(environment, &self.env, nonce).await?)
+            }
         };
         let redeemed = redeemed.map_err(|BadNonce| Problem::BadNonce)?;
         // From here to the commit no await.

@@ -103,8 +103,12 @@ async fn exchange(connection: Connection, target: &HttpTarget, port: u16) -> Res
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|_| ProbeFault::BadRedirect)?;
-    let (mut sender, driver) =
-        http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(connection)).await.map_err(fault)?;
+    let (mut sender, driver) = http1::Builder::new()
+        .title_case_headers(true)
+        .max_buf_size(MAX_HEAD)
+        .handshake(TokioIo::new(connection))
+        .await
+        .map_err(fault)?;
     let answer = pin!(async move { read(sender.send_request(request).await.map_err(fault)?).await });
     // The driver moves the bytes. When it ends first, all of them are there or the answer says what broke.
     match select(answer, pin!(driver)).await {

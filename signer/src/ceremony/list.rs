@@ -54,10 +54,10 @@ pub(crate) fn run(module: &Path) -> anyhow::Result<Vec<ListedToken>> {
 
 impl std::fmt::Display for ListedToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{} (serial {}, {} {})", self.label, self.serial, self.manufacturer, self.model)?;
+        write!(f, "{} (serial {}, {} {})", self.label, self.serial, self.manufacturer, self.model)?;
         if self.pin_locked || self.pin_count_low {
-            writeln!(f, "  wrong PINs were given; locked: {}", self.pin_locked)?;
+            write!(f, "\n  wrong PINs were given; locked: {}", self.pin_locked)?;
         }
-        self.keys.iter().try_for_each(|key| writeln!(f, "  key {:?} id {} sha256 {}", key.label, key.id, key.sha256))
+        self.keys.iter().try_for_each(|key| write!(f, "\n  key {:?} id {} sha256 {}", key.label, key.id, key.sha256))
     }
 }

@@ -44,7 +44,7 @@ impl Issuance {
         match self.try_issue(edge, request).await {
             Ok(reply) => reply,
             Err(refused) => {
-                self.note(edge, &order, &refused);
+                self.note(edge, &order, &refused).await;
                 IssueReply::Refused(refused)
             }
         }
@@ -63,18 +63,21 @@ impl Issuance {
     }
 
     /// Logs a refusal, and journals it unless it is only a matter of time.
-    pub(crate) fn note(&self, edge: &str, order: &str, refused: &Refused) {
+    pub(crate) async fn note(&self, edge: &str, order: &str, refused: &Refused) {
         let Refused { reason, detail } = refused;
         tracing::warn!(edge, order = cut(order), ?reason, detail, "refused");
         if matches!(reason, Refusal::Busy | Refusal::Unavailable) {
             return;
         }
-        self.works.journal.note(Event::Refused(RefusedRequest {
+        let event = Event::Refused(RefusedRequest {
             reason: *reason,
             detail: cut(detail).to_owned(),
             edge: cut(edge).to_owned(),
             order: cut(order).to_owned(),
-        }));
+        });
+        if self.works.journal.append(event).await.is_err() {
+            tracing::error!("a refusal is not journaled");
+        }
     }
 
     async fn try_issue(&self, edge: &str, request: IssueRequest) -> Result<IssueReply, Refused> {

@@ -80,16 +80,8 @@ impl Journal {
     /// Adds a record and waits until it is on the disk.
     pub(crate) async fn append(&self, event: Event) -> Result<Location, JournalFailed> {
         let (done, wait) = oneshot::channel();
-        self.queue.send(writer::Append { event, done: Some(done) }).await.map_err(|_| JournalFailed)?;
+        self.queue.send(writer::Append { event, done }).await.map_err(|_| JournalFailed)?;
         wait.await.map_err(|_| JournalFailed)?
-    }
-
-    /// Adds a record without waiting for it. It is dropped when the writer is far behind: for refusals, of which a stranger can
-    /// cause any number.
-    pub(crate) fn note(&self, event: Event) {
-        if self.queue.try_send(writer::Append { event, done: None }).is_err() {
-            tracing::warn!("a refusal is not journaled: the journal is busy");
-        }
     }
 
     /// Reads a record again. Blocks for one read of a file that is usually in memory.

@@ -127,7 +127,7 @@ async fn after_a_failed_write_nothing_is_written() {
     let queue = writer::start(file, Head::EMPTY, Arc::new(Mutex::new(Head::EMPTY))).unwrap();
     for _ in 0..2 {
         let (done, wait) = oneshot::channel();
-        queue.send(writer::Append { event: event("lost"), done: Some(done) }).await.unwrap();
+        queue.send(writer::Append { event: event("lost"), done }).await.unwrap();
         assert_eq!(wait.await.unwrap(), Err(JournalFailed));
     }
 }

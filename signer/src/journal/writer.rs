@@ -23,8 +23,8 @@ const GROUP: usize = 256;
 #[derive(Debug)]
 pub(super) struct Append {
     pub(super) event: Event,
-    /// Told when the record is on the disk; nobody waits where there is none.
-    pub(super) done: Option<oneshot::Sender<Result<Location, JournalFailed>>>,
+    /// Told when the record is on the disk.
+    pub(super) done: oneshot::Sender<Result<Location, JournalFailed>>,
 }
 
 /// Starts the thread. It ends when the last sender is gone.
@@ -43,7 +43,7 @@ pub(super) fn start(mut file: File, mut head: Head, shown: Arc<Mutex<Head>>) -> 
                 let result = written.as_ref().map_err(|failed| *failed);
                 let result = result.and_then(|locations| locations.get(position).copied().ok_or(JournalFailed));
                 // Whoever waited may have gone away; the record stays.
-                let _ = done.map(|done| done.send(result));
+                let _ = done.send(result);
             }
         }
     };

@@ -1,13 +1,19 @@
 //! Drives one token: keeps a worker process alive, takes jobs for it, and has the next one ready while the token still signs,
 //! so that the token never waits for the journal's disk.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use shared::signing::TokenState;
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::{
     frame::Login,
+    pin::PinFile,
     view::TokenView,
     worker_process::{WorkerFailed, WorkerProcess},
 };
@@ -20,6 +26,13 @@ use crate::{
 
 /// Between two starts of a worker that fails: doubled from the first to the last.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// Jobs that are out for one token: one that it signs, and one behind that, whose intent is being written or that waits in the
+/// worker's pipe already.
+const AHEAD: usize = 2;
+
+/// How often the file of a rejected PIN is looked at.
+const PIN_FILE_CHECKS: Duration = Duration::from_secs(2);
 
 /// One token and what it works for.
 #[derive(Debug)]
@@ -43,11 +56,19 @@ enum End {
     Failed(WorkerFailed),
 }
 
-/// A job and its place, ready for the token.
+/// What a worker was given and has not answered, oldest first.
+#[derive(Default)]
+struct Given {
+    jobs: VecDeque<(Place, Job)>,
+    /// Since when the oldest is the token's.
+    since: Option<Instant>,
+}
+
+/// A job and its place, ready for the token; nothing when it has been answered already.
 type Prepared = Option<(Place, Job)>;
 
 impl Driver {
-    /// Runs until the queue closes, or the PIN is rejected.
+    /// Runs until the queue closes.
     pub(crate) async fn run(self) {
         let mut backoff = Duration::ZERO;
         loop {
@@ -63,12 +84,17 @@ impl Driver {
                 Err(failed) => failed,
             };
             if let WorkerFailed::PinRejected(reason) = failed {
+                let rejected = PinFile::of(&self.settings.pin_file).ok();
                 tracing::error!(
                     token = self.name,
                     reason,
                     "the PIN is rejected; the token stays unused until an operator acts"
                 );
-                return self.view.set(TokenState::PinRejected, &reason);
+                self.view.set(TokenState::PinRejected, &reason);
+                tokio::select! {
+                    () = self.pin_file_other_than(rejected) => continue,
+                    () = self.works.queue.closed() => return,
+                }
             }
             tracing::warn!(token = self.name, reason = %failed, backoff_ms = backoff.as_millis(), "the token failed");
             if !backoff.is_zero() {
@@ -80,6 +106,14 @@ impl Driver {
             }
             backoff = backoff.saturating_mul(2).clamp(BACKOFF.0, BACKOFF.1);
         }
+    }
+
+    /// Waits until an operator has changed the PIN file. That the PIN in it is another is for the worker to see.
+    async fn pin_file_other_than(&self, rejected: Option<PinFile>) {
+        while PinFile::of(&self.settings.pin_file).ok() == rejected {
+            sleep(PIN_FILE_CHECKS).await;
+        }
+        tracing::info!(token = self.name, "the PIN file has changed");
     }
 
     async fn start(&self) -> Result<WorkerProcess, WorkerFailed> {
@@ -95,50 +129,78 @@ impl Driver {
         Ok(worker)
     }
 
-    /// Signs job after job. While the token signs one, the next is taken and its intent written.
+    /// Signs job after job, until the queue closes or the worker fails. Nothing is lost in either case.
     async fn serve(&self, worker: &mut WorkerProcess) -> End {
-        let mut next: Option<JoinHandle<Prepared>> = None;
+        let mut given = Given::default();
+        let mut preparing: Option<JoinHandle<Prepared>> = None;
+        let end = self.turn(worker, &mut given, &mut preparing).await;
+        let mut jobs = given.jobs.into_iter();
+        if let Some((place, job)) = jobs.next() {
+            // The first could be the one that its worker has died of.
+            self.works.try_again(place, job);
+        }
+        jobs.for_each(|(place, job)| self.works.queue.put_back(place, job));
+        if let Some(preparing) = preparing
+            && let Ok(Some((place, job))) = preparing.await
+        {
+            self.works.queue.put_back(place, job);
+        }
+        end
+    }
+
+    async fn turn(
+        &self,
+        worker: &mut WorkerProcess,
+        given: &mut Given,
+        preparing: &mut Option<JoinHandle<Prepared>>,
+    ) -> End {
+        let (deadline, mut closed) = (worker.deadline(), false);
         loop {
-            let preparing = match next.take() {
-                Some(preparing) => preparing,
-                None => tokio::select! {
-                    taken = self.take(false) => match taken {
-                        Some(preparing) => preparing,
-                        None => return End::Closed,
-                    },
-                    reason = worker.ended() => return End::Failed(WorkerFailed::Gone(reason)),
+            let out = given.jobs.len().saturating_add(usize::from(preparing.is_some()));
+            if closed && out == 0 {
+                return End::Closed;
+            }
+            tokio::select! {
+                signature = worker.signature() => match signature {
+                    Ok(signature) => self.signed(given, signature),
+                    Err(WorkerFailed::Refused(reason)) => {
+                        if let Some((_, job)) = given.next() {
+                            job.fail(&reason);
+                        }
+                    }
+                    Err(failed) => return End::Failed(failed),
                 },
-            };
-            // A job that could not be prepared has been answered already.
-            let Ok(Some((place, job))) = preparing.await else { continue };
-            let started = clock::instant();
-            let result = {
-                let mut signing = std::pin::pin!(worker.sign(job.tbs()));
-                loop {
-                    tokio::select! {
-                        result = &mut signing => break result,
-                        Some(preparing) = self.take(true), if next.is_none() => next = Some(preparing),
+                () = given.late(deadline) => {
+                    return End::Failed(WorkerFailed::Gone(format!("no answer within {} ms", deadline.as_millis())));
+                },
+                prepared = finished(preparing) => {
+                    // A job that could not be prepared has been answered already.
+                    if let Some((place, job)) = prepared {
+                        let handed = worker.give(job.tbs()).await;
+                        given.push(place, job);
+                        if let Err(failed) = handed {
+                            return End::Failed(failed);
+                        }
                     }
-                }
-            };
-            match result {
-                Ok(signature) => {
-                    let duration = started.elapsed();
-                    self.view.signed(duration);
-                    self.works.queue.served(duration);
-                    let works = Arc::clone(&self.works);
-                    self.works.running.spawn(async move { works.finish(job, signature).await });
-                }
-                Err(WorkerFailed::Refused(reason)) => job.fail(&reason),
-                Err(failed) => {
-                    self.works.try_again(place, job);
-                    if let Some(Ok(Some((place, job)))) = async { Some(next.take()?.await) }.await {
-                        self.works.queue.put_back(place, job);
-                    }
-                    return End::Failed(failed);
-                }
+                },
+                taken = self.take(out > 0), if out < AHEAD && preparing.is_none() && !closed => match taken {
+                    Some(taken) => *preparing = Some(taken),
+                    // What is out is still signed.
+                    None => closed = true,
+                },
             }
         }
+    }
+
+    fn signed(&self, given: &mut Given, signature: Vec<u8>) {
+        let duration = given.since.map(|since| since.elapsed()).unwrap_or_default();
+        let Some((_, job)) = given.next() else {
+            return tracing::error!(token = self.name, "a signature that nobody asked for");
+        };
+        self.view.signed(duration);
+        self.works.queue.served(duration);
+        let works = Arc::clone(&self.works);
+        self.works.running.spawn(async move { works.finish(job, signature).await });
     }
 
     /// Takes a job and lets its intent be written. Cancel-safe: what was taken is in the task that is given back.
@@ -147,4 +209,37 @@ impl Driver {
         let (works, issuer) = (Arc::clone(&self.works), self.issuer);
         Some(tokio::spawn(async move { Some((place, works.prepare(job, issuer).await?)) }))
     }
+}
+
+impl Given {
+    fn push(&mut self, place: Place, job: Job) {
+        if self.jobs.is_empty() {
+            self.since = Some(clock::instant());
+        }
+        self.jobs.push_back((place, job));
+    }
+
+    /// Takes out the oldest. From now on the token is with the one behind it.
+    fn next(&mut self) -> Option<(Place, Job)> {
+        let oldest = self.jobs.pop_front();
+        self.since = (!self.jobs.is_empty()).then(clock::instant);
+        oldest
+    }
+
+    /// Ends when the oldest has been with the token for too long; never when there is none.
+    async fn late(&self, deadline: Duration) {
+        match self.since {
+            Some(since) => sleep(deadline.saturating_sub(since.elapsed())).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Waits for a job that is being prepared, and takes it out; for ever when there is none. Cancel-safe.
+async fn finished(preparing: &mut Option<JoinHandle<Prepared>>) -> Prepared {
+    let Some(task) = preparing.as_mut() else { return std::future::pending().await };
+    let prepared = task.await;
+    *preparing = None;
+    // A task that has panicked has dropped its job, and with it its ticket: that one was answered too.
+    prepared.ok().flatten()
 }

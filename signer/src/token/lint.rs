@@ -66,7 +66,8 @@ pub(crate) fn check(tbs: &[u8], issuer: &Issuer) -> Result<(), Lint> {
 mod tests {
     use super::*;
     use crate::fixture;
-    use x509_cert::der::Encode;
+    use der::Encode;
+    use shared::testing::TestCa;
 
     fn tbs_of(certificate: &[u8]) -> Vec<u8> {
         x509_cert::Certificate::from_der(certificate).unwrap().tbs_certificate().to_der().unwrap()
@@ -74,13 +75,13 @@ mod tests {
 
     #[test]
     fn a_leaf_of_the_issuer_is_signed_and_nothing_else_is() {
-        let ca = fixture::Ca::new("one");
-        let intent = fixture::intent(&ca);
+        let ca = TestCa::new(1);
+        let intent = fixture::intent(&ca, 7);
         let issuer = ca.chain.issuer();
         assert_eq!(check(&intent.tbs.0, issuer), Ok(()));
-        assert_eq!(check(&intent.tbs.0, fixture::Ca::new("other").chain.issuer()), Err(Lint::Issuer));
-        // The issuer's own certificate is of its own name, and a CA.
-        assert!(matches!(check(&tbs_of(issuer.der()), issuer), Err(Lint::NotALeaf | Lint::Serial)));
+        assert_eq!(check(&intent.tbs.0, TestCa::new(2).chain.issuer()), Err(Lint::Issuer));
+        // Under the root, whose name is its issuer's, the issuer's own certificate is refused for being a CA.
+        assert_eq!(check(&tbs_of(issuer.der()), &ca.root), Err(Lint::NotALeaf));
         for bytes in [&[][..], &[0x30, 0], &[0; 32]] {
             assert_eq!(check(bytes, issuer), Err(Lint::Form), "a digest is not a TBSCertificate");
         }

@@ -129,7 +129,11 @@ fn connect(module: &Module, init: &Init, issuer: &Issuer) -> Result<(Option<Toke
     let accepted = mark.has_accepted(&file);
     let operator_acted = match mark.about(&pin) {
         Marked::ThisPin => {
-            return Err(Failure::PinRejected("this PIN was rejected before; it is not tried again".into()));
+            return Err(Failure::PinRejected(format!(
+                "this PIN was rejected before, or its first try never ended; put another into {}, or remove {}",
+                pin_file.display(),
+                mark.path().display()
+            )));
         }
         Marked::AnotherPin => true,
         Marked::Nothing => accepted,

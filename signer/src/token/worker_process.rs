@@ -1,12 +1,14 @@
-//! The parent's side of a worker process: starts it with nothing but its configured environment, speaks to it with a deadline on
-//! every answer, and kills it when it does not keep one. A hung PKCS#11 call can be ended in no other way.
+//! The parent's side of a worker process: starts it with nothing but its configured environment, hands it work ahead of time, and
+//! kills it when it does not keep its deadline. A hung PKCS#11 call can be ended in no other way.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
+use serde::Serialize;
 use shared::base64url::Base64Url;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    sync::mpsc,
     time::timeout,
 };
 
@@ -23,7 +25,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct WorkerProcess {
     child: Child,
     input: ChildStdin,
-    output: ChildStdout,
+    /// What it says, frame by frame; ends with the process.
+    replies: mpsc::Receiver<Result<Reply, String>>,
     deadline: Duration,
 }
 
@@ -70,7 +73,9 @@ impl WorkerProcess {
         };
         tracing::debug!(token = name, pid = child.id(), "started a worker");
         tokio::spawn(log_lines(errors, name.to_owned()));
-        let mut worker = Self { child, input, output, deadline: token.deadline };
+        let (said, replies) = mpsc::channel(1);
+        tokio::spawn(read_replies(output, said));
+        let mut worker = Self { child, input, replies, deadline: token.deadline };
         let init = Init {
             module: token.module.clone(),
             uri: token.uri.clone(),
@@ -79,11 +84,15 @@ impl WorkerProcess {
             #[cfg(feature = "slow-token")]
             latency_ms: token.latency_ms,
         };
-        match worker.ask(&init, token.deadline.saturating_mul(CALLS_OF_A_START)).await? {
-            Reply::Ready { token } => Ok((worker, token)),
-            Reply::PinRejected(reason) => Err(WorkerFailed::PinRejected(reason)),
-            Reply::Failed(reason) | Reply::Refused(reason) => Err(WorkerFailed::Gone(reason)),
-            Reply::Signed(_) => Err(WorkerFailed::Gone("the worker speaks out of turn".into())),
+        worker.send(&init).await?;
+        let patience = token.deadline.saturating_mul(CALLS_OF_A_START);
+        match timeout(patience, worker.receive()).await {
+            Ok(Ok(Reply::Ready { token })) => Ok((worker, token)),
+            Ok(Ok(Reply::PinRejected(reason))) => Err(WorkerFailed::PinRejected(reason)),
+            Ok(Ok(Reply::Failed(reason) | Reply::Refused(reason))) => Err(WorkerFailed::Gone(reason)),
+            Ok(Ok(Reply::Signed(_))) => Err(WorkerFailed::Gone("the worker speaks out of turn".into())),
+            Ok(Err(failed)) => Err(failed),
+            Err(_) => Err(WorkerFailed::Gone(format!("it did not start within {} ms", patience.as_millis()))),
         }
     }
 
@@ -92,22 +101,24 @@ impl WorkerProcess {
         self.child.id()
     }
 
-    /// Has a TBSCertificate signed. The signature is DER.
-    pub(crate) async fn sign(&mut self, tbs: &[u8]) -> Result<Vec<u8>, WorkerFailed> {
-        match self.ask(&Sign { tbs: Base64Url(tbs.to_vec()) }, self.deadline).await? {
+    /// How long a signature may take.
+    pub(crate) const fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Gives it a TBSCertificate to sign, behind those that it has.
+    pub(crate) async fn give(&mut self, tbs: &[u8]) -> Result<(), WorkerFailed> {
+        self.send(&Sign { tbs: Base64Url(tbs.to_vec()) }).await
+    }
+
+    /// The signature, DER, of the oldest that it was given. Cancel-safe.
+    pub(crate) async fn signature(&mut self) -> Result<Vec<u8>, WorkerFailed> {
+        match self.receive().await? {
             Reply::Signed(signature) => Ok(signature.0),
             Reply::Refused(reason) => Err(WorkerFailed::Refused(reason)),
             Reply::PinRejected(reason) => Err(WorkerFailed::PinRejected(reason)),
             Reply::Failed(reason) => Err(WorkerFailed::Gone(reason)),
             Reply::Ready { .. } => Err(WorkerFailed::Gone("the worker speaks out of turn".into())),
-        }
-    }
-
-    /// Waits until the process has ended. Cancel-safe.
-    pub(crate) async fn ended(&mut self) -> String {
-        match self.child.wait().await {
-            Ok(status) => format!("the worker has ended: {status}"),
-            Err(error) => format!("the worker cannot be waited for: {error}"),
         }
     }
 
@@ -120,28 +131,38 @@ impl WorkerProcess {
         }
     }
 
-    /// One question, one answer, within the deadline.
-    async fn ask<T: serde::Serialize + Sync>(
-        &mut self,
-        question: &T,
-        deadline: Duration,
-    ) -> Result<Reply, WorkerFailed> {
-        let frame = frame::encode(question).map_err(|error| WorkerFailed::Refused(error.to_string()))?;
-        let exchange = async {
-            self.input.write_all(&frame).await?;
-            let mut prefix = [0; 4];
-            self.output.read_exact(&mut prefix).await?;
-            let length = frame::length(prefix).map_err(std::io::Error::other)?;
-            let mut json = vec![0; length];
-            self.output.read_exact(&mut json).await?;
-            frame::decode(&json).map_err(std::io::Error::other)
-        };
-        match timeout(deadline, exchange).await {
-            Ok(Ok(reply)) => Ok(reply),
+    async fn send<T: Serialize + Sync>(&mut self, frame: &T) -> Result<(), WorkerFailed> {
+        let frame = frame::encode(frame).map_err(|error| WorkerFailed::Gone(error.to_string()))?;
+        match timeout(self.deadline, self.input.write_all(&frame)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(WorkerFailed::Gone(format!("the worker is gone: {error}"))),
-            Err(_) => Err(WorkerFailed::Gone(format!("no answer within {} ms", deadline.as_millis()))),
+            Err(_) => Err(WorkerFailed::Gone("the worker does not read".into())),
         }
     }
+
+    async fn receive(&mut self) -> Result<Reply, WorkerFailed> {
+        let gone = || WorkerFailed::Gone("the worker is gone".into());
+        self.replies.recv().await.ok_or_else(gone)?.map_err(WorkerFailed::Gone)
+    }
+}
+
+/// Reads frame after frame until the process has ended or says something else.
+async fn read_replies(mut output: ChildStdout, said: mpsc::Sender<Result<Reply, String>>) {
+    loop {
+        let reply = read_reply(&mut output).await.map_err(|error| format!("the worker is gone: {error}"));
+        let last = reply.is_err();
+        if said.send(reply).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+async fn read_reply(output: &mut ChildStdout) -> std::io::Result<Reply> {
+    let mut prefix = [0; 4];
+    output.read_exact(&mut prefix).await?;
+    let mut json = vec![0; frame::length(prefix).map_err(std::io::Error::other)?];
+    output.read_exact(&mut json).await?;
+    frame::decode(&json).map_err(std::io::Error::other)
 }
 
 /// Puts what the worker and its module say into our log.

@@ -2,25 +2,21 @@
 
 use std::time::Duration;
 
-use p256::ecdsa::{Signature, SigningKey, signature::Signer};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde_json::{Value, json};
 use shared::{
     base64url,
     identifier::Identifier,
-    jwk::Jwk,
     jws::Flattened,
     signing::{
         Grant, ISSUE_PATH, IssueReply, IssueRequest, Issued, Priority, ProvenIdentifier, Refusal, STATUS_PATH, Status,
     },
+    testing::TestKey,
     timestamp::Timestamp,
 };
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use crate::site::{BASE_URL, Identity, Site};
-
-/// An account's key.
-pub(crate) struct Account(SigningKey);
 
 /// A connection pool of one edge.
 pub(crate) struct Edge {
@@ -28,31 +24,11 @@ pub(crate) struct Edge {
     base: String,
 }
 
-impl Account {
-    pub(crate) fn new(seed: u8) -> Self {
-        Self(SigningKey::from_slice(&[seed; 32]).unwrap())
-    }
-
-    pub(crate) fn jwk(&self) -> Jwk {
-        let point = self.0.verifying_key().to_sec1_point(false);
-        let (x, y) = (base64url::encode(point.x().unwrap()), base64url::encode(point.y().unwrap()));
-        serde_json::from_value(json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})).unwrap()
-    }
-
-    /// A finalize request of this account (RFC 8555 §7.4).
-    pub(crate) fn finalize(&self, order: &str, csr: &[u8]) -> Flattened {
-        let header = json!({
-            "alg": "ES256", "kid": format!("{BASE_URL}/acme/account/1"), "nonce": "n", "url": format!("{order}/finalize"),
-        });
-        self.sign(&header, &json!({"csr": base64url::encode(csr)}))
-    }
-
-    pub(crate) fn sign(&self, header: &Value, payload: &Value) -> Flattened {
-        let protected = base64url::encode(header.to_string().as_bytes());
-        let payload = base64url::encode(payload.to_string().as_bytes());
-        let signature: Signature = self.0.sign(format!("{protected}.{payload}").as_bytes());
-        Flattened { protected, payload, signature: base64url::encode(&signature.to_bytes()) }
-    }
+/// A finalize request of this account (RFC 8555 §7.4).
+pub(crate) fn finalize(account: &TestKey, order: &str, csr: &[u8]) -> Flattened {
+    let header = json!({"kid": format!("{BASE_URL}/acme/account/1"), "nonce": "n", "url": format!("{order}/finalize")});
+    let payload = json!({"csr": base64url::encode(csr)}).to_string();
+    serde_json::from_value(account.sign_jws(&header, payload.as_bytes())).unwrap()
 }
 
 /// The URL of an order.
@@ -69,7 +45,7 @@ pub(crate) fn csr(names: &[&str]) -> Vec<u8> {
 }
 
 /// A request that a signer grants.
-pub(crate) fn request(number: usize, account: &Account, csr: &[u8], names: &[&str]) -> IssueRequest {
+pub(crate) fn request(number: usize, account: &TestKey, csr: &[u8], names: &[&str]) -> IssueRequest {
     let now = Timestamp::from_seconds(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs());
     let proven = |name: &&str| ProvenIdentifier {
         identifier: Identifier::Dns(name.parse().unwrap()),
@@ -78,7 +54,7 @@ pub(crate) fn request(number: usize, account: &Account, csr: &[u8], names: &[&st
     };
     IssueRequest {
         order: order(number),
-        finalize: account.finalize(&order(number), csr),
+        finalize: finalize(account, &order(number), csr),
         account_key: account.jwk(),
         grant: Grant::Open,
         identifiers: names.iter().map(proven).collect(),
@@ -93,7 +69,7 @@ pub(crate) fn request(number: usize, account: &Account, csr: &[u8], names: &[&st
 /// The same for one name and a fresh CSR.
 pub(crate) fn simple(number: usize) -> IssueRequest {
     let name = format!("host-{number}.test");
-    request(number, &Account::new(1), &csr(&[&name]), &[&name])
+    request(number, &TestKey::new(1), &csr(&[&name]), &[&name])
 }
 
 impl Edge {

@@ -22,7 +22,7 @@ fn signatures(edge: &Edge) -> u64 {
     edge.status().unwrap().issuers.iter().flat_map(|issuer| &issuer.tokens).map(|token| token.signatures).sum()
 }
 
-/// Asks for so many certificates at once and measures from the second signature to the last.
+/// Asks for so many certificates at once and measures signatures a second, from one of the first to the last.
 fn rate_under_backlog(site: &Site, jobs: u64) -> f64 {
     let requests: Vec<_> = (0..jobs as usize).map(simple).collect();
     let edge = Edge::new(site);
@@ -31,8 +31,13 @@ fn rate_under_backlog(site: &Site, jobs: u64) -> f64 {
         for asked in &requests {
             scope.spawn(|| Edge::new(site).issued(asked));
         }
-        let (first, last) = (before + 2, before + jobs);
-        eventually("the first signatures", || signatures(&edge) >= first);
+        let last = before + jobs;
+        let mut first = 0;
+        // Right after a signature, so that the measured time has whole ones.
+        eventually("the first signatures", || {
+            let seen = std::mem::replace(&mut first, signatures(&edge));
+            first > before + 1 && first > seen && seen > 0
+        });
         let started = stopwatch();
         eventually("the last signature", || signatures(&edge) >= last);
         (last - first) as f64 / started.elapsed().as_secs_f64()
@@ -63,12 +68,12 @@ fn a_renewal_overtakes_a_backlog_and_what_cannot_be_in_time_is_refused_at_once()
     let _daemon = site.serve();
     let edge = Edge::new(&site);
     edge.issued(&simple(1000));
-    let backlog: Vec<_> = (0..40).map(simple).collect();
+    let backlog: Vec<_> = (0..80).map(simple).collect();
     thread::scope(|scope| {
         for asked in &backlog {
             scope.spawn(|| Edge::new(&site).issue(asked));
         }
-        eventually("the backlog", || edge.status().unwrap().queued >= 20);
+        eventually("the backlog", || edge.status().unwrap().queued >= 60);
 
         let started = stopwatch();
         let mut renewal = simple(2000);
@@ -79,11 +84,12 @@ fn a_renewal_overtakes_a_backlog_and_what_cannot_be_in_time_is_refused_at_once()
 
         let mut last = simple(2001);
         last.deadline = last.deadline.plus(60);
+        let started = stopwatch();
         match edge.issue(&last).unwrap() {
-            IssueReply::Queued { retry_after } => assert!((3..=12).contains(&retry_after), "{retry_after}"),
-            // The backlog was shorter than an answer waits.
-            other => assert!(matches!(other, IssueReply::Issued(_)), "{other:?}"),
+            IssueReply::Queued { retry_after } => assert!((10..=25).contains(&retry_after), "{retry_after}"),
+            other => panic!("{other:?}"),
         }
+        assert!(started.elapsed() < LATENCY * 4, "said at once, with a true estimate");
         let mut hopeless = simple(2002);
         hopeless.deadline = hopeless.deadline.minus(600);
         let started = stopwatch();

@@ -44,6 +44,10 @@ fn a_token_with_a_wrong_pin_does_not_stop_the_others() {
     edge.issued(&simple(1));
     let states: Vec<_> = edge.status().unwrap().issuers.iter().map(|issuer| issuer.tokens[0].state).collect();
     assert_eq!(states, [TokenState::PinRejected, TokenState::Ready]);
+
+    site.write_secret("pins/a1", PIN);
+    let state = || edge.status().unwrap().issuers[0].tokens[0].state;
+    eventually("the token is used when its PIN file was changed", || state() == TokenState::Ready);
 }
 
 #[test]

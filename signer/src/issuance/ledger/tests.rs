@@ -105,8 +105,7 @@ async fn records_that_contradict_each_other_are_bad() {
     let (_folder, [first, second]) = locations().await;
     let record =
         |index, event| Record { index, previous: Base64Url(vec![0; 32]), at: Timestamp::from_seconds(0), event };
-    let ca = crate::fixture::Ca::new("one");
-    let intent = crate::fixture::intent(&ca);
+    let intent = crate::fixture::intent(&shared::testing::TestCa::new(1), 7);
     let signed = |intent: u64, order: &str| {
         Event::Signed(Signed {
             order: order.into(),

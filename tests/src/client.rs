@@ -1,0 +1,190 @@
+//! HTTP as tests need it: trusts one CA file, never retries, never follows, and takes every status as an answer.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use ureq::{
+    Agent,
+    http::{HeaderMap, Method, Request},
+    tls::{Certificate, RootCerts, TlsConfig},
+};
+
+use crate::stack::Report;
+
+/// The media type of signed requests (RFC 8555 §6.2).
+pub const JOSE: &str = "application/jose+json";
+
+/// A client of one stack. Cheap to clone; connections are shared.
+#[derive(Clone, Debug)]
+pub struct Client {
+    agent: Agent,
+    /// The directory (RFC 8555 §7.1.1).
+    pub directory: Value,
+}
+
+/// An answer, whole.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    /// Reads the directory.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn of(report: &Report) -> Result<Self> {
+        let root = Certificate::from_pem(&fs::read(&report.ca)?)?;
+        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).build();
+        let agent = Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(Duration::from_secs(40)))
+            .allow_non_standard_methods(true)
+            .build()
+            .new_agent();
+        let mut client = Self { agent, directory: Value::Null };
+        client.directory = client.get(&report.directory)?.json()?;
+        Ok(client)
+    }
+
+    /// A URL of the directory.
+    ///
+    /// # Panics
+    /// When it has none of this name.
+    #[must_use]
+    pub fn url(&self, name: &str) -> &str {
+        self.directory[name].as_str().unwrap_or_else(|| panic!("the directory has no {name}"))
+    }
+
+    /// GET.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn get(&self, url: &str) -> Result<Reply> {
+        self.bare("GET", url)
+    }
+
+    /// A request without a body.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn bare(&self, method: &str, url: &str) -> Result<Reply> {
+        self.run(Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(url).body(())?)
+    }
+
+    /// POST of a signed request.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn post(&self, url: &str, body: &[u8]) -> Result<Reply> {
+        self.post_as(url, JOSE, body)
+    }
+
+    /// POST of anything.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn post_as(&self, url: &str, media_type: &str, body: &[u8]) -> Result<Reply> {
+        self.run(Request::post(url).header("content-type", media_type).body(body)?)
+    }
+
+    /// A nonce of newNonce (RFC 8555 §7.2).
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn nonce(&self) -> Result<String> {
+        self.bare("HEAD", self.url("newNonce"))?.nonce()
+    }
+
+    fn run(&self, request: Request<impl ureq::AsSendBody>) -> Result<Reply> {
+        let mut answer = self.agent.run(request)?;
+        let body = answer.body_mut().read_to_vec()?;
+        Ok(Reply { status: answer.status().as_u16(), headers: answer.headers().clone(), body })
+    }
+}
+
+impl Reply {
+    /// The first header of this name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All headers of this name.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// Its fresh nonce.
+    ///
+    /// # Errors
+    /// When it has none, or several.
+    pub fn nonce(&self) -> Result<String> {
+        let mut nonces = self.headers("replay-nonce");
+        let nonce = nonces.next().with_context(|| format!("no Replay-Nonce: {self:?}"))?.to_owned();
+        ensure!(nonces.next().is_none(), "several Replay-Nonce: {self:?}");
+        Ok(nonce)
+    }
+
+    /// How many object calls it took.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn hops(&self) -> Result<u32> {
+        Ok(self.header("colophon-hops").with_context(|| format!("no Colophon-Hops: {self:?}"))?.parse()?)
+    }
+
+    /// Where the new resource is.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn location(&self) -> Result<String> {
+        Ok(self.header("location").with_context(|| format!("no Location: {self:?}"))?.to_owned())
+    }
+
+    /// The body as text.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn text(&self) -> Result<&str> {
+        Ok(str::from_utf8(&self.body)?)
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn json(&self) -> Result<Value> {
+        serde_json::from_slice(&self.body).with_context(|| format!("not JSON: {self:?}"))
+    }
+
+    /// The same answer if it has this status.
+    ///
+    /// # Errors
+    /// When it has another, with the whole answer.
+    pub fn expect(self, status: u16) -> Result<Self> {
+        ensure!(self.status == status, "{status} was expected: {} {:?}", self.status, self.text());
+        Ok(self)
+    }
+
+    /// The error type of a problem document, without its prefix, after checking that it is one (RFC 8555 §6.7, RFC 7807).
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn problem(&self) -> Result<String> {
+        ensure!(self.header("content-type") == Some("application/problem+json"), "not a problem document: {self:?}");
+        let document = self.json()?;
+        ensure!(document["status"] == self.status, "its status is not the answer's: {document}");
+        ensure!(document["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "no detail: {document}");
+        let kind = document["type"].as_str().context("a problem has a type")?;
+        let kind = kind.strip_prefix("urn:ietf:params:acme:error:");
+        Ok(kind.with_context(|| format!("not a problem of ACME: {document}"))?.to_owned())
+    }
+}

@@ -1,0 +1,46 @@
+//! The signers' journals as their document describes them (docs/journal.md), read by other code than theirs.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use shared::base64url;
+
+/// A certificate that a journal names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The order's URL.
+    pub order: String,
+    /// The certificate, DER.
+    pub leaf: Vec<u8>,
+}
+
+/// All `signed` records of all signers of a stack, in order.
+///
+/// # Errors
+/// When a journal is missing or is not what its document says. A last line without its end is one that is being written.
+pub fn signed(state: &Path) -> Result<Vec<Signed>> {
+    let mut records = Vec::new();
+    for signer in fs::read_dir(state.join("signers"))? {
+        let file = signer?.path().join("state/journal/00000000.jsonl");
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            let record: Value =
+                serde_json::from_str(line).with_context(|| format!("a record of {}", file.display()))?;
+            if let Some(signed) = record["event"].get("signed") {
+                let order = signed["order"].as_str().context("a signed record has its order")?.to_owned();
+                let leaf = signed["chain"][0].as_str().context("a signed record has its chain")?;
+                records.push(Signed { order, leaf: base64url::decode(leaf)? });
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// The certificates that the journals name for this order.
+///
+/// # Errors
+/// As [`signed`].
+pub fn of_order(state: &Path, order: &str) -> Result<Vec<Vec<u8>>> {
+    Ok(signed(state)?.into_iter().filter(|signed| signed.order == order).map(|signed| signed.leaf).collect())
+}

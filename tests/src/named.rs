@@ -1,0 +1,116 @@
+//! A real DNS server (BIND's `named`) on loopback: the zone `test`, where every name is at 127.0.0.1 and anybody here may
+//! update.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpStream},
+    path::PathBuf,
+    process::{Child, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::{keeper, stack::free_port};
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// The zone: answers must not outlive a change, so nothing may be cached.
+const ZONE: &str = "\
+$TTL 0
+@ IN SOA ns.test. hostmaster.test. 1 3600 600 86400 0
+@ IN NS ns.test.
+ns IN A 127.0.0.1
+* IN A 127.0.0.1
+";
+
+/// A running server. Ends with this value, and with this process.
+#[derive(Debug)]
+pub struct Named {
+    /// Where it listens, UDP and TCP, on loopback.
+    pub port: u16,
+    folder: TempDir,
+    process: Child,
+}
+
+impl Named {
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// When there is no `named`, or with what it said.
+    pub fn start() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("colophon-named-").tempdir()?;
+        let port = free_port()?;
+        let place = folder.path().display();
+        fs::write(folder.path().join("test.zone"), ZONE)?;
+        let configuration = format!(
+            "options {{
+    directory \"{place}\"; pid-file none; lock-file none; session-keyfile \"{place}/session.key\";
+    listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
+    recursion no; dnssec-validation no; notify no;
+}};
+controls {{ }};
+zone \"test\" {{ type primary; file \"test.zone\"; allow-update {{ 127.0.0.1; }}; }};
+"
+        );
+        let file = folder.path().join("named.conf");
+        fs::write(&file, configuration)?;
+        let log = folder.path().join("named.log");
+        let mut command = keeper::command("named");
+        command.arg("-g").arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
+        let process = keeper::spawn({
+            command.stderr(fs::File::create(&log)?);
+            command
+        })
+        .context("starting named with setpriv")?;
+        let mut server = Self { port, folder, process };
+        let deadline = Instant::now() + START_LIMIT;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if Instant::now() > deadline || server.process.try_wait()?.is_some() {
+                bail!("named did not start:\n{}", fs::read_to_string(&log).unwrap_or_default());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(server)
+    }
+
+    /// As `up --resolver` wants it.
+    #[must_use]
+    pub fn resolver(&self) -> String {
+        format!("tcp://127.0.0.1:{}", self.port)
+    }
+
+    /// A program as lego's `exec` provider calls it: `present|cleanup NAME VALUE`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn hook(&self) -> Result<PathBuf> {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let file = self.folder.path().join("hook");
+        let script = format!(
+            r#"#!/bin/sh
+set -e
+case "$1" in
+present) update="add $2 0 TXT \"$3\"" ;;
+cleanup) update="delete $2 TXT \"$3\"" ;;
+*) exit 2 ;;
+esac
+printf 'server 127.0.0.1 {}\nzone test\nupdate %s\nsend\n' "$update" | nsupdate
+"#,
+            self.port
+        );
+        fs::write(&file, script)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        ensure!(file.exists());
+        Ok(file)
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        keeper::end(&mut self.process);
+    }
+}

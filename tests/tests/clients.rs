@@ -1,0 +1,124 @@
+//! Clients that people have, unmodified, with the lines that they use.
+#![cfg(feature = "stack")]
+
+use std::{
+    env,
+    path::Path,
+    process::Command,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+use tests::{
+    named::Named,
+    openssl,
+    stack::{Options, Stack, free_port},
+};
+
+/// A stack that looks names up at a real DNS server, and the port where it looks for answers.
+struct World {
+    stack: Stack,
+    named: Named,
+    http_port: u16,
+}
+
+/// The one stack of these tests. It ends with the process. When it does not start, it does not for everybody.
+fn world() -> &'static World {
+    static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
+    let start = || -> Result<World> {
+        let named = Named::start()?;
+        let http_port = free_port()?;
+        let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "clients")?.http_port(http_port);
+        let stack = Stack::up(options.with(["--resolver", &named.resolver()]))?;
+        Ok(World { stack, named, http_port })
+    };
+    let world = WORLD.get_or_init(|| start().map_err(|error| format!("{error:#}")));
+    world.as_ref().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Clients that listen do so on one port, one after the other.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
+    let said = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{command:?}: {}\n{}", output.status, said());
+    Ok(())
+}
+
+/// The chain in these files, leaf first, is for these names and verifies.
+fn verified(files: &[&Path], names: &[&str]) -> Result<()> {
+    let mut chain = String::new();
+    for file in files {
+        chain += &std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    }
+    names.iter().try_for_each(|name| openssl::verify(&world().stack.report.root, &chain, name))
+}
+
+fn certbot(names: &[&str]) -> Result<()> {
+    let (world, _turn, place) = (world(), one_at_a_time(), TempDir::new()?);
+    let program =
+        env::var_os("COLOPHON_CERTBOT").context("COLOPHON_CERTBOT must name certbot: run `cargo xtask test`")?;
+    let mut command = Command::new(program);
+    command.env("REQUESTS_CA_BUNDLE", &world.stack.report.ca).args(["certonly", "--standalone"]);
+    command.args(["--http-01-address", "127.0.0.1", "--http-01-port", &world.http_port.to_string()]);
+    command.args(["--server", &world.stack.report.directory, "-n", "--agree-tos", "--register-unsafely-without-email"]);
+    for (flag, folder) in [("--config-dir", "e"), ("--work-dir", "w"), ("--logs-dir", "l")] {
+        command.arg(flag).arg(place.path().join(folder));
+    }
+    command.args(names.iter().flat_map(|name| ["-d", name]));
+    run(&mut command)?;
+    verified(&[&place.path().join("e/live").join(names[0]).join("fullchain.pem")], names)
+}
+
+fn lego(place: &TempDir) -> Command {
+    let report = &world().stack.report;
+    let mut command = Command::new("lego");
+    command.env("LEGO_CA_CERTIFICATES", &report.ca).args(["--server", &report.directory, "--accept-tos"]);
+    command.args(["--email", "a@clients.test", "--path"]).arg(place.path());
+    command
+}
+
+fn lego_http(names: &[&str]) -> Result<()> {
+    let (world, _turn, place) = (world(), one_at_a_time(), TempDir::new()?);
+    let mut command = lego(&place);
+    command.args(["--http", "--http.port", &format!("127.0.0.1:{}", world.http_port)]);
+    command.args(names.iter().flat_map(|name| ["-d", name]));
+    run(command.arg("run"))?;
+    verified(&[&place.path().join("certificates").join(format!("{}.crt", names[0]))], names)
+}
+
+#[test]
+fn certbot_standalone_gets_a_certificate_of_one_name() -> Result<()> {
+    certbot(&["certbot.test"])
+}
+
+#[test]
+fn certbot_standalone_gets_a_certificate_of_two_names() -> Result<()> {
+    certbot(&["first.certbot.test", "second.certbot.test"])
+}
+
+#[test]
+fn lego_gets_a_certificate_of_one_name_by_http() -> Result<()> {
+    lego_http(&["lego.test"])
+}
+
+#[test]
+fn lego_gets_a_certificate_of_two_names_by_http() -> Result<()> {
+    lego_http(&["first.lego.test", "second.lego.test"])
+}
+
+#[test]
+fn lego_gets_a_wildcard_and_its_parent_by_dns_through_a_real_server() -> Result<()> {
+    let (world, place) = (world(), TempDir::new()?);
+    let mut command = lego(&place);
+    command.env("EXEC_PATH", world.named.hook()?).args(["--dns", "exec", "--dns.disable-cp"]);
+    command.args(["--dns.resolvers", &format!("127.0.0.1:{}", world.named.port)]);
+    run(command.args(["-d", "*.wild.test", "-d", "wild.test", "run"]))?;
+    let file = place.path().join("certificates/_.wild.test.crt");
+    verified(&[&file], &["anything.wild.test", "wild.test"])
+}

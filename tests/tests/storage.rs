@@ -1,0 +1,106 @@
+//! What is on the disk: everything that was answered, and nothing that was only read.
+#![cfg(feature = "stack")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use tests::{
+    account::Account,
+    client::Client,
+    responder::Responder,
+    stack::{Options, Stack},
+};
+
+fn stack(name: &str, responder: &Responder) -> Result<Stack> {
+    Stack::up(Options::fresh(env!("CARGO_TARGET_TMPDIR"), name)?.http_port(responder.port))
+}
+
+#[test]
+fn a_second_up_on_the_same_state_finds_accounts_and_certificates() -> Result<()> {
+    let responder = Responder::start()?;
+    let stack = stack("restart", &responder)?;
+    let account = Account::new(&Client::of(&stack.report)?)?;
+    let (order, chain) = account.issue(&["kept.test"], &responder)?;
+    let ready = account.ready_order(&["ready.test"], &responder)?;
+    let before = stack.report.clone();
+    let old_nonce = account.read(&account.url)?.nonce()?;
+
+    let stack = stack.restart()?;
+    assert_eq!((&stack.report.directory, &stack.report.root), (&before.directory, &before.root));
+    // A restart revives no nonce.
+    let reply = account.client.post(&account.url, &account.sign(&account.url, &old_nonce, b"")?)?.expect(400)?;
+    assert_eq!(reply.problem()?, "badNonce");
+    assert_eq!(account.read_patiently(&account.url)?.expect(200)?.json()?["status"], "valid");
+    assert_eq!(account.certificate(&order)?, chain);
+    let again = account.client.url("newAccount");
+    let header = json!({"url": again, "nonce": account.client.nonce()?, "jwk": account.key.jwk()});
+    let reply = account.client.post(again, account.key.sign(&header, b"{}")?.to_string().as_bytes())?.expect(200)?;
+    assert_eq!(reply.location()?, account.url);
+    account
+        .patiently(&ready.finalize()?, Account::finalize_payload(&["ready.test"])?.to_string().as_bytes())?
+        .expect(200)?;
+    tests::openssl::verify(&before.root, &account.certificate(&ready)?, "ready.test")
+}
+
+#[test]
+fn reading_commits_nothing() -> Result<()> {
+    let responder = Responder::start()?;
+    let stack = stack("reading", &responder)?;
+    let account = Account::new(&Client::of(&stack.report)?)?;
+    let (order, _) = account.issue(&["read.test"], &responder)?;
+    let open = account.order(&["open.test"])?;
+    let object = account.read(&order.url)?.json()?;
+    let urls = [
+        account.url.clone(),
+        order.url.clone(),
+        object["certificate"].as_str().context("a certificate")?.to_owned(),
+        open.url.clone(),
+        open.authorizations()?[0].clone(),
+    ];
+    let storage = stack.report.state.join("edge/storage");
+    let before = settled(&storage);
+    assert!(!before.is_empty(), "no files in {}", storage.display());
+    for _ in 0..3 {
+        for url in &urls {
+            account.read(url)?.expect(200)?;
+        }
+    }
+    assert_eq!(settled(&storage), before, "reading wrote");
+    account.post(&account.url, &json!({"contact": ["mailto:written@read.test"]}))?.expect(200)?;
+    assert_ne!(settled(&storage), before, "this test would notice");
+    Ok(())
+}
+
+/// The content of all files of the objects' storage, once it stays the same for a moment.
+fn settled(storage: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut last = content(storage);
+    loop {
+        thread::sleep(Duration::from_millis(700));
+        let next = content(storage);
+        if next == last {
+            return next;
+        }
+        last = next;
+    }
+}
+
+fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        // Shared memory of SQLite: locks and an index of the log, nothing that lasts.
+        if path.is_dir() {
+            found.extend(content(&path));
+        } else if !path.to_string_lossy().ends_with("-shm") {
+            found.insert(path.clone(), fs::read(&path).unwrap_or_default());
+        }
+    }
+    found
+}
