@@ -4,14 +4,13 @@
 use std::{
     fs,
     net::{Ipv4Addr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use tempfile::TempDir;
+use anyhow::{Context as _, Result, bail};
 
 use crate::{keeper, stack::free_port};
 
@@ -31,20 +30,24 @@ ns IN A 127.0.0.1
 pub struct Named {
     /// Where it listens, UDP and TCP, on loopback.
     pub port: u16,
-    folder: TempDir,
+    folder: PathBuf,
     process: Child,
 }
 
 impl Named {
-    /// Starts it and waits until it answers.
+    /// Starts it on a fresh folder below `place`, which should be cargo's `CARGO_TARGET_TMPDIR`, and waits until it answers.
     ///
     /// # Errors
     /// When there is no `named`, or with what it said.
-    pub fn start() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("colophon-named-").tempdir()?;
+    pub fn start(place: &str) -> Result<Self> {
+        let folder = Path::new(place).join("named");
+        if folder.exists() {
+            fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
+        }
+        fs::create_dir_all(&folder)?;
         let port = free_port()?;
-        let place = folder.path().display();
-        fs::write(folder.path().join("test.zone"), ZONE)?;
+        let place = folder.display();
+        fs::write(folder.join("test.zone"), ZONE)?;
         let configuration = format!(
             "options {{
     directory \"{place}\"; pid-file none; lock-file none; session-keyfile \"{place}/session.key\";
@@ -55,9 +58,9 @@ controls {{ }};
 zone \"test\" {{ type primary; file \"test.zone\"; allow-update {{ 127.0.0.1; }}; }};
 "
         );
-        let file = folder.path().join("named.conf");
+        let file = folder.join("named.conf");
         fs::write(&file, configuration)?;
-        let log = folder.path().join("named.log");
+        let log = folder.join("named.log");
         let mut command = keeper::command("named");
         command.arg("-g").arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
         let process = keeper::spawn({
@@ -89,7 +92,7 @@ zone \"test\" {{ type primary; file \"test.zone\"; allow-update {{ 127.0.0.1; }}
     pub fn hook(&self) -> Result<PathBuf> {
         use std::os::unix::fs::PermissionsExt as _;
 
-        let file = self.folder.path().join("hook");
+        let file = self.folder.join("hook");
         let script = format!(
             r#"#!/bin/sh
 set -e
@@ -104,7 +107,6 @@ printf 'server 127.0.0.1 {}\nzone test\nupdate %s\nsend\n' "$update" | nsupdate
         );
         fs::write(&file, script)?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
-        ensure!(file.exists());
         Ok(file)
     }
 }

@@ -18,6 +18,8 @@ use tests::{
     stack::{Options, Stack},
 };
 
+const QUIET: Duration = Duration::from_secs(3);
+
 fn stack(name: &str, responder: &Responder) -> Result<Stack> {
     Stack::up(Options::fresh(env!("CARGO_TARGET_TMPDIR"), name)?.http_port(responder.port))
 }
@@ -64,7 +66,8 @@ fn reading_commits_nothing() -> Result<()> {
         open.url.clone(),
         open.authorizations()?[0].clone(),
     ];
-    let storage = stack.report.state.join("edge/storage");
+    // Others are not called by these requests (see the hops), and the platform tidies the files of those that are idle.
+    let storage = stack.report.state.join("edge/storage/colophon-Account");
     let before = settled(&storage);
     assert!(!before.is_empty(), "no files in {}", storage.display());
     for _ in 0..3 {
@@ -72,17 +75,21 @@ fn reading_commits_nothing() -> Result<()> {
             account.read(url)?.expect(200)?;
         }
     }
-    assert_eq!(settled(&storage), before, "reading wrote");
+    let after = settled(&storage);
+    let changed: Vec<_> =
+        after.iter().filter(|(path, content)| before.get(*path) != Some(content)).map(|(path, _)| path).collect();
+    assert!(changed.is_empty(), "reading wrote {changed:?}");
     account.post(&account.url, &json!({"contact": ["mailto:written@read.test"]}))?.expect(200)?;
     assert_ne!(settled(&storage), before, "this test would notice");
     Ok(())
 }
 
-/// The content of all files of the objects' storage, once it stays the same for a moment.
+/// The content of all files of the objects' storage, once it stays the same for longer than the alarms of what was done take (2 s in
+/// `up`).
 fn settled(storage: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut last = content(storage);
     loop {
-        thread::sleep(Duration::from_millis(700));
+        thread::sleep(QUIET);
         let next = content(storage);
         if next == last {
             return next;

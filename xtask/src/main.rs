@@ -51,7 +51,7 @@ enum Verb {
     /// Starts the stack, issues a certificate, verifies it, and shows how to use the stack
     Demo(demo::DemoOptions),
     /// Runs everything that CI checks
-    Test,
+    Test(test::TestOptions),
     /// Checks licences, bans and sources of the dependencies
     Deny,
     /// Shows what would be deployed, without deploying
@@ -81,7 +81,7 @@ fn run(verb: Verb, started: Instant) -> Result<()> {
         Verb::Up(options) => up::up(&paths, &options, started),
         Verb::Down { state } => down::down(&up::state_folder(state.as_deref(), &paths)),
         Verb::Demo(options) => demo::demo(&paths, &options, started),
-        Verb::Test => test::test(&paths),
+        Verb::Test(options) => test::test(&paths, &options),
         Verb::Deny => test::deny(&paths),
         Verb::DeployCheck => deploy_check::deploy_check(&paths),
         Verb::Wrangler { arguments } => deploy_check::wrangler(&paths, &arguments),

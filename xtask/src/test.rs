@@ -26,30 +26,37 @@ type Check = (&'static str, fn(&Paths) -> Result<()>);
 const CHECKS: [Check; 8] = [
     ("format", format),
     ("lints", lints),
-    ("lints of the edge on wasm32", wasm_lints),
-    ("native tests", native_tests),
-    ("the edge's bundle", edge),
-    ("the signers", signers),
-    ("stack tests", stack_tests),
+    ("wasm-lints", wasm_lints),
+    ("native-tests", native_tests),
+    ("edge", edge),
+    ("signers", signers),
+    ("stack-tests", stack_tests),
     ("deployment", deploy_check::deploy_check),
 ];
 
-/// Runs all checks.
-pub(crate) fn test(paths: &Paths) -> Result<()> {
+/// What to check.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct TestOptions {
+    /// Only these checks: format, lints, wasm-lints, native-tests, edge, signers, stack-tests, deployment
+    #[arg(long, value_name = "CHECK", value_parser = CHECKS.map(|(name, _)| name))]
+    only: Vec<String>,
+}
+
+/// Runs all checks, or those that were asked for.
+pub(crate) fn test(paths: &Paths, options: &TestOptions) -> Result<()> {
     let started = Instant::now();
-    for (number, (name, check)) in CHECKS.iter().enumerate() {
-        let step = Step::begin(format!("[{}/{}] {name}", number + 1, CHECKS.len()));
+    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    let checks: Vec<Check> = CHECKS.into_iter().filter(|(name, _)| wanted(name)).collect();
+    for (number, (name, check)) in checks.iter().enumerate() {
+        let step = Step::begin(format!("[{}/{}] {name}", number + 1, checks.len()));
         if let Err(error) = check(paths).with_context(|| format!("check `{name}`")) {
-            note(format!(
-                "{number} passed, 1 failed, {} not run ({})",
-                CHECKS.len() - number - 1,
-                seconds(started.elapsed())
-            ));
+            let left = checks.len() - number - 1;
+            note(format!("{number} passed, 1 failed, {left} not run ({})", seconds(started.elapsed())));
             return Err(error);
         }
         step.done();
     }
-    note(format!("{} passed, 0 failed ({})", CHECKS.len(), seconds(started.elapsed())));
+    note(format!("{} passed, 0 failed ({})", checks.len(), seconds(started.elapsed())));
     Ok(())
 }
 
