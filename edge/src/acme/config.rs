@@ -107,6 +107,8 @@ pub struct LifetimesConfig {
 pub struct LimitsConfig {
     /// The largest request body, in bytes.
     pub body_bytes: usize,
+    /// The most URLs in one page of an orders list.
+    pub orders_page: usize,
     /// Number of objects that remember spent nonces of newNonce, 1 to 256.
     pub nonce_shards: u16,
 }
@@ -324,6 +326,7 @@ fn check_not_zero(lifetimes: &LifetimesConfig, limits: &LimitsConfig) -> Result<
         ("lifetimes.edge_nonce", lifetimes.edge_nonce),
         ("lifetimes.idle_account", lifetimes.idle_account),
         ("lifetimes.redrive", lifetimes.redrive),
+        ("limits.orders_page", u64::try_from(limits.orders_page).unwrap_or(u64::MAX)),
         ("limits.body_bytes", u64::try_from(limits.body_bytes).unwrap_or(u64::MAX)),
     ];
     values.iter().find(|(_, value)| *value == 0).map_or(Ok(()), |(key, _)| Err(BadConfig::Zero(key)))

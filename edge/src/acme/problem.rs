@@ -62,6 +62,8 @@ pub enum Problem {
     CsrNames,
     /// The CSR's key is the account's.
     CsrAccountKey,
+    /// The key that an account is to be rolled over to is another account's, whose URL is given (RFC 8555 §7.3.5).
+    KeyInUse(String),
     /// The order has no certificate yet.
     NoCertificate,
     /// The object's storage failed; nothing was changed.
@@ -131,6 +133,15 @@ impl Problem {
     #[must_use]
     pub fn status(&self) -> u16 {
         self.parts().1
+    }
+
+    /// URL for `Location`, where a problem has one.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        match self {
+            Self::KeyInUse(account) => Some(account),
+            _ => None,
+        }
     }
 
     /// What the client sees.
@@ -206,6 +217,7 @@ impl Problem {
             Self::CsrAccountKey => {
                 say("badCSR", 400, "The CSR has the account's key. Use a key of its own for the certificate.")
             }
+            Self::KeyInUse(_) => say("malformed", 409, "The new key is already an account's; see Location."),
             Self::NoCertificate => say("orderNotReady", 403, "The order has no certificate yet."),
             Self::Storage(_) | Self::Internal(_) => {
                 say("serverInternal", 500, "Something failed on our side; nothing was changed. Try again later.")

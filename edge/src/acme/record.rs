@@ -11,6 +11,7 @@ use super::{
     challenge::ChallengeType,
     object_id::ObjectId,
     problem::ProblemDocument,
+    route::AccountId,
     storage::{Change, Key, Rows, StorageFault},
 };
 
@@ -27,6 +28,13 @@ pub struct AccountRecord {
     pub created: Timestamp,
     /// Whether it still can do anything.
     pub status: AccountStatus,
+}
+
+/// The object of a key that an account was rolled over to holds this in place of an account (RFC 8555 §7.3.5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointerRecord {
+    /// The account that has, or is about to have, this object's key.
+    pub home: AccountId,
 }
 
 /// RFC 8555 §7.1.6.
@@ -179,4 +187,5 @@ pub trait Record: Serialize + DeserializeOwned {
 
 impl Record for AccountRecord {}
 impl Record for OrderRecord {}
+impl Record for PointerRecord {}
 impl Record for AuthorizationRecord {}

@@ -16,6 +16,15 @@ pub struct AccountView {
     /// Whether the terms were agreed to; absent when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terms_of_service_agreed: Option<bool>,
+    /// Where its orders are listed.
+    pub orders: String,
+}
+
+/// A list of orders (RFC 8555 §7.1.2.1).
+#[derive(Debug, Serialize)]
+pub struct OrdersView {
+    /// URLs, the newest first.
+    pub orders: Vec<String>,
 }
 
 /// An order object (RFC 8555 §7.1.3).

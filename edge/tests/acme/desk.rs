@@ -54,7 +54,7 @@ pub(crate) fn config(ca: &TestCa) -> Config {
             "allow_loopback": false, "timeout_ms": 1000},
         "lifetimes": {"order": 1000, "authorization": 500, "edge_nonce": 100, "idle_account": 1000, "redrive": 10,
             "finalize_wait": 1},
-        "limits": {"body_bytes": 65536, "nonce_shards": 4},
+        "limits": {"orders_page": 2, "body_bytes": 65536, "nonce_shards": 4},
     });
     serde_json::from_value::<ConfigObject>(object).unwrap().try_into().unwrap()
 }

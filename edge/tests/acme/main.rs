@@ -4,6 +4,8 @@
 mod desk;
 mod faults;
 mod issuance;
+mod key_changes;
+mod lists;
 mod nonces;
 mod records;
 mod refusals;
