@@ -52,14 +52,16 @@ pub enum Problem {
     Identifiers(Vec<(IdentifierObject, IdentifierRefusal)>),
     /// A profile that the directory does not list.
     UnknownProfile(String),
-    /// notBefore and notAfter are not honoured by this deployment's profiles.
-    OrderTimes,
+    /// notBefore and notAfter are no times, or outside of what the profile gives; why is given.
+    OrderTimes(&'static str),
     /// The order is in another state than `ready`.
     OrderNotReady(OrderStatus),
     /// The CSR itself.
     Csr(BadCsr),
     /// The CSR's names are not the order's.
     CsrNames,
+    /// The CSR's extended key usages are those of no profile.
+    CsrUsage,
     /// The CSR's key is the account's.
     CsrAccountKey,
     /// The key that an account is to be rolled over to is another account's, whose URL is given (RFC 8555 §7.3.5).
@@ -206,14 +208,17 @@ impl Problem {
             Self::UnknownProfile(name) => {
                 ("invalidProfile", 400, format!("There is no profile {name:?}; the directory lists them."))
             }
-            Self::OrderTimes => {
-                say("malformed", 400, "notBefore and notAfter are chosen by the profile here; leave them out.")
-            }
+            Self::OrderTimes(why) => say("malformed", 400, why),
             Self::OrderNotReady(status) => {
                 ("orderNotReady", 403, format!("The order is {}, not ready.", status.name()))
             }
             Self::Csr(error) => ("badCSR", 400, sentence(error)),
             Self::CsrNames => say("badCSR", 400, "The names in the CSR are not exactly the order's identifiers."),
+            Self::CsrUsage => say(
+                "badCSR",
+                400,
+                "No profile has exactly the extended key usages of the CSR. Leave them out, or name a profile in the order.",
+            ),
             Self::CsrAccountKey => {
                 say("badCSR", 400, "The CSR has the account's key. Use a key of its own for the certificate.")
             }

@@ -63,6 +63,12 @@ pub struct OrderRecord {
     pub created: Timestamp,
     /// After this an order that is not yet processing is invalid.
     pub expires: Timestamp,
+    /// The notBefore that it asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// The notAfter that it asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
     /// How far it got.
     pub state: OrderState,
 }
@@ -122,10 +128,20 @@ pub struct AuthorizationRecord {
     pub wildcard: bool,
     /// After this it is worth nothing.
     pub expires: Timestamp,
+    /// True when it was asked for by newAuthz, before any order (RFC 8555 §7.4.1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_advance: bool,
     /// 128 random bits in base64url, for all its challenges (RFC 8555 §8).
     pub token: String,
     /// How far it got.
     pub state: AuthorizationState,
+}
+
+/// Which authorization of an identifier later orders may use: the latest that was proved or asked for in advance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReusableRecord {
+    /// That authorization.
+    pub authorization: ObjectId,
 }
 
 /// How far an authorization got.
@@ -187,5 +203,6 @@ pub trait Record: Serialize + DeserializeOwned {
 
 impl Record for AccountRecord {}
 impl Record for OrderRecord {}
+impl Record for ReusableRecord {}
 impl Record for PointerRecord {}
 impl Record for AuthorizationRecord {}

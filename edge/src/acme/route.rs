@@ -32,6 +32,8 @@ pub enum Route {
     NewAccount,
     /// RFC 8555 §7.4. The account is named by the request's `kid`.
     NewOrder,
+    /// RFC 8555 §7.4.1. The account is named by the request's `kid`.
+    NewAuthorization,
     /// RFC 8555 §7.3.5. The account is named by the request's `kid`.
     KeyChange,
     /// A resource of one account.
@@ -107,6 +109,7 @@ impl Urls {
             (Some("acme"), Some("new-nonce"), None, ..) => Route::NewNonce,
             (Some("acme"), Some("new-account"), None, ..) => Route::NewAccount,
             (Some("acme"), Some("new-order"), None, ..) => Route::NewOrder,
+            (Some("acme"), Some("new-authorization"), None, ..) => Route::NewAuthorization,
             (Some("acme"), Some("key-change"), None, ..) => Route::KeyChange,
             (Some("acme"), Some(noun), Some(account), id, tail, None) => {
                 let resource = Resource::parse(noun, id, tail)?;
@@ -151,6 +154,7 @@ impl Urls {
             Route::NewNonce => self.absolute("/acme/new-nonce"),
             Route::NewAccount => self.absolute("/acme/new-account"),
             Route::NewOrder => self.absolute("/acme/new-order"),
+            Route::NewAuthorization => self.absolute("/acme/new-authorization"),
             Route::KeyChange => self.absolute("/acme/key-change"),
             Route::Of(account, resource) => self.resource(account, resource),
         }

@@ -136,7 +136,8 @@ pub fn step(
     }
     let account = acting_account(rows, &request)?;
     match route {
-        Route::NewOrder => order::create(&request, context),
+        Route::NewOrder => order::create(rows, &request, context),
+        Route::NewAuthorization => authorization::create(&request, context),
         Route::Of(_, Resource::Account) => account::read_or_update(account, &request, context),
         Route::Of(_, Resource::Orders(before)) => orders::read(rows, before, &request, context),
         Route::Of(_, Resource::Order(id)) => order::read(rows, id, &request, context),
@@ -174,7 +175,7 @@ pub fn settle(rows: &dyn Rows, event: Event, context: &Context<'_>) -> Result<Se
         Event::Signed(order, answer) => finalize::signed(rows, order, answer, context),
         Event::Due(Key::Order(id)) => finalize::due(rows, id, context),
         Event::Due(Key::Authorization(id)) => authorization::due(rows, id, context),
-        Event::Due(Key::Account | Key::Pointer) => Ok(Settled::default()),
+        Event::Due(Key::Account | Key::Pointer | Key::Reusable(_)) => Ok(Settled::default()),
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Key {
     Order(ObjectId),
     /// An authorization with its challenges.
     Authorization(ObjectId),
+    /// The authorization of an identifier that later orders may use; the id is a hash of the identifier.
+    Reusable(ObjectId),
 }
 
 /// One row to write.

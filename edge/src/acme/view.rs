@@ -40,6 +40,12 @@ pub struct OrderView {
     /// The profile, when the client named one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
+    /// The notBefore that it asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// The notAfter that it asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
     /// URLs, one for each identifier.
     pub authorizations: Vec<String>,
     /// Where to send the CSR.
