@@ -14,6 +14,7 @@ use shared::{
 
 use super::{
     account,
+    nonce::Redeemed,
     problem::Problem,
     record::{AccountRecord, PointerRecord, Record},
     route::{AccountId, Resource, Route},
@@ -42,7 +43,7 @@ impl KeyChange {
     ///
     /// # Errors
     /// `malformed`, `unauthorized`, `badPublicKey`, `badSignatureAlgorithm`.
-    pub fn check(rows: &dyn Rows, request: Verified, context: &Context<'_>) -> Result<Self, Problem> {
+    pub fn check(rows: &dyn Rows, request: Verified, _nonce: Redeemed, context: &Context<'_>) -> Result<Self, Problem> {
         if request.header().url != context.urls.of(Route::KeyChange) {
             return Err(Problem::UrlMismatch);
         }
@@ -114,6 +115,14 @@ pub fn reserve(rows: &dyn Rows, home: AccountId, context: &Context<'_>) -> Resul
             Ok((Reservation::Reserved, vec![pointer.put(Key::Pointer, None)?]))
         }
     }
+}
+
+/// The pointer to `home` in place of one whose account says that it has not the key.
+///
+/// # Errors
+/// Never: a pointer can be serialized.
+pub fn take_over(home: AccountId) -> Result<Change, Problem> {
+    Ok(PointerRecord { home }.put(Key::Pointer, None)?)
 }
 
 /// RFC 8555 §7.3.5.

@@ -60,7 +60,7 @@ pub enum Resource {
 }
 
 /// What an account is called for ever: the thumbprint of its first key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Base64Url", into = "Base64Url")]
 pub struct AccountId(pub Thumbprint);
 
@@ -198,6 +198,17 @@ impl Urls {
             tag.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(to, from)| *to = from);
         }
         tag
+    }
+}
+
+impl Route {
+    /// True for what is asked for by a signed POST, and by nothing else (RFC 8555 §6.2).
+    #[must_use]
+    pub const fn is_signed(self) -> bool {
+        match self {
+            Self::Page | Self::RootPem | Self::RootDer | Self::Directory | Self::NewNonce => false,
+            Self::NewAccount | Self::NewOrder | Self::NewAuthorization | Self::KeyChange | Self::Of(..) => true,
+        }
     }
 }
 

@@ -29,12 +29,12 @@ fn roll(desk: &mut Desk, inner: &Value, new_home: &mut Memory) -> Result<Reply, 
     let verified = request.verify(&desk.account_key.jwk())?;
     let nonce = verified.header().nonce.as_deref().unwrap();
     let Ok(Nonce::Account(nonce)) = desk.secrets.parse(nonce, desk.account(), desk.now) else { panic!() };
-    desk.window.redeem(nonce).unwrap();
+    let redeemed = desk.window.redeem(nonce).unwrap();
     let entropy = Entropy::new([0; 32]);
     let context =
         |account| Context { config: &desk.config, urls: &desk.urls, account, now: desk.now, entropy: &entropy };
     let home = desk.account();
-    let change = KeyChange::check(&desk.rows, verified, &context(home))?;
+    let change = KeyChange::check(&desk.rows, verified, redeemed, &context(home))?;
     let (reservation, changes) = reserve(new_home, home, &context(change.new_home()))?;
     new_home.commit(&changes)?;
     let step = change.commit(&desk.rows, reservation, &context(home))?;
