@@ -13,8 +13,8 @@ use x509_cert::{
     ext::{
         Extension, ToExtension,
         pkix::{
-            AuthorityKeyIdentifier, BasicConstraints, KeyUsage, KeyUsages, SubjectAltName, SubjectKeyIdentifier,
-            name::GeneralName,
+            AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
+            SubjectKeyIdentifier, name::GeneralName,
         },
     },
     name::Name,
@@ -27,6 +27,7 @@ use crate::{
     chain::{Issuer, IssuerChain},
     identifier::Identifier,
     jwk::Jwk,
+    profile::Usage,
     public_key::PublicKey,
     serial::SerialNumber,
     timestamp::Timestamp,
@@ -119,6 +120,12 @@ impl TestKey {
     /// A request in DER for these names, with an empty subject or this one.
     #[must_use]
     pub fn csr(&self, names: &[&str], subject: &str) -> Vec<u8> {
+        self.csr_for(names, subject, &[])
+    }
+
+    /// The same, asking for these extended key usages.
+    #[must_use]
+    pub fn csr_for(&self, names: &[&str], subject: &str, usages: &[Usage]) -> Vec<u8> {
         let subject = if subject.is_empty() { Name::default() } else { subject.parse().unwrap() };
         let mut builder = RequestBuilder::new(subject).unwrap();
         if !names.is_empty() {
@@ -132,6 +139,9 @@ impl TestKey {
                 Err(_) => GeneralName::DnsName(der::asn1::Ia5String::new(name).unwrap()),
             });
             builder.add_extension(&SubjectAltName(names.collect())).unwrap();
+        }
+        if !usages.is_empty() {
+            builder.add_extension(&ExtendedKeyUsage(usages.iter().map(|usage| usage.oid()).collect())).unwrap();
         }
         builder.build::<_, DerSignature>(&self.0).unwrap().to_der().unwrap()
     }

@@ -93,6 +93,35 @@ impl FromStr for Timestamp {
     }
 }
 
+/// A time as clients write it: RFC 3339 with any offset and any fraction, which is dropped (RFC 8555 §7.4, RFC 3339 §5.6).
+///
+/// # Errors
+/// When it is not such a time, or not between 1970 and 9999.
+pub fn parse_rfc3339(text: &str) -> Result<Timestamp, NotATime> {
+    let (date_time, rest) = text.split_at_checked(19).ok_or(NotATime)?;
+    let local: Timestamp = format!("{}Z", date_time.replace('t', "T")).parse()?;
+    let fraction = rest.strip_prefix('.').map(|rest| rest.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+    let offset = match fraction {
+        Some(offset) if rest.len().saturating_sub(offset.len()) > 1 => offset,
+        Some(_) => return Err(NotATime),
+        None => rest,
+    };
+    let (sign, hours_minutes) = match offset.split_at_checked(1) {
+        Some(("Z" | "z", "")) => return Ok(local),
+        Some((sign @ ("+" | "-"), hours_minutes)) => (sign, hours_minutes),
+        _ => return Err(NotATime),
+    };
+    let number = |text: &str, limit: u64| match text.parse::<u64>() {
+        Ok(number) if text.len() == 2 && number <= limit && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(number)
+        }
+        _ => Err(NotATime),
+    };
+    let (hours, minutes) = hours_minutes.split_once(':').ok_or(NotATime)?;
+    let seconds = number(hours, 23)?.saturating_mul(60).saturating_add(number(minutes, 59)?).saturating_mul(60);
+    Ok(if sign == "+" { local.minus(seconds) } else { local.plus(seconds) })
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -122,6 +151,37 @@ mod tests {
         assert_eq!(Timestamp::MAX.plus(1), Timestamp::MAX);
         assert_eq!(Timestamp::from_seconds(u64::MAX).to_string(), "9999-12-31T23:59:59Z");
         assert_eq!(Timestamp::from_seconds(5).minus(6).seconds(), 0);
+    }
+
+    #[test]
+    fn clients_may_write_offsets_and_fractions() {
+        let time = Timestamp::from_seconds(1_795_262_400);
+        let table = [
+            "2026-11-21T12:00:00Z",
+            "2026-11-21t12:00:00z",
+            "2026-11-21T12:00:00.999Z",
+            "2026-11-21T13:30:00+01:30",
+            "2026-11-21T04:00:00.5-08:00",
+        ];
+        for text in table {
+            assert_eq!(parse_rfc3339(text), Ok(time), "{text}");
+        }
+        let table = [
+            "",
+            "2026-11-21",
+            "2026-11-21T12:00:00",
+            "2026-11-21T12:00:00.Z",
+            "2026-11-21T12:00:00+0100",
+            "2026-11-21T12:00:00+24:00",
+            "2026-11-21T12:00:00+1:00",
+            "2026-13-21T12:00:00Z",
+            "2026-11-21T12:00:00ZZ",
+            "2026-11-21T12:00:00++1:00",
+            "ääääääääääääääääääääZ",
+        ];
+        for text in table {
+            assert_eq!(parse_rfc3339(text), Err(NotATime), "{text}");
+        }
     }
 
     #[test]

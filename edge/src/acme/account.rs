@@ -34,7 +34,7 @@ pub fn create(stored: Option<AccountRecord>, request: Verified, context: &Contex
         Some(account) if account.key != **key => {
             Err(Problem::Unauthorized("The account that this key opened has another key now."))
         }
-        Some(account) => Ok(Step::read(Reply::json(200, &view(&account, context))?.at(location))),
+        Some(account) => Ok(Step::read(reply(200, &account, context)?.at(location))),
         None if asked.only_return_existing => Err(Problem::AccountDoesNotExist),
         None => {
             if context.config.terms_of_service.is_some() && !asked.terms_of_service_agreed {
@@ -47,7 +47,7 @@ pub fn create(stored: Option<AccountRecord>, request: Verified, context: &Contex
                 created: context.now,
                 status: AccountStatus::Valid,
             };
-            let reply = Reply::json(201, &view(&account, context))?.at(location);
+            let reply = reply(201, &account, context)?.at(location);
             Ok(Step { changes: vec![account.put(Key::Account, None)?], effect: None, reply })
         }
     }
@@ -59,7 +59,7 @@ pub fn create(stored: Option<AccountRecord>, request: Verified, context: &Contex
 /// `invalidContact`, `unsupportedContact`, `malformed`.
 pub fn read_or_update(mut account: AccountRecord, request: &Verified, context: &Context<'_>) -> Result<Step, Problem> {
     if request.payload().is_empty() {
-        return Ok(Step::read(Reply::json(200, &view(&account, context))?));
+        return Ok(Step::read(reply(200, &account, context)?));
     }
     const EXPECTED: &str = "an account object with \"contact\", or with \"status\": \"deactivated\", or empty";
     let update: AccountUpdate = payload(request, EXPECTED)?;
@@ -71,8 +71,16 @@ pub fn read_or_update(mut account: AccountRecord, request: &Verified, context: &
     if let Some(contact) = update.contact {
         account.contact = check_contacts(contact)?;
     }
-    let reply = Reply::json(200, &view(&account, context))?;
+    let reply = reply(200, &account, context)?;
     Ok(Step { changes: vec![account.put(Key::Account, None)?], effect: None, reply })
+}
+
+/// An account object as an answer.
+///
+/// # Errors
+/// Never: a view can be serialized.
+pub fn reply(http_status: u16, account: &AccountRecord, context: &Context<'_>) -> Result<Reply, Problem> {
+    Reply::json(http_status, &view(account, context))
 }
 
 fn view(account: &AccountRecord, context: &Context<'_>) -> AccountView {
@@ -80,6 +88,7 @@ fn view(account: &AccountRecord, context: &Context<'_>) -> AccountView {
         status: account.status,
         contact: account.contact.clone(),
         terms_of_service_agreed: context.config.terms_of_service.is_some().then_some(account.terms_agreed),
+        orders: context.urls.resource(context.account, Resource::Orders(None)),
     }
 }
 

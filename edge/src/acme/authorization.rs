@@ -1,23 +1,105 @@
 //! Authorizations and their challenges: read, answered, probed, ended (RFC 8555 §7.1.4, §7.5).
 
 use serde::Deserialize;
-use shared::jws::Verified;
+use shared::{
+    base64url,
+    identifier::{Identifier, IdentifierObject},
+    jws::Verified,
+};
 
 use super::{
     challenge::{self, ChallengeType},
     object_id::ObjectId,
+    policy,
     probe::{Probe, ProbeOutcome},
-    problem::{Problem, ProblemDocument},
-    record::{AccountRecord, AuthorizationRecord, AuthorizationState, Probing, Record},
+    problem::{IdentifierRefusal, Problem, ProblemDocument},
+    record::{AccountRecord, AuthorizationRecord, AuthorizationState, Probing, Record, ReusableRecord},
     route::Resource,
     step::{Context, Effect, Reply, Settled, Step, payload},
-    storage::{Key, Rows},
+    storage::{Change, Key, Rows, StorageFault},
     view::{AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeView},
 };
 
 /// Probes that are started for one answer of a client before the challenge fails: a probe whose outcome never came back
 /// (the object was restarted) is done again by alarm.
 const MAX_PROBES: u32 = 5;
+
+/// newAuthz: an authorization before any order (RFC 8555 §7.4.1).
+///
+/// # Errors
+/// `malformed`, `rejectedIdentifier`, `unsupportedIdentifier`.
+pub fn create(request: &Verified, context: &Context<'_>) -> Result<Step, Problem> {
+    let asked: NewAuthorization = payload(request, "a newAuthz object with \"identifier\"")?;
+    let object = asked.identifier;
+    let refuse = |why| Problem::Identifiers(vec![(object.clone(), why)]);
+    let identifier = policy::admit(object.clone(), &context.config.identifiers).map_err(refuse)?;
+    if matches!(&identifier, Identifier::Dns(name) if name.is_wildcard()) {
+        // A wildcard is authorized by an order alone (RFC 8555 §7.4.1).
+        return Err(refuse(IdentifierRefusal::Wildcard));
+    }
+    let (id, record) = new(&identifier, 0, true, context);
+    let location = context.urls.resource(context.account, Resource::Authorization(id));
+    let reply = Reply { status: 201, ..reply(id, &record, context)? }.at(location);
+    let changes = vec![record.put(Key::Authorization(id), None)?, reusable_by(&identifier.to_string(), id)?];
+    Ok(Step { changes, effect: None, reply })
+}
+
+/// A fresh authorization. `index` tells those of one step apart.
+#[must_use]
+pub fn new(
+    identifier: &Identifier,
+    index: usize,
+    in_advance: bool,
+    context: &Context<'_>,
+) -> (ObjectId, AuthorizationRecord) {
+    let id = ObjectId::new(context.now, context.entropy.derive("authorization", index));
+    let (name, wildcard) = match identifier {
+        Identifier::Dns(name) => (Identifier::Dns(name.without_wildcard()), name.is_wildcard()),
+        Identifier::Ip(address) => (Identifier::Ip(*address), false),
+    };
+    let record = AuthorizationRecord {
+        identifier: name,
+        wildcard,
+        expires: context.now.plus(context.config.lifetimes.authorization),
+        in_advance,
+        token: base64url::encode(&context.entropy.derive::<16>("token", index)),
+        state: AuthorizationState::Pending,
+    };
+    (id, record)
+}
+
+/// An authorization that already proves this identifier and may serve another order (RFC 8555 §7.4).
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn reusable(
+    rows: &dyn Rows,
+    identifier: &Identifier,
+    context: &Context<'_>,
+) -> Result<Option<(ObjectId, AuthorizationRecord)>, Problem> {
+    let text = identifier.to_string();
+    let key = Key::Reusable(ObjectId::of_identifier(&text));
+    let Some(ReusableRecord { authorization: id }) = ReusableRecord::load(rows, key)? else { return Ok(None) };
+    let Some(record) = AuthorizationRecord::load(rows, Key::Authorization(id))? else { return Ok(None) };
+    let fresh = match &record.state {
+        AuthorizationState::Valid { validated, .. } => {
+            record.in_advance || context.now.since(*validated) < context.config.lifetimes.authorization_reuse
+        }
+        _ => false,
+    };
+    let usable = fresh && identifier_of(&record) == text && record.expires >= context.now;
+    Ok(usable.then_some((id, record)))
+}
+
+/// The identifier as orders write it.
+fn identifier_of(record: &AuthorizationRecord) -> String {
+    let wildcard = if record.wildcard { "*." } else { "" };
+    format!("{wildcard}{}", record.identifier)
+}
+
+fn reusable_by(identifier: &str, id: ObjectId) -> Result<Change, StorageFault> {
+    ReusableRecord { authorization: id }.put(Key::Reusable(ObjectId::of_identifier(identifier)), None)
+}
 
 /// A POST to an authorization: read it, or give it up (RFC 8555 §7.5, §7.5.2).
 ///
@@ -93,7 +175,12 @@ pub fn probed(
         Ok(()) => AuthorizationState::Valid { challenge, validated: context.now },
         Err(problem) => AuthorizationState::Invalid { challenge, problem: *problem },
     };
-    Ok(Settled { changes: vec![record.put(Key::Authorization(probe.authorization), None)?], effect: None })
+    let mut changes = vec![record.put(Key::Authorization(probe.authorization), None)?];
+    let proved = matches!(record.state, AuthorizationState::Valid { .. });
+    if proved && !record.in_advance && context.config.lifetimes.authorization_reuse > 0 {
+        changes.push(reusable_by(&identifier_of(&record), probe.authorization)?);
+    }
+    Ok(Settled { changes, effect: None })
 }
 
 /// An alarm found a challenge still processing: its probe was lost, so it is done again, a bounded number of times.
@@ -199,6 +286,12 @@ fn challenge_reply(
     let retry_after = (view.status == ChallengeStatus::Processing).then_some(1);
     let up = context.urls.resource(context.account, Resource::Authorization(id));
     Ok(Reply { up: Some(up), ..Reply::json(200, &view)?.retry_after(retry_after) })
+}
+
+/// RFC 8555 §7.4.1.
+#[derive(Deserialize)]
+struct NewAuthorization {
+    identifier: IdentifierObject,
 }
 
 /// RFC 8555 §7.5.2.

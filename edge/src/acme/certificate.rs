@@ -20,7 +20,7 @@ pub fn read(rows: &dyn Rows, id: ObjectId, request: &Verified) -> Result<Step, P
     let record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
     let OrderState::Valid(issued) = &record.state else { return Err(Problem::NoCertificate) };
     let body = Body::PemChain(pem_chain(&issued.chain)?);
-    Ok(Step::read(Reply { status: 200, location: None, up: None, retry_after: None, body }))
+    Ok(Step::read(Reply { status: 200, location: None, up: None, next: None, retry_after: None, body }))
 }
 
 /// Certificates in PEM, the leaf first (RFC 8555 §9.1).

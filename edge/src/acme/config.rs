@@ -1,12 +1,12 @@
 //! The deployment's configuration: read as [`ConfigObject`] (the variable `COLOPHON`), checked once into [`Config`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use shared::{
     chain::{BadChain, Issuer},
     identifier::{DnsName, NotAnIdentifier},
-    profile::{BadProfile, ProfileName},
+    profile::{BadProfile, ProfileName, Usage},
 };
 
 use super::network::Networks;
@@ -33,8 +33,10 @@ pub struct ConfigObject {
     pub website: Option<String>,
     /// The signers; at least one.
     pub signers: Vec<SignerConfig>,
-    /// Profile names and what they are for (draft-ietf-acme-profiles §3); the first in order of name is the default.
-    pub profiles: BTreeMap<String, String>,
+    /// By their names.
+    pub profiles: BTreeMap<String, ProfileSummary>,
+    /// The profile of orders that name none and whose CSR asks for no extended key usage.
+    pub default_profile: String,
     /// Which names orders may have.
     pub identifiers: IdentifiersConfig,
     /// How names are proved.
@@ -43,6 +45,18 @@ pub struct ConfigObject {
     pub lifetimes: LifetimesConfig,
     /// Sizes and counts.
     pub limits: LimitsConfig,
+}
+
+/// What the edge knows of a profile. The signer has the profile itself; this must not promise more.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileSummary {
+    /// What it is for: shown in the directory (draft-ietf-acme-profiles §3).
+    pub description: String,
+    /// The longest time from notBefore to notAfter, in seconds.
+    pub validity_seconds: u64,
+    /// What its certificates may be used for.
+    pub extended_key_usage: BTreeSet<Usage>,
 }
 
 /// One signer.
@@ -91,6 +105,9 @@ pub struct LifetimesConfig {
     pub order: u64,
     /// From its creation until an authorization expires.
     pub authorization: u64,
+    /// So long after it was proved an authorization also serves later orders; 0: each order proves anew. One that was
+    /// asked for by newAuthz serves orders for as long as it is valid.
+    pub authorization_reuse: u64,
     /// A nonce of newNonce.
     pub edge_nonce: u64,
     /// An account that has issued nothing for so long deletes itself.
@@ -107,6 +124,8 @@ pub struct LifetimesConfig {
 pub struct LimitsConfig {
     /// The largest request body, in bytes.
     pub body_bytes: usize,
+    /// The most URLs in one page of an orders list.
+    pub orders_page: usize,
     /// Number of objects that remember spent nonces of newNonce, 1 to 256.
     pub nonce_shards: u16,
 }
@@ -132,8 +151,10 @@ pub struct Config {
     pub website: Option<String>,
     /// The signers; at least one.
     pub signers: Vec<SignerConfig>,
-    /// Profiles and their descriptions; at least one.
-    pub profiles: BTreeMap<ProfileName, String>,
+    /// At least one.
+    pub profiles: BTreeMap<ProfileName, ProfileSummary>,
+    /// One of [`Self::profiles`].
+    pub default_profile: ProfileName,
     /// Which names orders may have.
     pub identifiers: IdentifierRules,
     /// How names are proved.
@@ -194,9 +215,12 @@ pub enum BadConfig {
     /// `signers` is empty, or names a binding twice.
     #[error("signers: at least one, each binding once")]
     Signers,
-    /// `profiles` is empty or has a bad name.
-    #[error("profiles: at least one; {0}")]
+    /// `profiles` has a bad name.
+    #[error("profiles: {0}")]
     Profiles(BadProfile),
+    /// `default_profile` is none of `profiles`.
+    #[error("default_profile: must be one of profiles")]
+    DefaultProfile,
     /// `identifiers.dns_suffixes`.
     #[error("identifiers.dns_suffixes: {0:?}: {1}")]
     Suffix(String, NotAnIdentifier),
@@ -212,14 +236,6 @@ pub enum BadConfig {
     /// A lifetime or a limit that is zero.
     #[error("{0}: must not be zero")]
     Zero(&'static str),
-}
-
-impl Config {
-    /// The profile of orders that name none.
-    #[must_use]
-    pub fn default_profile(&self) -> Option<&ProfileName> {
-        self.profiles.keys().next()
-    }
 }
 
 impl TryFrom<ConfigObject> for Config {
@@ -238,10 +254,12 @@ impl TryFrom<ConfigObject> for Config {
         if bindings.is_empty() || bindings.len() != object.signers.len() {
             return Err(BadConfig::Signers);
         }
-        if object.profiles.is_empty() {
-            return Err(BadConfig::Profiles(BadProfile::Name));
+        let profiles = object.profiles.into_iter().map(|(name, summary)| name.parse().map(|name| (name, summary)));
+        let profiles: BTreeMap<ProfileName, _> = profiles.collect::<Result<_, _>>().map_err(BadConfig::Profiles)?;
+        let default_profile = object.default_profile.parse().map_err(|_| BadConfig::DefaultProfile)?;
+        if !profiles.contains_key(&default_profile) {
+            return Err(BadConfig::DefaultProfile);
         }
-        let profiles = object.profiles.into_iter().map(|(name, text)| name.parse().map(|name| (name, text)));
         if !(1..=256).contains(&object.limits.nonce_shards) {
             return Err(BadConfig::NonceShards);
         }
@@ -256,7 +274,8 @@ impl TryFrom<ConfigObject> for Config {
             terms_of_service: object.terms_of_service,
             website: object.website,
             signers: object.signers,
-            profiles: profiles.collect::<Result<_, _>>().map_err(BadConfig::Profiles)?,
+            profiles,
+            default_profile,
             identifiers: object.identifiers.try_into()?,
             validation: object.validation.try_into()?,
             lifetimes: object.lifetimes,
@@ -324,6 +343,7 @@ fn check_not_zero(lifetimes: &LifetimesConfig, limits: &LimitsConfig) -> Result<
         ("lifetimes.edge_nonce", lifetimes.edge_nonce),
         ("lifetimes.idle_account", lifetimes.idle_account),
         ("lifetimes.redrive", lifetimes.redrive),
+        ("limits.orders_page", u64::try_from(limits.orders_page).unwrap_or(u64::MAX)),
         ("limits.body_bytes", u64::try_from(limits.body_bytes).unwrap_or(u64::MAX)),
     ];
     values.iter().find(|(_, value)| *value == 0).map_or(Ok(()), |(key, _)| Err(BadConfig::Zero(key)))

@@ -16,6 +16,8 @@ pub struct Directory<'a> {
     new_nonce: String,
     new_account: String,
     new_order: String,
+    new_authz: String,
+    key_change: String,
     meta: Meta<'a>,
 }
 
@@ -39,11 +41,17 @@ impl<'a> Directory<'a> {
             new_nonce: urls.of(Route::NewNonce),
             new_account: urls.of(Route::NewAccount),
             new_order: urls.of(Route::NewOrder),
+            new_authz: urls.of(Route::NewAuthorization),
+            key_change: urls.of(Route::KeyChange),
             meta: Meta {
                 terms_of_service: config.terms_of_service.as_deref(),
                 website: config.website.as_deref(),
                 external_account_required: false,
-                profiles: config.profiles.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect(),
+                profiles: config
+                    .profiles
+                    .iter()
+                    .map(|(name, profile)| (name.as_str(), profile.description.as_str()))
+                    .collect(),
             },
         }
     }

@@ -11,10 +11,12 @@ use shared::{
     identifier::Identifier,
     json,
     jws::{Unverified, Verified},
+    profile::ProfileName,
     signing::{self, Grant, IssueReply, IssueRequest, Priority, ProvenIdentifier, Refusal},
 };
 
 use super::{
+    config::ProfileSummary,
     object_id::ObjectId,
     order,
     problem::{Problem, ProblemDocument},
@@ -51,6 +53,9 @@ pub fn finalize(
     }
     if account.key.is_same_key(csr.public_key()) {
         return Err(Problem::CsrAccountKey);
+    }
+    if !record.profile_named {
+        record.profile = profile_for(&csr, record.profile, context)?;
     }
     let processing = Processing {
         finalize: request.into_flattened(),
@@ -128,6 +133,19 @@ fn settle(id: ObjectId, record: &OrderRecord, due: Option<shared::timestamp::Tim
     Ok(Settled { changes: vec![record.put(Key::Order(id), due)?], effect: None })
 }
 
+/// The profile of an order that names none: the one that has exactly the CSR's extended key usages, or the default.
+fn profile_for(csr: &Csr, default: ProfileName, context: &Context<'_>) -> Result<ProfileName, Problem> {
+    let asked: BTreeSet<_> = csr.extended_key_usage().iter().copied().collect();
+    let gives = |summary: &ProfileSummary| {
+        summary.extended_key_usage.iter().map(|usage| usage.oid()).collect::<BTreeSet<_>>() == asked
+    };
+    if asked.is_empty() || context.config.profiles.get(&default).is_some_and(gives) {
+        return Ok(default);
+    }
+    let mut profiles = context.config.profiles.iter();
+    profiles.find(|(_, summary)| gives(summary)).map(|(name, _)| name.clone()).ok_or(Problem::CsrUsage)
+}
+
 /// Each identifier of the order with how and when it was proved.
 fn prove(record: &OrderRecord, authorizations: &[AuthorizationRecord]) -> Result<Vec<ProvenIdentifier>, Problem> {
     let prove = |(identifier, authorization): (&Identifier, &AuthorizationRecord)| match &authorization.state {
@@ -159,8 +177,8 @@ fn sign(id: ObjectId, record: &OrderRecord, processing: &Processing, context: &C
             grant: Grant::Open,
             identifiers: processing.proven.clone(),
             profile: record.profile.clone(),
-            not_before: None,
-            not_after: None,
+            not_before: record.not_before,
+            not_after: record.not_after,
             priority: Priority::New,
             // The certificate is of use as long as the client may still ask for it.
             deadline: record.expires.max(context.now.plus(context.config.lifetimes.redrive)),

@@ -4,6 +4,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest, Sha256};
 use shared::timestamp::Timestamp;
 
 /// The id of an order or authorization within its account: 32 bits of seconds and 64 random bits. As text 24 lower-case hex
@@ -23,6 +24,15 @@ impl ObjectId {
         let seconds = u32::try_from(now.seconds()).unwrap_or(u32::MAX).to_be_bytes();
         let mut id = [0; 12];
         id.iter_mut().zip(seconds.into_iter().chain(random)).for_each(|(to, from)| *to = from);
+        Self(id)
+    }
+
+    /// The id that stands for an identifier: the first 96 bits of SHA-256 over its text. Collisions gain nobody anything: what
+    /// is found is compared with the identifier.
+    #[must_use]
+    pub fn of_identifier(text: &str) -> Self {
+        let mut id = [0; 12];
+        id.iter_mut().zip(Sha256::digest(text)).for_each(|(to, from)| *to = from);
         Self(id)
     }
 

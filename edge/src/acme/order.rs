@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use shared::{
-    base64url,
-    identifier::{DnsName, Identifier, IdentifierObject},
+    identifier::IdentifierObject,
     jws::Verified,
     profile::ProfileName,
-    timestamp::Timestamp,
+    timestamp::{Timestamp, parse_rfc3339},
 };
 
 use super::{
+    authorization,
     object_id::ObjectId,
     policy,
     problem::{Problem, ProblemDocument},
@@ -26,17 +26,15 @@ use super::{
 ///
 /// # Errors
 /// `malformed`, `rejectedIdentifier`, `unsupportedIdentifier` (with a subproblem for each identifier), `invalidProfile`.
-pub fn create(request: &Verified, context: &Context<'_>) -> Result<Step, Problem> {
+pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Result<Step, Problem> {
     let asked: NewOrder = payload(request, "a newOrder object with \"identifiers\"")?;
     let rules = &context.config.identifiers;
     if asked.identifiers.is_empty() || asked.identifiers.len() > rules.per_order {
         return Err(Problem::IdentifierCount(rules.per_order));
     }
-    if asked.not_before.is_some() || asked.not_after.is_some() {
-        return Err(Problem::OrderTimes);
-    }
     let profile_named = asked.profile.is_some();
     let profile = choose_profile(asked.profile, context)?;
+    let (not_before, not_after) = check_times(asked.not_before, asked.not_after, &profile, context)?;
 
     let mut identifiers = BTreeSet::new();
     let mut refused = Vec::new();
@@ -51,8 +49,19 @@ pub fn create(request: &Verified, context: &Context<'_>) -> Result<Step, Problem
     }
 
     let id = ObjectId::new(context.now, context.entropy.derive("order", 0));
-    let authorizations: Vec<_> =
-        identifiers.iter().enumerate().map(|(index, of)| authorize(of, index, context)).collect();
+    let mut changes = Vec::new();
+    let mut authorizations = Vec::new();
+    for (index, identifier) in identifiers.iter().enumerate() {
+        let (id, authorization) = match authorization::reusable(rows, identifier, context)? {
+            Some(usable) => usable,
+            None => {
+                let (id, new) = authorization::new(identifier, index, false, context);
+                changes.push(new.put(Key::Authorization(id), None)?);
+                (id, new)
+            }
+        };
+        authorizations.push((id, authorization));
+    }
     let record = OrderRecord {
         identifiers: identifiers.into_iter().collect(),
         profile,
@@ -60,12 +69,11 @@ pub fn create(request: &Verified, context: &Context<'_>) -> Result<Step, Problem
         authorizations: authorizations.iter().map(|(id, _)| *id).collect(),
         created: context.now,
         expires: context.now.plus(context.config.lifetimes.order),
+        not_before,
+        not_after,
         state: OrderState::Open,
     };
-    let mut changes = vec![record.put(Key::Order(id), None)?];
-    for (id, authorization) in &authorizations {
-        changes.push(authorization.put(Key::Authorization(*id), None)?);
-    }
+    changes.push(record.put(Key::Order(id), None)?);
     let records = authorizations.into_iter().map(|(_, record)| record).collect::<Vec<_>>();
     let reply = reply(201, id, &record, &records, context)?;
     Ok(Step { changes, effect: None, reply })
@@ -159,6 +167,8 @@ pub fn reply(
         expires: record.expires,
         identifiers: record.identifiers.iter().cloned().map(Into::into).collect(),
         profile: record.profile_named.then(|| record.profile.clone()),
+        not_before: record.not_before,
+        not_after: record.not_after,
         authorizations: record.authorizations.iter().map(|id| url(Resource::Authorization(*id))).collect(),
         finalize: url(Resource::Finalize(id)),
         certificate: (status == OrderStatus::Valid).then(|| url(Resource::Certificate(id))),
@@ -171,7 +181,7 @@ pub fn reply(
 
 fn choose_profile(asked: Option<String>, context: &Context<'_>) -> Result<ProfileName, Problem> {
     match asked {
-        None => context.config.default_profile().cloned().ok_or(Problem::Internal("there is no profile")),
+        None => Ok(context.config.default_profile.clone()),
         Some(text) => text
             .parse()
             .ok()
@@ -180,20 +190,34 @@ fn choose_profile(asked: Option<String>, context: &Context<'_>) -> Result<Profil
     }
 }
 
-/// A new authorization for an identifier of an order.
-fn authorize(identifier: &Identifier, index: usize, context: &Context<'_>) -> (ObjectId, AuthorizationRecord) {
-    let id = ObjectId::new(context.now, context.entropy.derive("authorization", index));
-    let record = AuthorizationRecord {
-        identifier: match identifier {
-            Identifier::Dns(name) => Identifier::Dns(name.without_wildcard()),
-            Identifier::Ip(address) => Identifier::Ip(*address),
-        },
-        wildcard: matches!(identifier, Identifier::Dns(name) if DnsName::is_wildcard(name)),
-        expires: context.now.plus(context.config.lifetimes.authorization),
-        token: base64url::encode(&context.entropy.derive::<16>("token", index)),
-        state: AuthorizationState::Pending,
+/// The times that a client asked for, if they can be given by this profile (RFC 8555 §7.4).
+fn check_times(
+    not_before: Option<String>,
+    not_after: Option<String>,
+    profile: &ProfileName,
+    context: &Context<'_>,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
+    let parse = |text: Option<String>| {
+        let parse = |text: String| parse_rfc3339(&text);
+        text.map(parse).transpose().map_err(|_| Problem::OrderTimes("notBefore and notAfter are RFC 3339 times."))
     };
-    (id, record)
+    let (not_before, not_after) = (parse(not_before)?, parse(not_after)?);
+    let longest = context.config.profiles.get(profile).map_or(0, |profile| profile.validity_seconds);
+    let first = not_before.unwrap_or(context.now);
+    // notAfter is the last valid second, so a validity of one second has both the same (RFC 5280 §4.1.2.5).
+    let last_possible = first.plus(longest.saturating_sub(1));
+    if first > context.now.plus(longest) {
+        return Err(Problem::OrderTimes("notBefore is further ahead than the profile's validity is long."));
+    }
+    match not_after {
+        Some(not_after) if not_after <= context.now || not_after < first => {
+            Err(Problem::OrderTimes("notAfter is not after now and notBefore."))
+        }
+        Some(not_after) if not_after > last_possible => {
+            Err(Problem::OrderTimes("notAfter is later than the profile's validity allows."))
+        }
+        _ => Ok((not_before, not_after)),
+    }
 }
 
 /// RFC 8555 §7.4. Members that are not known are ignored.
@@ -202,6 +226,6 @@ fn authorize(identifier: &Identifier, index: usize, context: &Context<'_>) -> (O
 struct NewOrder {
     identifiers: Vec<IdentifierObject>,
     profile: Option<String>,
-    not_before: Option<serde::de::IgnoredAny>,
-    not_after: Option<serde::de::IgnoredAny>,
+    not_before: Option<String>,
+    not_after: Option<String>,
 }

@@ -52,16 +52,20 @@ pub enum Problem {
     Identifiers(Vec<(IdentifierObject, IdentifierRefusal)>),
     /// A profile that the directory does not list.
     UnknownProfile(String),
-    /// notBefore and notAfter are not honoured by this deployment's profiles.
-    OrderTimes,
+    /// notBefore and notAfter are no times, or outside of what the profile gives; why is given.
+    OrderTimes(&'static str),
     /// The order is in another state than `ready`.
     OrderNotReady(OrderStatus),
     /// The CSR itself.
     Csr(BadCsr),
     /// The CSR's names are not the order's.
     CsrNames,
+    /// The CSR's extended key usages are those of no profile.
+    CsrUsage,
     /// The CSR's key is the account's.
     CsrAccountKey,
+    /// The key that an account is to be rolled over to is another account's, whose URL is given (RFC 8555 §7.3.5).
+    KeyInUse(String),
     /// The order has no certificate yet.
     NoCertificate,
     /// The object's storage failed; nothing was changed.
@@ -133,6 +137,15 @@ impl Problem {
         self.parts().1
     }
 
+    /// URL for `Location`, where a problem has one.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        match self {
+            Self::KeyInUse(account) => Some(account),
+            _ => None,
+        }
+    }
+
     /// What the client sees.
     #[must_use]
     pub fn document(&self) -> ProblemDocument {
@@ -195,17 +208,21 @@ impl Problem {
             Self::UnknownProfile(name) => {
                 ("invalidProfile", 400, format!("There is no profile {name:?}; the directory lists them."))
             }
-            Self::OrderTimes => {
-                say("malformed", 400, "notBefore and notAfter are chosen by the profile here; leave them out.")
-            }
+            Self::OrderTimes(why) => say("malformed", 400, why),
             Self::OrderNotReady(status) => {
                 ("orderNotReady", 403, format!("The order is {}, not ready.", status.name()))
             }
             Self::Csr(error) => ("badCSR", 400, sentence(error)),
             Self::CsrNames => say("badCSR", 400, "The names in the CSR are not exactly the order's identifiers."),
+            Self::CsrUsage => say(
+                "badCSR",
+                400,
+                "No profile has exactly the extended key usages of the CSR. Leave them out, or name a profile in the order.",
+            ),
             Self::CsrAccountKey => {
                 say("badCSR", 400, "The CSR has the account's key. Use a key of its own for the certificate.")
             }
+            Self::KeyInUse(_) => say("malformed", 409, "The new key is already an account's; see Location."),
             Self::NoCertificate => say("orderNotReady", 403, "The order has no certificate yet."),
             Self::Storage(_) | Self::Internal(_) => {
                 say("serverInternal", 500, "Something failed on our side; nothing was changed. Try again later.")

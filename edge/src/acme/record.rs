@@ -11,6 +11,7 @@ use super::{
     challenge::ChallengeType,
     object_id::ObjectId,
     problem::ProblemDocument,
+    route::AccountId,
     storage::{Change, Key, Rows, StorageFault},
 };
 
@@ -27,6 +28,13 @@ pub struct AccountRecord {
     pub created: Timestamp,
     /// Whether it still can do anything.
     pub status: AccountStatus,
+}
+
+/// The object of a key that an account was rolled over to holds this in place of an account (RFC 8555 §7.3.5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointerRecord {
+    /// The account that has, or is about to have, this object's key.
+    pub home: AccountId,
 }
 
 /// RFC 8555 §7.1.6.
@@ -55,6 +63,12 @@ pub struct OrderRecord {
     pub created: Timestamp,
     /// After this an order that is not yet processing is invalid.
     pub expires: Timestamp,
+    /// The notBefore that it asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// The notAfter that it asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
     /// How far it got.
     pub state: OrderState,
 }
@@ -114,10 +128,20 @@ pub struct AuthorizationRecord {
     pub wildcard: bool,
     /// After this it is worth nothing.
     pub expires: Timestamp,
+    /// True when it was asked for by newAuthz, before any order (RFC 8555 §7.4.1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_advance: bool,
     /// 128 random bits in base64url, for all its challenges (RFC 8555 §8).
     pub token: String,
     /// How far it got.
     pub state: AuthorizationState,
+}
+
+/// Which authorization of an identifier later orders may use: the latest that was proved or asked for in advance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReusableRecord {
+    /// That authorization.
+    pub authorization: ObjectId,
 }
 
 /// How far an authorization got.
@@ -179,4 +203,6 @@ pub trait Record: Serialize + DeserializeOwned {
 
 impl Record for AccountRecord {}
 impl Record for OrderRecord {}
+impl Record for ReusableRecord {}
+impl Record for PointerRecord {}
 impl Record for AuthorizationRecord {}

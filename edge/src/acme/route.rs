@@ -4,8 +4,13 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use shared::{base64url, jwk::Thumbprint, signing::FINALIZE_SUFFIX};
+use shared::{
+    base64url::{self, Base64Url, NotBase64Url},
+    jwk::Thumbprint,
+    signing::FINALIZE_SUFFIX,
+};
 use subtle::ConstantTimeEq;
 
 use super::{challenge::ChallengeType, object_id::ObjectId};
@@ -27,6 +32,10 @@ pub enum Route {
     NewAccount,
     /// RFC 8555 §7.4. The account is named by the request's `kid`.
     NewOrder,
+    /// RFC 8555 §7.4.1. The account is named by the request's `kid`.
+    NewAuthorization,
+    /// RFC 8555 §7.3.5. The account is named by the request's `kid`.
+    KeyChange,
     /// A resource of one account.
     Of(AccountId, Resource),
 }
@@ -36,6 +45,8 @@ pub enum Route {
 pub enum Resource {
     /// RFC 8555 §7.1.2.
     Account,
+    /// RFC 8555 §7.1.2.1: the account's orders, those made before this one where it is given.
+    Orders(Option<ObjectId>),
     /// RFC 8555 §7.1.3.
     Order(ObjectId),
     /// RFC 8555 §7.4.
@@ -49,7 +60,8 @@ pub enum Resource {
 }
 
 /// What an account is called for ever: the thumbprint of its first key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Base64Url", into = "Base64Url")]
 pub struct AccountId(pub Thumbprint);
 
 /// The secret that marks URLs as ours. Must stay the same for the life of a deployment: clients keep their URLs.
@@ -97,6 +109,8 @@ impl Urls {
             (Some("acme"), Some("new-nonce"), None, ..) => Route::NewNonce,
             (Some("acme"), Some("new-account"), None, ..) => Route::NewAccount,
             (Some("acme"), Some("new-order"), None, ..) => Route::NewOrder,
+            (Some("acme"), Some("new-authorization"), None, ..) => Route::NewAuthorization,
+            (Some("acme"), Some("key-change"), None, ..) => Route::KeyChange,
             (Some("acme"), Some(noun), Some(account), id, tail, None) => {
                 let resource = Resource::parse(noun, id, tail)?;
                 Route::Of(self.account_id(account)?, resource)
@@ -140,6 +154,8 @@ impl Urls {
             Route::NewNonce => self.absolute("/acme/new-nonce"),
             Route::NewAccount => self.absolute("/acme/new-account"),
             Route::NewOrder => self.absolute("/acme/new-order"),
+            Route::NewAuthorization => self.absolute("/acme/new-authorization"),
+            Route::KeyChange => self.absolute("/acme/key-change"),
             Route::Of(account, resource) => self.resource(account, resource),
         }
     }
@@ -150,6 +166,8 @@ impl Urls {
         let account = self.account_segment(account);
         let path = match resource {
             Resource::Account => format!("/acme/account/{account}"),
+            Resource::Orders(None) => format!("/acme/orders/{account}"),
+            Resource::Orders(Some(before)) => format!("/acme/orders/{account}/{before}"),
             Resource::Order(id) => format!("/acme/order/{account}/{id}"),
             Resource::Finalize(id) => format!("/acme/order/{account}/{id}{FINALIZE_SUFFIX}"),
             Resource::Certificate(id) => format!("/acme/certificate/{account}/{id}"),
@@ -183,11 +201,24 @@ impl Urls {
     }
 }
 
+impl Route {
+    /// True for what is asked for by a signed POST, and by nothing else (RFC 8555 §6.2).
+    #[must_use]
+    pub const fn is_signed(self) -> bool {
+        match self {
+            Self::Page | Self::RootPem | Self::RootDer | Self::Directory | Self::NewNonce => false,
+            Self::NewAccount | Self::NewOrder | Self::NewAuthorization | Self::KeyChange | Self::Of(..) => true,
+        }
+    }
+}
+
 impl Resource {
     fn parse(noun: &str, id: Option<&str>, tail: Option<&str>) -> Result<Self, NoRoute> {
         let object = |id: &str| id.parse::<ObjectId>().map_err(|_| NoRoute);
         Ok(match (noun, id, tail) {
             ("account", None, None) => Self::Account,
+            ("orders", None, None) => Self::Orders(None),
+            ("orders", Some(before), None) => Self::Orders(Some(object(before)?)),
             ("order", Some(id), None) => Self::Order(object(id)?),
             ("order", Some(id), Some("finalize")) => Self::Finalize(object(id)?),
             ("certificate", Some(id), None) => Self::Certificate(object(id)?),
@@ -197,6 +228,20 @@ impl Resource {
             }
             _ => return Err(NoRoute),
         })
+    }
+}
+
+impl From<AccountId> for Base64Url {
+    fn from(account: AccountId) -> Self {
+        Self(account.0.0.to_vec())
+    }
+}
+
+impl TryFrom<Base64Url> for AccountId {
+    type Error = NotBase64Url;
+
+    fn try_from(Base64Url(bytes): Base64Url) -> Result<Self, NotBase64Url> {
+        bytes.try_into().map(|bytes| Self(Thumbprint(bytes))).map_err(|_| NotBase64Url)
     }
 }
 
@@ -233,6 +278,8 @@ mod tests {
         let id: ObjectId = "6a000000abababababababab".parse().unwrap();
         let resources = [
             Resource::Account,
+            Resource::Orders(None),
+            Resource::Orders(Some(id)),
             Resource::Order(id),
             Resource::Finalize(id),
             Resource::Certificate(id),

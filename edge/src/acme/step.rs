@@ -17,7 +17,7 @@ use super::{
     finalize,
     nonce::Redeemed,
     object_id::ObjectId,
-    order,
+    order, orders,
     probe::{Probe, ProbeOutcome},
     problem::Problem,
     record::{AccountRecord, AccountStatus, Record},
@@ -100,6 +100,8 @@ pub struct Reply {
     pub location: Option<String>,
     /// URL for `Link: …;rel="up"` (RFC 8555 §7.5.1).
     pub up: Option<String>,
+    /// URL for `Link: …;rel="next"` (RFC 8555 §7.1.2.1).
+    pub next: Option<String>,
     /// Whole seconds for `Retry-After`.
     pub retry_after: Option<u64>,
     /// Media type and text.
@@ -129,21 +131,15 @@ pub fn step(
     if request.header().url != context.urls.of(route) {
         return Err(Problem::UrlMismatch);
     }
-    let stored = AccountRecord::load(rows, Key::Account)?;
     if route == Route::NewAccount {
-        return account::create(stored, request, context);
+        return account::create(AccountRecord::load(rows, Key::Account)?, request, context);
     }
-    let account = stored.ok_or(Problem::AccountDoesNotExist)?;
-    // The signature was checked before the nonce was spent; the key may have changed in between.
-    if request.signer() != account.key.thumbprint() {
-        return Err(Problem::Unauthorized("The account has another key now."));
-    }
-    if account.status == AccountStatus::Deactivated {
-        return Err(Problem::Unauthorized("The account is deactivated."));
-    }
+    let account = acting_account(rows, &request)?;
     match route {
-        Route::NewOrder => order::create(&request, context),
+        Route::NewOrder => order::create(rows, &request, context),
+        Route::NewAuthorization => authorization::create(&request, context),
         Route::Of(_, Resource::Account) => account::read_or_update(account, &request, context),
+        Route::Of(_, Resource::Orders(before)) => orders::read(rows, before, &request, context),
         Route::Of(_, Resource::Order(id)) => order::read(rows, id, &request, context),
         Route::Of(_, Resource::Finalize(id)) => finalize::finalize(rows, &account, id, request, context),
         Route::Of(_, Resource::Certificate(id)) => certificate::read(rows, id, &request),
@@ -151,6 +147,22 @@ pub fn step(
         Route::Of(_, Resource::Challenge(id, kind)) => authorization::respond(rows, id, kind, &request, context),
         _ => Err(Problem::NotFound),
     }
+}
+
+/// The account as it is now, if the request may still act for it: the signature was checked before the nonce was spent, and
+/// the key or the status may have changed in between.
+///
+/// # Errors
+/// `accountDoesNotExist`, `unauthorized`.
+pub fn acting_account(rows: &dyn Rows, request: &Verified) -> Result<AccountRecord, Problem> {
+    let account = AccountRecord::load(rows, Key::Account)?.ok_or(Problem::AccountDoesNotExist)?;
+    if request.signer() != account.key.thumbprint() {
+        return Err(Problem::Unauthorized("The account has another key now."));
+    }
+    if account.status == AccountStatus::Deactivated {
+        return Err(Problem::Unauthorized("The account is deactivated."));
+    }
+    Ok(account)
 }
 
 /// Takes in what an effect came back with, or that a row is due.
@@ -163,7 +175,7 @@ pub fn settle(rows: &dyn Rows, event: Event, context: &Context<'_>) -> Result<Se
         Event::Signed(order, answer) => finalize::signed(rows, order, answer, context),
         Event::Due(Key::Order(id)) => finalize::due(rows, id, context),
         Event::Due(Key::Authorization(id)) => authorization::due(rows, id, context),
-        Event::Due(Key::Account) => Ok(Settled::default()),
+        Event::Due(Key::Account | Key::Pointer | Key::Reusable(_)) => Ok(Settled::default()),
     }
 }
 
@@ -182,7 +194,7 @@ impl Reply {
     /// Never for the views of this crate, whose serialization cannot fail.
     pub fn json(status: u16, view: &impl Serialize) -> Result<Self, Problem> {
         let text = serde_json::to_string(view).map_err(|_| Problem::Internal("a view cannot be serialized"))?;
-        Ok(Self { status, location: None, up: None, retry_after: None, body: Body::Json(text) })
+        Ok(Self { status, location: None, up: None, next: None, retry_after: None, body: Body::Json(text) })
     }
 
     /// The same with a `Location`.

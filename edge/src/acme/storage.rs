@@ -12,10 +12,14 @@ use super::object_id::ObjectId;
 pub enum Key {
     /// The account itself: one row.
     Account,
+    /// In the object of a key that an account was rolled over to: where that account lives. One row, and no account.
+    Pointer,
     /// An order.
     Order(ObjectId),
     /// An authorization with its challenges.
     Authorization(ObjectId),
+    /// The authorization of an identifier that later orders may use; the id is a hash of the identifier.
+    Reusable(ObjectId),
 }
 
 /// One row to write.
@@ -50,6 +54,12 @@ pub trait Rows {
     /// # Errors
     /// [`StorageFault::Read`].
     fn read(&self, key: Key) -> Result<Option<String>, StorageFault>;
+
+    /// Ids of orders, the newest first, at most `limit`; where `before` is given, those made before that one.
+    ///
+    /// # Errors
+    /// [`StorageFault::Read`].
+    fn orders(&self, before: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectId>, StorageFault>;
 
     /// Rows that are due at `now`, earliest first, at most `limit`.
     ///
@@ -101,6 +111,14 @@ impl Memory {
 impl Rows for Memory {
     fn read(&self, key: Key) -> Result<Option<String>, StorageFault> {
         Ok(self.rows.get(&key).map(|(body, _)| body.clone()))
+    }
+
+    fn orders(&self, before: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectId>, StorageFault> {
+        let orders = self.rows.keys().rev().filter_map(|key| match key {
+            Key::Order(id) if before.is_none_or(|before| *id < before) => Some(*id),
+            _ => None,
+        });
+        Ok(orders.take(limit).collect())
     }
 
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Key>, StorageFault> {

@@ -16,6 +16,15 @@ pub struct AccountView {
     /// Whether the terms were agreed to; absent when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terms_of_service_agreed: Option<bool>,
+    /// Where its orders are listed.
+    pub orders: String,
+}
+
+/// A list of orders (RFC 8555 §7.1.2.1).
+#[derive(Debug, Serialize)]
+pub struct OrdersView {
+    /// URLs, the newest first.
+    pub orders: Vec<String>,
 }
 
 /// An order object (RFC 8555 §7.1.3).
@@ -31,6 +40,12 @@ pub struct OrderView {
     /// The profile, when the client named one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
+    /// The notBefore that it asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// The notAfter that it asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
     /// URLs, one for each identifier.
     pub authorizations: Vec<String>,
     /// Where to send the CSR.

@@ -23,6 +23,7 @@ use super::{
     environment::{self, Environment},
     nonce_shard,
     reply::{self, Answer},
+    rollover,
     signed_request::SignedRequest,
     storage::SqlRows,
     timeout::within,
@@ -30,10 +31,11 @@ use super::{
 use crate::acme::{
     authentication::authenticate,
     entropy::Entropy,
+    key_change::KeyChange,
     nonce::{AccountNonce, BadNonce, Nonce, Redeemed, Window},
     order,
     problem::Problem,
-    route::AccountId,
+    route::{AccountId, Route},
     step::{self, Context, Effect, Reply},
     storage::{Change, Key, Storage as _, StorageFault},
 };
@@ -69,6 +71,8 @@ pub(super) struct Incarnation {
     pub(super) running: RefCell<BTreeSet<Key>>,
     /// The alarm that this incarnation has set.
     pub(super) armed: Cell<Option<Timestamp>>,
+    /// Keys that the account is being rolled over to.
+    pub(super) rolling: RefCell<BTreeSet<AccountId>>,
 }
 
 impl DurableObject for Account {
@@ -80,6 +84,7 @@ impl DurableObject for Account {
             window: RefCell::default(),
             running: RefCell::default(),
             armed: Cell::default(),
+            rolling: RefCell::default(),
         };
         Self { incarnation: Rc::new(incarnation) }
     }
@@ -91,6 +96,9 @@ impl DurableObject for Account {
             Err(error) => return reply::unconfigured(&error),
         };
         let body = request.bytes().await?;
+        if request.inner().url() == rollover::HOST {
+            return self.incarnation.answer_object(&body, &environment).await;
+        }
         let parsed = environment.urls.parse(&request.path()).map_err(|_| Problem::NotFound);
         match parsed.and_then(|route| SignedRequest::parse(route, &body, &environment)) {
             Ok(request) => self.incarnation.answer(request, &environment).await,
@@ -141,9 +149,20 @@ impl Incarnation {
             }
         };
         let redeemed = redeemed.map_err(|BadNonce| Problem::BadNonce)?;
-        // From here to the commit no await.
+        if route == Route::NewAccount
+            && let Some(reply) = self.follow_pointer(environment, account).await?
+        {
+            return Ok(reply);
+        }
         let entropy = environment::entropy()?;
-        let step = step::step(&rows, route, verified, redeemed, &context(environment, account, &entropy))?;
+        let step = if route == Route::KeyChange {
+            let change = KeyChange::check(&rows, verified, redeemed, &context(environment, account, &entropy))?;
+            hops.set(hops.get().saturating_add(1));
+            self.change_key(change, environment, account).await?
+        } else {
+            step::step(&rows, route, verified, redeemed, &context(environment, account, &entropy))?
+        };
+        // Between the step and its commit no await.
         self.commit(rows.clone(), &step.changes)?;
         if !step.changes.is_empty() {
             self.arm(&rows, environment::now()).await;

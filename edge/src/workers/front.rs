@@ -48,10 +48,10 @@ async fn serve(request: &mut Request, env: &Env, environment: &Environment) -> R
         return Err(Problem::PlainHttp);
     }
     match (route, request.method()) {
-        (Route::NewAccount | Route::NewOrder | Route::Of(..), Method::Post) => {
+        (route, Method::Post) if route.is_signed() => {
             signed(route, request, env, environment).await.map(Served::ByObject)
         }
-        (Route::NewAccount | Route::NewOrder | Route::Of(..), _) => Err(Problem::MethodNotAllowed("POST")),
+        (route, _) if route.is_signed() => Err(Problem::MethodNotAllowed("POST")),
         // RFC 8555 §7.2.
         (Route::NewNonce, Method::Head) => Ok(Served::Here(Answer::empty(200))),
         (Route::NewNonce, Method::Get) => Ok(Served::Here(Answer::empty(204))),
@@ -74,7 +74,7 @@ fn content(route: Route, environment: &Environment) -> Result<Answer, Problem> {
         }
         Route::RootPem => Answer::content("application/x-pem-file", config.root_pem.clone()),
         Route::RootDer => Answer::content("application/pkix-cert", config.root.der()),
-        Route::NewNonce | Route::NewAccount | Route::NewOrder | Route::Of(..) => return Err(Problem::NotFound),
+        _ => return Err(Problem::NotFound),
     })
 }
 

@@ -14,6 +14,7 @@ mod http;
 mod nonce_shard;
 mod probe;
 mod reply;
+mod rollover;
 mod signed_request;
 mod signer;
 mod storage;

@@ -74,6 +74,9 @@ impl From<Reply> for Answer {
         if let Some(url) = reply.up {
             answer = answer.with("Link", format!("<{url}>;rel=\"up\""));
         }
+        if let Some(url) = reply.next {
+            answer = answer.with("Link", format!("<{url}>;rel=\"next\""));
+        }
         if let Some(seconds) = reply.retry_after {
             answer = answer.with("Retry-After", seconds.to_string());
         }
@@ -88,9 +91,9 @@ impl From<Problem> for Answer {
             console_error!("{problem:?}");
         }
         let answer = Self::problem(problem.status(), &problem.document());
-        match problem {
-            Problem::MethodNotAllowed(methods) => answer.with("Allow", methods),
-            _ => answer,
+        match &problem {
+            Problem::MethodNotAllowed(methods) => answer.with("Allow", *methods),
+            _ => problem.location().into_iter().fold(answer, |answer, url| answer.with("Location", url)),
         }
     }
 }

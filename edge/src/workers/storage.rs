@@ -10,6 +10,7 @@ use shared::{base64url, jwk::Thumbprint, timestamp::Timestamp};
 use worker::{SqlStorage, SqlStorageValue, console_error};
 
 use crate::acme::{
+    object_id::ObjectId,
     route::AccountId,
     storage::{Change, Key, Rows, Storage, StorageFault},
 };
@@ -83,6 +84,23 @@ impl Rows for SqlRows {
         first_text(&self.sql, "SELECT body FROM record WHERE kind = ? AND id = ?", vec![kind.into(), id.into()])
     }
 
+    fn orders(&self, before: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectId>, StorageFault> {
+        if !self.exists.get() {
+            return Ok(Vec::new());
+        }
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // Ids are hexadecimal text that sorts by the time of creation; "g" is behind them all.
+        let before = before.map_or_else(|| "g".to_owned(), |id| id.to_string());
+        let statement = "SELECT id FROM record WHERE kind = 1 AND id < ? ORDER BY id DESC LIMIT ?";
+        let rows = self.sql.exec(statement, vec![before.into(), limit.into()]).map_err(unreadable)?;
+        rows.raw()
+            .map(|row| match row.map_err(unreadable)?.as_slice() {
+                [SqlStorageValue::String(id)] => id.parse().map_err(|_| StorageFault::UnknownForm),
+                _ => Err(StorageFault::UnknownForm),
+            })
+            .collect()
+    }
+
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Key>, StorageFault> {
         if !self.exists.get() {
             return Ok(Vec::new());
@@ -140,6 +158,8 @@ fn columns(key: Key) -> (i64, String) {
         Key::Account => (0, String::new()),
         Key::Order(id) => (1, id.to_string()),
         Key::Authorization(id) => (2, id.to_string()),
+        Key::Pointer => (3, String::new()),
+        Key::Reusable(id) => (4, id.to_string()),
     }
 }
 
@@ -148,6 +168,8 @@ fn key(row: &[SqlStorageValue]) -> Option<Key> {
         [SqlStorageValue::Integer(0), SqlStorageValue::String(_)] => Some(Key::Account),
         [SqlStorageValue::Integer(1), SqlStorageValue::String(id)] => id.parse().ok().map(Key::Order),
         [SqlStorageValue::Integer(2), SqlStorageValue::String(id)] => id.parse().ok().map(Key::Authorization),
+        [SqlStorageValue::Integer(3), SqlStorageValue::String(_)] => Some(Key::Pointer),
+        [SqlStorageValue::Integer(4), SqlStorageValue::String(id)] => id.parse().ok().map(Key::Reusable),
         _ => None,
     }
 }

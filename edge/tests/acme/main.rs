@@ -1,9 +1,12 @@
 //! The ACME core without a platform: whole lives of orders on rows in memory, every pair of state and event, and storage
 //! that fails at every commit.
 
+mod choices;
 mod desk;
 mod faults;
 mod issuance;
+mod key_changes;
+mod lists;
 mod nonces;
 mod records;
 mod refusals;

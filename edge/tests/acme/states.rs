@@ -37,6 +37,7 @@ fn authorization(state: AuthorizationState, expires: u64) -> AuthorizationRecord
         identifier: serde_json::from_value(json!({"type": "dns", "value": "a.test"})).unwrap(),
         wildcard: false,
         expires: Timestamp::from_seconds(expires),
+        in_advance: false,
         token: "dG9rZW4".to_owned(),
         state,
     }
@@ -139,6 +140,8 @@ fn order_record(state: OrderState, expires: u64) -> OrderRecord {
         authorizations: vec![id()],
         created: Timestamp::from_seconds(NOW),
         expires: Timestamp::from_seconds(expires),
+        not_before: None,
+        not_after: None,
         state,
     }
 }

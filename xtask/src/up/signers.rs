@@ -91,13 +91,11 @@ impl Fleet<'_> {
             "limits": { "request_bytes": 65536, "connections": 256, "queue": 1000 },
             "edge": [{ "name": EDGE_NAME, "base_urls": [self.front.base_url()] }],
             "issuer": issuers,
-            "profile": [{
-                "name": "server",
-                "validity_seconds": 86400,
-                "backdate_seconds": 60,
-                "extended_key_usage": ["serverAuth"],
-                "revocation": "none",
-            }],
+            "profile": [
+                profile("both", &["serverAuth", "clientAuth"]),
+                profile("client", &["clientAuth"]),
+                profile("server", &["serverAuth"]),
+            ],
             // Permissive, and throwaway: no other configuration lets strangers have every name.
             "scope": [{
                 "name": "open",
@@ -105,7 +103,7 @@ impl Fleet<'_> {
                 "dns_suffixes": SUFFIXES,
                 "wildcards": true,
                 "methods": ["http-01", "dns-01"],
-                "profiles": ["server"],
+                "profiles": ["both", "client", "server"],
             }],
         }))
     }
@@ -136,6 +134,17 @@ fn issuer_name(signer: u16, token: u16) -> String {
         rest /= 26;
     }
     format!("{letters}{token}")
+}
+
+/// A profile of the throwaway policy: 24 hours, as `wrangler.toml` promises.
+fn profile(name: &str, usages: &[&str]) -> Value {
+    json!({
+        "name": name,
+        "validity_seconds": 86400,
+        "backdate_seconds": 60,
+        "extended_key_usage": usages,
+        "revocation": "none",
+    })
 }
 
 #[cfg(test)]

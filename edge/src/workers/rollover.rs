@@ -1,0 +1,200 @@
+//! Key rollover between two objects (RFC 8555 §7.3.5): what they say to each other, and the parts that each of them runs.
+//!
+//! **Why a key never has two accounts.** A key's object is the only place where an account of that key can be opened, and it
+//! asks before it opens one: as long as it holds a pointer, the account that the pointer names says whether it has the key.
+//! That account answers yes from the moment in which it asks for the reservation ([`Incarnation::rolling`]), not only from its
+//! commit. If its incarnation ends in between, it never commits, and the pointer means nothing.
+
+use serde::{Deserialize, Serialize};
+use worker::{Env, Method, Request, RequestInit, Response, console_error};
+
+use super::{
+    account::{self, Incarnation, context},
+    environment::{self, Environment},
+};
+use crate::acme::{
+    account as acme_account,
+    key_change::{self, KeyChange, Reservation},
+    problem::Problem,
+    record::{AccountRecord, AccountStatus, PointerRecord, Record},
+    route::{AccountId, Resource},
+    step::{Body, Reply, Step},
+    storage::Key,
+};
+
+/// The host of URLs by which objects ask each other. The front never forwards one: it asks for paths under another host.
+pub(super) const HOST: &str = "https://objects/";
+
+/// What one account's object may ask another. `of` is the object that is asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "ask")]
+pub(super) enum Question {
+    /// May this account have your key?
+    Reserve {
+        /// The object that is asked: the one that the new key names.
+        of: AccountId,
+        /// The account that wants the key.
+        home: AccountId,
+    },
+    /// Is this your account's key, or about to be?
+    Find {
+        /// The object that is asked: the one that a pointer names.
+        of: AccountId,
+        /// The key's thumbprint.
+        key: AccountId,
+    },
+}
+
+/// The answer to [`Question::Reserve`].
+#[derive(Debug, Serialize, Deserialize)]
+enum Reserved {
+    /// The pointer is there.
+    Yes,
+    /// The key is this account's.
+    Held(AccountId),
+}
+
+/// The answer to [`Question::Find`].
+#[derive(Debug, Serialize, Deserialize)]
+enum Found {
+    /// It is: the account object in JSON.
+    Account(String),
+    /// It is the key of an account that was deactivated.
+    Deactivated,
+    /// It may be in a moment: a rollover to it is under way.
+    Soon,
+    /// It is not.
+    No,
+}
+
+impl Incarnation {
+    /// Runs a rollover whose outer signature is checked and whose nonce is spent: one more hop, to the new key's object.
+    ///
+    /// # Errors
+    /// As [`KeyChange::check`] and [`KeyChange::commit`], and when the other object cannot be asked.
+    pub(super) async fn change_key(
+        &self,
+        change: KeyChange,
+        environment: &Environment,
+        account: AccountId,
+    ) -> Result<Step, Problem> {
+        let new_home = change.new_home();
+        let reservation = if new_home == account {
+            Reservation::Held(account)
+        } else {
+            self.rolling.borrow_mut().insert(new_home);
+            let asked = ask(&self.env, environment, new_home, &Question::Reserve { of: new_home, home: account }).await;
+            self.rolling.borrow_mut().remove(&new_home);
+            match asked? {
+                Reserved::Yes => Reservation::Reserved,
+                Reserved::Held(holder) => Reservation::Held(holder),
+            }
+        };
+        // From here to the commit no await.
+        let entropy = environment::entropy()?;
+        change.commit(&self.rows(account)?, reservation, &context(environment, account, &entropy))
+    }
+
+    /// newAccount in the object of a key that an account was rolled over to: that account. Nothing when there is no such
+    /// account (any more), so that the key may open one of its own.
+    ///
+    /// # Errors
+    /// `unauthorized` when the account is deactivated; when the other object cannot be asked.
+    pub(super) async fn follow_pointer(
+        &self,
+        environment: &Environment,
+        account: AccountId,
+    ) -> Result<Option<Reply>, Problem> {
+        let rows = self.rows(account)?;
+        if AccountRecord::load(&rows, Key::Account)?.is_some() {
+            return Ok(None);
+        }
+        let Some(PointerRecord { home }) = PointerRecord::load(&rows, Key::Pointer)? else { return Ok(None) };
+        match ask(&self.env, environment, home, &Question::Find { of: home, key: account }).await? {
+            Found::No => Ok(None),
+            Found::Soon => Err(Problem::Internal("a rollover to this key is under way")),
+            Found::Deactivated => Err(Problem::Unauthorized("The account of this key is deactivated.")),
+            Found::Account(json) => {
+                let location = Some(environment.urls.resource(home, Resource::Account));
+                let body = Body::Json(json);
+                Ok(Some(Reply { status: 200, location, up: None, next: None, retry_after: None, body }))
+            }
+        }
+    }
+
+    /// Answers another object.
+    ///
+    /// # Errors
+    /// When the question is none of ours, or the answer cannot be found out.
+    pub(super) async fn answer_object(&self, body: &[u8], environment: &Environment) -> worker::Result<Response> {
+        let question = serde_json::from_slice(body)?;
+        let answer = match question {
+            Question::Reserve { of, home } => {
+                self.reserve(of, home, environment).await.map(|answer| Response::from_json(&answer))
+            }
+            Question::Find { of, key } => self.find(of, key, environment).map(|answer| Response::from_json(&answer)),
+        };
+        answer.unwrap_or_else(|problem| {
+            console_error!("{problem:?}");
+            Response::error("", 500)
+        })
+    }
+
+    async fn reserve(&self, of: AccountId, home: AccountId, environment: &Environment) -> Result<Reserved, Problem> {
+        if let Some(PointerRecord { home: other }) = PointerRecord::load(&self.rows(of)?, Key::Pointer)?
+            && other != home
+            && let Found::No = ask(&self.env, environment, other, &Question::Find { of: other, key: of }).await?
+        {
+            let rows = self.rows(of)?;
+            // Whoever reserved meanwhile was asked about by nobody yet.
+            if PointerRecord::load(&rows, Key::Pointer)?.is_some_and(|pointer| pointer.home == other) {
+                self.commit(rows, &[key_change::take_over(home)?])?;
+            }
+        }
+        let rows = self.rows(of)?;
+        let entropy = environment::entropy()?;
+        let (reservation, changes) = key_change::reserve(&rows, home, &context(environment, of, &entropy))?;
+        self.commit(rows, &changes)?;
+        Ok(match reservation {
+            Reservation::Reserved => Reserved::Yes,
+            Reservation::Held(holder) => Reserved::Held(holder),
+        })
+    }
+
+    fn find(&self, of: AccountId, key: AccountId, environment: &Environment) -> Result<Found, Problem> {
+        let record = AccountRecord::load(&self.rows(of)?, Key::Account)?;
+        let entropy = environment::entropy()?;
+        Ok(match record {
+            Some(record) if record.key.thumbprint() == key.0 => {
+                if record.status == AccountStatus::Deactivated {
+                    return Ok(Found::Deactivated);
+                }
+                match acme_account::reply(200, &record, &context(environment, of, &entropy))?.body {
+                    Body::Json(json) => Found::Account(json),
+                    Body::PemChain(_) => Found::No,
+                }
+            }
+            _ if self.rolling.borrow().contains(&key) => Found::Soon,
+            _ => Found::No,
+        })
+    }
+}
+
+/// Asks another account's object: one hop.
+async fn ask<T: for<'de> Deserialize<'de>>(
+    env: &Env,
+    environment: &Environment,
+    of: AccountId,
+    question: &Question,
+) -> Result<T, Problem> {
+    let failed = |error: worker::Error| {
+        console_error!("account {of}: {error}");
+        Problem::Internal("another account's object cannot be asked")
+    };
+    let body = serde_json::to_string(question).map_err(|error| failed(error.into()))?;
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_body(Some(body.into()));
+    let request = Request::new_with_init(HOST, &init).map_err(failed)?;
+    let stub = account::stub(env, environment, of).map_err(failed)?;
+    stub.fetch_with_request(request).await.map_err(failed)?.json().await.map_err(failed)
+}

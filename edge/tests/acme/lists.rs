@@ -1,0 +1,41 @@
+//! Lists of orders (RFC 8555 §7.1.2.1).
+
+use edge::acme::route::{Resource, Route};
+
+use crate::desk::{Desk, json_of};
+
+#[test]
+fn pages_show_every_order_once_the_newest_first() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let mut made: Vec<String> = (0..5)
+        .map(|_| {
+            desk.now = desk.now.plus(1);
+            let (order, _) = desk.new_order(&["a.test"]);
+            desk.url(order)
+        })
+        .collect();
+    made.reverse();
+
+    let mut seen = Vec::new();
+    let mut page = Some(Resource::Orders(None));
+    let mut pages = 0;
+    while let Some(resource) = page {
+        let reply = desk.get(Route::Of(desk.account(), resource)).unwrap();
+        let view = json_of(&reply);
+        seen.extend(view["orders"].as_array().unwrap().iter().map(|url| url.as_str().unwrap().to_owned()));
+        page = reply.next.map(|url| desk.resource(&serde_json::json!(url)));
+        pages += 1;
+    }
+    assert_eq!(seen, made);
+    assert_eq!(pages, 3, "two, two, one: the last page has no next");
+}
+
+#[test]
+fn an_account_says_where_its_orders_are() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let view = desk.read(Resource::Account);
+    assert_eq!(desk.resource(&view["orders"]), Resource::Orders(None));
+    assert_eq!(desk.read(Resource::Orders(None)), serde_json::json!({"orders": []}));
+}
