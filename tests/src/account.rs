@@ -150,15 +150,24 @@ impl Account {
     /// # Errors
     /// When one cannot be proved.
     pub fn prove(&self, order: &Order, responder: &Responder) -> Result<()> {
-        for url in order.authorizations()? {
-            let authorization = self.read_patiently(&url)?.expect(200)?.json()?;
+        self.answer(&order.authorizations()?, responder)?;
+        self.wait(&order.url, "ready").map(|_| ())
+    }
+
+    /// Answers the http-01 challenge of each of these authorizations.
+    ///
+    /// # Errors
+    /// When one has no such challenge.
+    pub fn answer(&self, authorizations: &[String], responder: &Responder) -> Result<()> {
+        for url in authorizations {
+            let authorization = self.read_patiently(url)?.expect(200)?.json()?;
             let challenge = challenge(&authorization, "http-01")?;
             let token = challenge["token"].as_str().context("a challenge has a token")?;
             responder.put(token, format!("{token}.{}", self.key.thumbprint()?));
             let url = challenge["url"].as_str().context("a challenge has a URL")?;
             self.patiently(url, b"{}")?.expect(200)?;
         }
-        self.wait(&order.url, "ready").map(|_| ())
+        Ok(())
     }
 
     /// The payload of a finalize request for these names, under a fresh key.

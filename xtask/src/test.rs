@@ -37,7 +37,7 @@ const CHECKS: [Check; 8] = [
 /// What to check.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct TestOptions {
-    /// Only these checks: format, lints, wasm-lints, native-tests, edge, signers, stack-tests, deployment
+    /// Only these checks, in their usual order
     #[arg(long, value_name = "CHECK", value_parser = CHECKS.map(|(name, _)| name))]
     only: Vec<String>,
 }

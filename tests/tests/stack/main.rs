@@ -1,10 +1,12 @@
 //! Everything that one running stack can show without being broken: issuance, nonces, hops, problems, the page, mutual TLS.
 #![cfg(feature = "stack")]
 
+mod choices;
 mod hops;
 mod issuance;
 mod mutual_tls;
 mod nonces;
 mod page;
 mod problems;
+mod rollover;
 mod world;
