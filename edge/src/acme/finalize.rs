@@ -177,7 +177,8 @@ fn sign(id: ObjectId, record: &OrderRecord, processing: &Processing, context: &C
             grant: Grant::Open,
             identifiers: processing.proven.clone(),
             profile: record.profile.clone(),
-            not_before: record.not_before,
+            // A time that has passed since the order was made means from now on.
+            not_before: record.not_before.map(|asked| asked.max(context.now)),
             not_after: record.not_after,
             priority: Priority::New,
             // The certificate is of use as long as the client may still ask for it.

@@ -190,7 +190,8 @@ fn choose_profile(asked: Option<String>, context: &Context<'_>) -> Result<Profil
     }
 }
 
-/// The times that a client asked for, if they can be given by this profile (RFC 8555 §7.4).
+/// The times that a client asked for, if they can be given by this profile (RFC 8555 §7.4). Who names only the first second
+/// gets the last one that is possible.
 fn check_times(
     not_before: Option<String>,
     not_after: Option<String>,
@@ -203,20 +204,21 @@ fn check_times(
     };
     let (not_before, not_after) = (parse(not_before)?, parse(not_after)?);
     let longest = context.config.profiles.get(profile).map_or(0, |profile| profile.validity_seconds);
-    let first = not_before.unwrap_or(context.now);
-    // notAfter is the last valid second, so a validity of one second has both the same (RFC 5280 §4.1.2.5).
-    let last_possible = first.plus(longest.saturating_sub(1));
-    if first > context.now.plus(longest) {
-        return Err(Problem::OrderTimes("notBefore is further ahead than the profile's validity is long."));
-    }
+    let first = not_before.unwrap_or(context.now).max(context.now);
+    // The last second that a certificate of now could reach: both ends are included (RFC 5280 §4.1.2.5).
+    let last_possible = context.now.plus(longest.saturating_sub(1));
     match not_after {
+        None if first > last_possible => {
+            Err(Problem::OrderTimes("notBefore is further ahead than the profile's validity is long."))
+        }
+        None => Ok((not_before, not_before.map(|_| last_possible))),
         Some(not_after) if not_after <= context.now || not_after < first => {
             Err(Problem::OrderTimes("notAfter is not after now and notBefore."))
         }
         Some(not_after) if not_after > last_possible => {
-            Err(Problem::OrderTimes("notAfter is later than the profile's validity allows."))
+            Err(Problem::OrderTimes("notAfter is later than a certificate of the profile could reach now."))
         }
-        _ => Ok((not_before, not_after)),
+        Some(not_after) => Ok((not_before, Some(not_after))),
     }
 }
 
