@@ -35,6 +35,17 @@ const EDGE_SOURCES: [&str; 8] = [
 /// The name of the stamp that lies beside the bundle.
 const STAMP: &str = ".sources";
 
+/// What the module may use: as worker-build allows it, so that nothing newer than workerd gets in.
+const WASM_FEATURES: [&str; 7] = [
+    "--enable-mutable-globals",
+    "--enable-sign-ext",
+    "--enable-nontrapping-float-to-int",
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-reference-types",
+    "--enable-exception-handling",
+];
+
 /// What to build.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct BuildOptions {
@@ -83,10 +94,20 @@ pub(crate) fn build_edge(paths: &Paths) -> Result<PathBuf> {
     let modules = npm.program("node")?.parent().map(Path::to_path_buf);
     toolchain.configure(&mut build, paths, modules)?;
     run(&mut build)?;
+    drop_names(&npm, &bundle)?;
     fs::write(bundle.join(STAMP), sources).context("stamping the edge's bundle")?;
     step.done();
     note(Size::of(&bundle)?.to_string());
     Ok(bundle)
+}
+
+/// Drops the functions' names, a tenth of the module, which worker-build always keeps. Without them a trap is told by number.
+fn drop_names(npm: &Npm, bundle: &Path) -> Result<()> {
+    let module = bundle.join("index_bg.wasm");
+    let mut strip = command(npm.program("wasm-opt")?);
+    strip.args(WASM_FEATURES).arg("--strip-debug").arg(&module).arg("-o").arg(&module);
+    // It is a script for Node.
+    run(strip.env("PATH", npm.path()?))
 }
 
 /// What a bundle weighs, in bytes.
