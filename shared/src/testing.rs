@@ -27,7 +27,7 @@ use crate::{
     chain::{Issuer, IssuerChain},
     identifier::Identifier,
     jwk::Jwk,
-    profile::Usage,
+    profile::{Profile, ProfileConfig, Revocation, Usage},
     public_key::PublicKey,
     serial::SerialNumber,
     timestamp::Timestamp,
@@ -152,6 +152,19 @@ impl TestKey {
             |bytes: Option<&_>| base64url::encode(bytes.map(|bytes: &p256::FieldBytes| bytes.as_slice()).unwrap());
         json!({"kty": "EC", "crv": "P-256", "x": coordinate(point.x()), "y": coordinate(point.y())})
     }
+}
+
+/// The profile of server certificates for a day.
+#[must_use]
+pub fn server_profile() -> Profile {
+    let config = ProfileConfig {
+        name: "server".parse().unwrap(),
+        validity_seconds: 86_400,
+        backdate_seconds: 60,
+        extended_key_usage: vec![Usage::ServerAuth],
+        revocation: Revocation::None,
+    };
+    config.try_into().unwrap()
 }
 
 /// Canonical identifiers of DNS names.

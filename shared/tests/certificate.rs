@@ -7,22 +7,11 @@ use shared::{
     certificate::{CannotBuild, Content},
     chain::{BadChain, IssuerChain},
     csr::{BadCsr, Csr},
-    profile::{Profile, ProfileConfig, Revocation, Usage},
+    profile::Usage,
     serial::SerialNumber,
-    testing::{TestCa, TestKey, dns_names},
+    testing::{TestCa, TestKey, dns_names, server_profile},
     timestamp::Timestamp,
 };
-
-fn profile() -> Profile {
-    let config = ProfileConfig {
-        name: "server".parse().unwrap(),
-        validity_seconds: 86_400,
-        backdate_seconds: 60,
-        extended_key_usage: vec![Usage::ServerAuth],
-        revocation: Revocation::None,
-    };
-    config.try_into().unwrap()
-}
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -30,7 +19,7 @@ fn at(text: &str) -> Timestamp {
 
 #[test]
 fn what_is_built_reads_back_as_it_was_meant() {
-    let (ca, key, profile) = (TestCa::new(1), TestKey::new(1), profile());
+    let (ca, key, profile) = (TestCa::new(1), TestKey::new(1), server_profile());
     let names = dns_names(&["a.test", "*.b.test"]);
     let content = Content {
         profile: &profile,
@@ -51,7 +40,7 @@ fn what_is_built_reads_back_as_it_was_meant() {
 
 #[test]
 fn what_must_not_be_built_is_refused() {
-    let (ca, key, profile) = (TestCa::new(1), TestKey::new(1), profile());
+    let (ca, key, profile) = (TestCa::new(1), TestKey::new(1), server_profile());
     let (none, one) = (dns_names(&[]), dns_names(&["a.test"]));
     let other = "b.test".parse().unwrap();
     let content = |names, common_name, not_before, not_after| {
@@ -132,7 +121,7 @@ proptest! {
 
     #[test]
     fn the_certificate_does_not_depend_on_the_request(subject in "(CN=a\\.test)?", extra in proptest::bool::ANY) {
-        let (ca, key, profile) = (TestCa::new(1), TestKey::new(1), profile());
+        let (ca, key, profile) = (TestCa::new(1), TestKey::new(1), server_profile());
         let names: &[&str] = if extra { &["a.test", "b.test"] } else { &["b.test", "a.test"] };
         let csr = Csr::parse(&key.csr(names, &subject)).unwrap();
         let content = Content {

@@ -20,10 +20,9 @@ use shared::{
     certificate::Content,
     csr::Csr,
     jws::Unverified,
-    profile::{Profile, ProfileConfig, Revocation, Usage},
     serial::SerialNumber,
     signing::{IssueReply, Issued},
-    testing::{TestCa, TestKey},
+    testing::{TestCa, TestKey, server_profile},
     timestamp::Timestamp,
 };
 
@@ -204,6 +203,16 @@ impl Desk {
         self.post(Route::Of(self.account(), Resource::Finalize(id)), &json!({"csr": csr}))
     }
 
+    /// An account with an order of `a.test` that waits for its certificate.
+    pub(crate) fn with_a_processing_order() -> (Self, Resource) {
+        let mut desk = Self::new();
+        desk.new_account();
+        let (order, view) = desk.new_order(&["a.test"]);
+        desk.prove(&view, ChallengeType::Http01);
+        desk.finalize(order, &["a.test"]).unwrap();
+        (desk, order)
+    }
+
     /// The question that is under way.
     pub(crate) fn question(&mut self) -> Box<Sign> {
         match self.effects.pop() {
@@ -221,7 +230,7 @@ impl Desk {
         self.serials.set(self.serials.get() + 1);
         let serial = SerialNumber::from_random([self.serials.get(); 16]);
         let content = Content {
-            profile: &profile(),
+            profile: &server_profile(),
             names: csr.names(),
             common_name: None,
             public_key: csr.public_key(),
@@ -255,15 +264,4 @@ pub(crate) fn json_of(reply: &Reply) -> Value {
         Body::Json(text) => serde_json::from_str(text).unwrap(),
         Body::PemChain(text) => panic!("{text}"),
     }
-}
-
-fn profile() -> Profile {
-    let config = ProfileConfig {
-        name: "server".parse().unwrap(),
-        validity_seconds: 86_400,
-        backdate_seconds: 60,
-        extended_key_usage: vec![Usage::ServerAuth],
-        revocation: Revocation::None,
-    };
-    config.try_into().unwrap()
 }

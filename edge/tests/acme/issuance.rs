@@ -90,11 +90,7 @@ fn every_post_with_an_effect_is_one_commit() {
 
 #[test]
 fn a_lost_answer_is_asked_for_again_with_the_same_question() {
-    let mut desk = Desk::new();
-    desk.new_account();
-    let (order, view) = desk.new_order(&["a.test"]);
-    desk.prove(&view, ChallengeType::Http01);
-    desk.finalize(order, &["a.test"]).unwrap();
+    let (mut desk, order) = Desk::with_a_processing_order();
     let first = desk.question();
     desk.restart();
     desk.now = desk.now.plus(10);
@@ -110,11 +106,7 @@ fn a_lost_answer_is_asked_for_again_with_the_same_question() {
 
 #[test]
 fn a_second_answer_changes_nothing() {
-    let mut desk = Desk::new();
-    desk.new_account();
-    let (order, view) = desk.new_order(&["a.test"]);
-    desk.prove(&view, ChallengeType::Http01);
-    desk.finalize(order, &["a.test"]).unwrap();
+    let (mut desk, order) = Desk::with_a_processing_order();
     let question = desk.question();
     let (one, two) = (desk.signer_answer(&question), desk.signer_answer(&question));
     desk.event(Event::Signed(question.order, Ok(one))).unwrap();
@@ -127,11 +119,7 @@ fn a_second_answer_changes_nothing() {
 
 #[test]
 fn a_queued_order_is_asked_about_when_the_signer_said() {
-    let mut desk = Desk::new();
-    desk.new_account();
-    let (order, view) = desk.new_order(&["a.test"]);
-    desk.prove(&view, ChallengeType::Http01);
-    desk.finalize(order, &["a.test"]).unwrap();
+    let (mut desk, order) = Desk::with_a_processing_order();
     let question = desk.question();
     desk.event(Event::Signed(question.order, Ok(IssueReply::Queued { retry_after: 300 }))).unwrap();
     assert_eq!(desk.read(order)["status"], "processing");

@@ -102,11 +102,7 @@ fn finalize_refuses_other_names_other_keys_and_other_payloads() {
 
 #[test]
 fn an_order_is_finalized_once() {
-    let mut desk = Desk::new();
-    desk.new_account();
-    let (order, view) = desk.new_order(&["a.test"]);
-    desk.prove(&view, ChallengeType::Http01);
-    desk.finalize(order, &["a.test"]).unwrap();
+    let (mut desk, order) = Desk::with_a_processing_order();
     assert_eq!(desk.finalize(order, &["a.test"]), Err(Problem::OrderNotReady(OrderStatus::Processing)));
 }
 
@@ -201,7 +197,7 @@ fn a_refusal_for_good_ends_the_order_and_a_temporary_one_does_not() {
         (Refusal::UnknownEdge, ""),
     ];
     for (reason, expected) in table {
-        let (mut desk, order) = processing();
+        let (mut desk, order) = Desk::with_a_processing_order();
         let question = desk.question();
         let refused = Refused { reason, detail: "for the log".to_owned() };
         desk.event(Event::Signed(question.order, Ok(IssueReply::Refused(refused)))).unwrap();
@@ -221,7 +217,7 @@ fn a_certificate_that_was_not_asked_for_is_never_shown() {
     let table: [(&str, Tamper); 2] =
         [("another root", |desk| desk.ca = TestCa::new(2)), ("another key", |desk| desk.subject_key = TestKey::new(8))];
     for (what, tamper) in table {
-        let (mut desk, order) = processing();
+        let (mut desk, order) = Desk::with_a_processing_order();
         let mut question = desk.question();
         tamper(&mut desk);
         if what == "another key" {
@@ -236,13 +232,4 @@ fn a_certificate_that_was_not_asked_for_is_never_shown() {
         assert_eq!(view["status"], "invalid", "{what}");
         assert!(view.get("certificate").is_none());
     }
-}
-
-fn processing() -> (Desk, Resource) {
-    let mut desk = Desk::new();
-    desk.new_account();
-    let (order, view) = desk.new_order(&["a.test"]);
-    desk.prove(&view, ChallengeType::Http01);
-    desk.finalize(order, &["a.test"]).unwrap();
-    (desk, order)
 }
