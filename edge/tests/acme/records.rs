@@ -1,6 +1,6 @@
 //! Stored forms are pinned: a change here needs a migration, and the version before must be able to read it.
 
-use edge::acme::record::{AccountRecord, AuthorizationRecord, OrderRecord};
+use edge::acme::record::{AccountRecord, AuthorizationRecord, OrderRecord, PointerRecord, ReusableRecord};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Every stored form of every version is kept as a file and stays readable; the newest is also what is written.
@@ -25,4 +25,14 @@ fn order_record_json_is_unchanged() {
 #[test]
 fn authorization_record_json_is_unchanged() {
     pinned::<AuthorizationRecord>(include_str!("../records/1/authorization.jsonl"));
+}
+
+#[test]
+fn pointer_record_json_is_unchanged() {
+    pinned::<PointerRecord>(include_str!("../records/1/pointer.jsonl"));
+}
+
+#[test]
+fn reusable_record_json_is_unchanged() {
+    pinned::<ReusableRecord>(include_str!("../records/1/reusable.jsonl"));
 }
