@@ -2,7 +2,7 @@
 
 use shared::{
     jwk::Jwk,
-    jws::{KeyReference, ProtectedHeader, Unverified, Verified},
+    jws::{KeyReference, ProtectedHeader, Unverified},
 };
 
 use super::{
@@ -34,24 +34,22 @@ pub fn account_of(route: Route, header: &ProtectedHeader, urls: &Urls) -> Result
     }
 }
 
-/// Checks the signature under the key of the request's account: the one that it carries for newAccount, the stored one for
-/// everything else.
+/// The key that the request must verify under: the one that it carries for newAccount, the stored one for everything else.
 ///
 /// # Errors
-/// As [`account_of`], and when there is no such account or the signature does not verify.
-pub fn authenticate(
+/// As [`account_of`], and when there is no such account.
+pub fn key_of(
     route: Route,
-    request: Unverified,
+    request: &Unverified,
     account: AccountId,
     urls: &Urls,
     rows: &dyn Rows,
-) -> Result<Verified, Problem> {
+) -> Result<Jwk, Problem> {
     if account_of(route, request.header(), urls)? != account {
         return Err(Problem::Unauthorized("This resource belongs to another account."));
     }
-    let key = match &request.header().key {
+    Ok(match &request.header().key {
         KeyReference::Jwk(jwk) => Jwk::clone(jwk),
         KeyReference::Kid(_) => AccountRecord::load(rows, Key::Account)?.ok_or(Problem::AccountDoesNotExist)?.key,
-    };
-    Ok(request.verify(&key)?)
+    })
 }

@@ -27,9 +27,10 @@ use super::{
     signed_request::SignedRequest,
     storage::SqlRows,
     timeout::within,
+    webcrypto::{self, ImportedKey},
 };
 use crate::acme::{
-    authentication::authenticate,
+    authentication::key_of,
     entropy::Entropy,
     key_change::KeyChange,
     nonce::{AccountNonce, BadNonce, Nonce, Redeemed, Window},
@@ -71,6 +72,8 @@ pub(super) struct Incarnation {
     pub(super) running: RefCell<BTreeSet<Key>>,
     /// The alarm that this incarnation has set.
     pub(super) armed: Cell<Option<Timestamp>>,
+    /// The key that the platform verified with last.
+    key: RefCell<Option<ImportedKey>>,
     /// Keys that the account is being rolled over to.
     pub(super) rolling: RefCell<BTreeSet<AccountId>>,
 }
@@ -84,6 +87,7 @@ impl DurableObject for Account {
             window: RefCell::default(),
             running: RefCell::default(),
             armed: Cell::default(),
+            key: RefCell::default(),
             rolling: RefCell::default(),
         };
         Self { incarnation: Rc::new(incarnation) }
@@ -140,7 +144,9 @@ impl Incarnation {
     ) -> Result<Reply, Problem> {
         let SignedRequest { route, account, nonce, jws } = request;
         let rows = self.rows(account)?;
-        let verified = authenticate(route, jws, account, &environment.urls, &rows)?;
+        let key = key_of(route, &jws, account, &environment.urls, &rows)?;
+        let kept = self.key.borrow().clone();
+        let verified = webcrypto::verify(jws, &key, kept, |key| drop(self.key.replace(Some(key)))).await?;
         let redeemed = match nonce {
             Nonce::Account(nonce) => self.redeem(nonce),
             Nonce::Edge(nonce) => {

@@ -20,3 +20,4 @@ mod signer;
 mod storage;
 mod tcp;
 mod timeout;
+mod webcrypto;

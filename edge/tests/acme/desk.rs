@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use edge::acme::{
-    authentication::{account_of, authenticate},
+    authentication::{account_of, key_of},
     challenge::{ChallengeType, dns_value, key_authorization},
     config::{Config, ConfigObject},
     entropy::Entropy,
@@ -106,7 +106,8 @@ impl Desk {
     pub(crate) fn handle(&mut self, route: Route, body: &[u8]) -> Result<Reply, Problem> {
         let request = Unverified::parse(body)?;
         let account = account_of(route, request.header(), &self.urls)?;
-        let verified = authenticate(route, request, account, &self.urls, &self.rows)?;
+        let key = key_of(route, &request, account, &self.urls, &self.rows)?;
+        let verified = request.verify(&key)?;
         let nonce = verified.header().nonce.as_deref().ok_or(Problem::BadNonce)?;
         let redeemed = match self.secrets.parse(nonce, account, self.now) {
             Ok(Nonce::Account(nonce)) => self.window.redeem(nonce).map_err(|_| Problem::BadNonce)?,
