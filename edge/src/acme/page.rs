@@ -28,7 +28,7 @@ pub fn html(config: &Config, urls: &Urls) -> String {
 <title>{title}</title>
 <style>
 body {{ max-width: 46rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #222; background: #fff }}
-pre {{ overflow-x: auto; padding: .6rem; background: #f3f3f0; border-radius: .3rem }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .6rem; background: #f3f3f0; border-radius: .3rem }}
 code, pre {{ font-size: .875rem }} dt {{ font-weight: 600 }} dd {{ margin: 0 0 1rem }} .fingerprint {{ word-break: break-all }}
 </style>
 </head>
