@@ -240,3 +240,15 @@ fn acme_over_plain_http_is_refused() -> Result<()> {
     let path = account.url.strip_prefix(&base(&world.client)).context("a URL of this server")?;
     refused(&world.client.post(&format!("{plain}{path}"), &body)?, 403, "malformed", &world.client)
 }
+
+#[test]
+fn a_client_that_sends_too_much_hears_the_answer_every_time() -> Result<()> {
+    let account = Account::new(&world().client)?;
+    for bytes in [65_537, 100_000, 1_000_000] {
+        for _ in 0..10 {
+            let reply = account.client.post(&account.url, &vec![b' '; bytes])?.expect(413)?;
+            reply.nonce()?;
+        }
+    }
+    Ok(())
+}
