@@ -249,6 +249,15 @@ impl IssuerChain {
 }
 
 impl Leaf {
+    /// Reads a leaf of the form of ours, whoever signed it.
+    ///
+    /// # Errors
+    /// [`BadChain::NotCertificates`] or [`BadChain::NotOurLeaf`].
+    pub fn from_der(der: &[u8]) -> Result<Self, BadChain> {
+        let certificate = Certificate::from_der(der).map_err(|_| BadChain::NotCertificates)?;
+        Self::read(&certificate).ok_or(BadChain::NotOurLeaf)
+    }
+
     fn read(certificate: &Certificate) -> Option<Self> {
         let tbs = certificate.tbs_certificate();
         let (_, constraints) = tbs.get_extension::<BasicConstraints>().ok()??;

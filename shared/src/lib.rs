@@ -23,6 +23,7 @@ pub mod jwk;
 pub mod jws;
 pub mod profile;
 pub mod public_key;
+pub mod revocation;
 pub mod serial;
 pub mod signing;
 #[cfg(feature = "testing")]

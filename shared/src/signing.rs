@@ -6,17 +6,20 @@
 //! | verb | request | answer |
 //! |---|---|---|
 //! | `POST /v1/issue` | [`IssueRequest`] | [`IssueReply`] |
+//! | `POST /v1/revoke` | [`RevokeRequest`] | [`RevokeReply`] |
 //! | `GET /v1/status` | | [`Status`] |
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base64url::Base64Url, identifier::Identifier, jwk::Jwk, jws::Flattened, profile::ProfileName, serial::SerialNumber,
-    timestamp::Timestamp,
+    base64url::Base64Url, identifier::Identifier, jwk::Jwk, jws::Flattened, profile::ProfileName,
+    revocation::RevocationReason, serial::SerialNumber, timestamp::Timestamp,
 };
 
 /// Path of the verb `issue`.
 pub const ISSUE_PATH: &str = "/v1/issue";
+/// Path of the verb `revoke`.
+pub const REVOKE_PATH: &str = "/v1/revoke";
 /// Path of the verb `status`.
 pub const STATUS_PATH: &str = "/v1/status";
 /// What an order's URL is followed by in its finalize URL (RFC 8555 §7.1.3); the client signs that URL.
@@ -108,6 +111,54 @@ pub struct Issued {
     pub journal_index: u64,
 }
 
+/// Asks for the revocation of a certificate that this signer issued. Asking again changes nothing: the first revocation stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeRequest {
+    /// The client's own revokeCert request (RFC 8555 §7.6). Its payload carries the certificate and the reason.
+    pub request: Flattened,
+    /// What `request` must verify under: the account's current key, or the certificate's.
+    pub key: Jwk,
+    /// By what right the client asks.
+    pub right: Right,
+}
+
+/// By what right a client asks for a revocation (RFC 8555 §7.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Right {
+    /// Its account was issued the certificate.
+    Account,
+    /// Its account holds authorizations for all names of the certificate.
+    Authorizations,
+    /// It has the certificate's private key: `key` is the certificate's.
+    CertificateKey,
+}
+
+/// The answer to `revoke`. HTTP status: 200, or 4xx/5xx by the reason of the refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum RevokeReply {
+    /// It is revoked, by this request or by an earlier one; journaled before this was sent.
+    Revoked(Revoked),
+    /// Never, or not in this state.
+    Refused(Refused),
+}
+
+/// A revocation and where the journal names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoked {
+    /// The certificate's serial number.
+    pub serial: SerialNumber,
+    /// Why.
+    pub reason: RevocationReason,
+    /// When, by the signer's clock.
+    pub at: Timestamp,
+    /// Index of the journal record that says so.
+    pub journal_index: u64,
+}
+
 /// A refusal: the reason for programs, the detail for the operator's log (not for the client).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,7 +177,7 @@ pub enum Refusal {
     Malformed,
     /// The caller's certificate names no edge of the configuration, or one that may not speak for this URL. HTTP 403.
     UnknownEdge,
-    /// The finalize JWS is not the account key's, or its URL is not this order's finalize URL. HTTP 403.
+    /// The client's JWS is not by the key that is named, or not about what is asked for. HTTP 403.
     BadEvidence,
     /// The CSR is not well formed or its key is refused. HTTP 422.
     BadCsr,
@@ -138,6 +189,8 @@ pub enum Refusal {
     BadProfile,
     /// This order was used for another CSR or by another key. Final. HTTP 409.
     OrderUsed,
+    /// The journal has no such certificate. HTTP 404.
+    UnknownCertificate,
     /// No issuer can serve this in time: queue full or deadline too near. Ask again later. HTTP 503.
     Busy,
     /// No token works at the moment, or the journal cannot be written. Ask again later. HTTP 503.
@@ -214,6 +267,7 @@ impl Refusal {
         match self {
             Self::Malformed => 400,
             Self::UnknownEdge | Self::BadEvidence | Self::NotPermitted => 403,
+            Self::UnknownCertificate => 404,
             Self::OrderUsed => 409,
             Self::BadCsr | Self::NameMismatch | Self::BadProfile => 422,
             Self::Busy | Self::Unavailable => 503,
