@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, ChallengeType, ExternalAccountKey, Identifier, NewAccount, NewOrder, OrderStatus,
+    RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,7 +20,7 @@ use crate::packages::{self, OPENSSL};
 use crate::paths::Paths;
 use crate::process::{command, output};
 use crate::progress::{Step, note, seconds};
-use crate::up::{self, Artefacts, Report, Stack, UpOptions};
+use crate::up::{self, Artefacts, Report, Stack, UpOptions, external_account};
 
 /// The name that gets a certificate.
 const NAME: &str = "demo.test";
@@ -82,7 +83,10 @@ async fn issue(report: &Report, http_port: u16) -> Result<std::path::PathBuf> {
     let answers = Answers::default();
     serve_challenges(http_port, answers.clone()).await?;
     let contact = NewAccount { contact: &[], terms_of_service_agreed: true, only_return_existing: false };
-    let (account, _) = Account::builder_with_root(&report.ca)?.create(&contact, report.directory.clone(), None).await?;
+    let binding = report.external_account.as_deref().map(external_account::read).transpose()?;
+    let binding = binding.map(|key| ExternalAccountKey::new(key.key_id, &key.hmac_key.0));
+    let builder = Account::builder_with_root(&report.ca)?;
+    let (account, _) = builder.create(&contact, report.directory.clone(), binding.as_ref()).await?;
     let identifiers = [Identifier::Dns(NAME.to_owned())];
     let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
     let mut authorizations = order.authorizations();

@@ -3,15 +3,16 @@
 use serde::Deserialize;
 use shared::{
     identifier::DnsName,
-    jws::{KeyReference, Verified},
+    jws::{Flattened, KeyReference, Verified},
 };
 
 use super::{
+    external_account::{BadBinding, Binding, BindingClaim, BindingPolicy},
     problem::Problem,
     record::{AccountRecord, AccountStatus, Record},
-    route::Resource,
+    route::{Resource, Route},
     step::{Context, Reply, Step, payload},
-    storage::Key,
+    storage::{Key, Rows},
     view::AccountView,
 };
 
@@ -19,15 +20,52 @@ use super::{
 const MAX_CONTACTS: usize = 10;
 const MAX_CONTACT_BYTES: usize = 254;
 
-/// newAccount (RFC 8555 §7.3): makes the account of the key in the request, or finds it (§7.3.1).
+/// What a newAccount payload must be.
+const NEW_ACCOUNT: &str = "a newAccount object";
+
+/// The external account binding that must be verified before newAccount can go on; nothing when none is wanted or the account
+/// is there already (RFC 8555 §7.3.4).
 ///
 /// # Errors
-/// `accountDoesNotExist`, `invalidContact`, `unsupportedContact`, `userActionRequired`, `unauthorized`, `malformed`.
-pub fn create(stored: Option<AccountRecord>, request: Verified, context: &Context<'_>) -> Result<Step, Problem> {
-    let asked: NewAccount = payload(&request, "a newAccount object")?;
+/// `externalAccountRequired`, `malformed`, `badSignatureAlgorithm`.
+pub fn binding_claim(
+    rows: &dyn Rows,
+    request: &Verified,
+    context: &Context<'_>,
+) -> Result<Option<BindingClaim>, Problem> {
+    let policy = context.config.external_account_binding;
+    let asked: NewAccount = payload(request, NEW_ACCOUNT)?;
+    if policy == BindingPolicy::Off || asked.only_return_existing || AccountRecord::load(rows, Key::Account)?.is_some()
+    {
+        return Ok(None);
+    }
+    let KeyReference::Jwk(key) = &request.header().key else { return Err(Problem::WrongKeyMember("jwk")) };
+    match asked.external_account_binding {
+        Some(binding) => {
+            let proof: Flattened = serde_json::from_value(binding).map_err(|_| BadBinding::Form)?;
+            Ok(Some(BindingClaim::parse(proof, key, &context.urls.of(Route::NewAccount))?))
+        }
+        None if policy == BindingPolicy::Required => Err(Problem::BindingRequired),
+        None => Ok(None),
+    }
+}
+
+/// newAccount (RFC 8555 §7.3): makes the account of the key in the request, or finds it (§7.3.1). `binding` is the verified
+/// [`binding_claim`].
+///
+/// # Errors
+/// `accountDoesNotExist`, `invalidContact`, `unsupportedContact`, `userActionRequired`, `externalAccountRequired`,
+/// `unauthorized`, `malformed`.
+pub fn create(
+    rows: &dyn Rows,
+    request: Verified,
+    binding: Option<Binding>,
+    context: &Context<'_>,
+) -> Result<Step, Problem> {
+    let asked: NewAccount = payload(&request, NEW_ACCOUNT)?;
     let KeyReference::Jwk(key) = &request.header().key else { return Err(Problem::WrongKeyMember("jwk")) };
     let location = context.urls.resource(context.account, Resource::Account);
-    match stored {
+    match AccountRecord::load(rows, Key::Account)? {
         Some(account) if account.status == AccountStatus::Deactivated => {
             Err(Problem::Unauthorized("The account of this key is deactivated."))
         }
@@ -40,12 +78,16 @@ pub fn create(stored: Option<AccountRecord>, request: Verified, context: &Contex
             if context.config.terms_of_service.is_some() && !asked.terms_of_service_agreed {
                 return Err(Problem::TermsNotAgreed);
             }
+            if binding.is_none() && context.config.external_account_binding == BindingPolicy::Required {
+                return Err(Problem::BindingRequired);
+            }
             let account = AccountRecord {
                 key: (**key).clone(),
                 contact: check_contacts(asked.contact)?,
                 terms_agreed: asked.terms_of_service_agreed,
                 created: context.now,
                 status: AccountStatus::Valid,
+                binding,
             };
             let reply = reply(201, &account, context)?.at(location);
             Ok(Step { changes: vec![account.put(Key::Account, None)?], effect: None, reply })
@@ -88,6 +130,7 @@ fn view(account: &AccountRecord, context: &Context<'_>) -> AccountView {
         status: account.status,
         contact: account.contact.clone(),
         terms_of_service_agreed: context.config.terms_of_service.is_some().then_some(account.terms_agreed),
+        external_account_binding: account.binding.as_ref().map(|binding| binding.proof.clone()),
         orders: context.urls.resource(context.account, Resource::Orders(None)),
     }
 }
@@ -133,6 +176,8 @@ struct NewAccount {
     terms_of_service_agreed: bool,
     #[serde(default)]
     only_return_existing: bool,
+    /// As it came: without a use for it nobody looks at its form.
+    external_account_binding: Option<serde_json::Value>,
 }
 
 /// RFC 8555 §7.3.2, §7.3.6.

@@ -9,7 +9,7 @@ use shared::{
     profile::{BadProfile, ProfileName, Usage},
 };
 
-use super::network::Networks;
+use super::{external_account::BindingPolicy, network::Networks};
 
 /// The configuration as an operator writes it. Unknown keys are errors.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +31,10 @@ pub struct ConfigObject {
     /// URL of a page about the CA (RFC 8555 §7.1.1).
     #[serde(default)]
     pub website: Option<String>,
+    /// Whether accounts need an external account binding (RFC 8555 §7.3.4). Its keys are the secret
+    /// `EXTERNAL_ACCOUNT_KEYS`.
+    #[serde(default)]
+    pub external_account_binding: BindingPolicy,
     /// The signers; at least one.
     pub signers: Vec<SignerConfig>,
     /// By their names.
@@ -149,6 +153,8 @@ pub struct Config {
     pub terms_of_service: Option<String>,
     /// See [`ConfigObject::website`].
     pub website: Option<String>,
+    /// See [`ConfigObject::external_account_binding`].
+    pub external_account_binding: BindingPolicy,
     /// The signers; at least one.
     pub signers: Vec<SignerConfig>,
     /// At least one.
@@ -273,6 +279,7 @@ impl TryFrom<ConfigObject> for Config {
             diagnostics: object.diagnostics,
             terms_of_service: object.terms_of_service,
             website: object.website,
+            external_account_binding: object.external_account_binding,
             signers: object.signers,
             profiles,
             default_profile,

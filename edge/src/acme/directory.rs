@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     config::Config,
+    external_account::BindingPolicy,
     route::{Route, Urls},
 };
 
@@ -46,7 +47,7 @@ impl<'a> Directory<'a> {
             meta: Meta {
                 terms_of_service: config.terms_of_service.as_deref(),
                 website: config.website.as_deref(),
-                external_account_required: false,
+                external_account_required: config.external_account_binding == BindingPolicy::Required,
                 profiles: config
                     .profiles
                     .iter()

@@ -13,6 +13,7 @@ pub mod config;
 pub mod directory;
 pub mod dns;
 pub mod entropy;
+pub mod external_account;
 pub mod finalize;
 pub mod key_change;
 pub mod network;

@@ -9,7 +9,11 @@ use shared::{
     jws::BadJws,
 };
 
-use super::{storage::StorageFault, view::OrderStatus};
+use super::{
+    external_account::{BadBinding, MacAlgorithm},
+    storage::StorageFault,
+    view::OrderStatus,
+};
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,10 @@ pub enum Problem {
     UnsupportedContact(String),
     /// The terms of service were not agreed to.
     TermsNotAgreed,
+    /// No external account binding where one is required.
+    BindingRequired,
+    /// The external account binding.
+    Binding(BadBinding),
     /// No identifiers, or more than the limit, which is given.
     IdentifierCount(usize),
     /// Identifiers that are refused, with why.
@@ -106,7 +114,7 @@ pub struct ProblemDocument {
     pub subproblems: Vec<ProblemDocument>,
     /// Accepted signature algorithms, with `badSignatureAlgorithm` (RFC 8555 §6.2).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<String>,
 }
 
 impl ProblemDocument {
@@ -152,7 +160,12 @@ impl Problem {
         let (kind, status, detail) = self.parts();
         let mut document = ProblemDocument::new(kind, Some(status), detail);
         match self {
-            Self::Jws(BadJws::Algorithm) => document.algorithms = Algorithm::ALL.to_vec(),
+            Self::Jws(BadJws::Algorithm) => {
+                document.algorithms = Algorithm::ALL.iter().map(|algorithm| algorithm.name().to_owned()).collect();
+            }
+            Self::Binding(BadBinding::Algorithm) => {
+                document.algorithms = MacAlgorithm::ALL.iter().map(|algorithm| algorithm.name().to_owned()).collect();
+            }
             Self::Identifiers(refused) => {
                 document.subproblems =
                     refused.iter().map(|(identifier, why)| why.document().about(identifier.clone())).collect();
@@ -198,6 +211,15 @@ impl Problem {
             }
             Self::TermsNotAgreed => {
                 say("userActionRequired", 403, "Agree to the terms of service named in the directory first.")
+            }
+            Self::BindingRequired => say(
+                "externalAccountRequired",
+                403,
+                "Accounts need an external account binding here. Get a key id and a MAC key from the operator.",
+            ),
+            Self::Binding(error) => {
+                let (kind, status) = binding_kind(*error);
+                (kind, status, sentence(error))
             }
             Self::IdentifierCount(limit) => {
                 ("malformed", 400, format!("An order has at least one and at most {limit} identifiers."))
@@ -265,6 +287,12 @@ impl From<BadCsr> for Problem {
     }
 }
 
+impl From<BadBinding> for Problem {
+    fn from(error: BadBinding) -> Self {
+        Self::Binding(error)
+    }
+}
+
 impl From<StorageFault> for Problem {
     fn from(fault: StorageFault) -> Self {
         Self::Storage(fault)
@@ -276,6 +304,14 @@ const fn jws_kind(error: &BadJws) -> &'static str {
         BadJws::Algorithm => "badSignatureAlgorithm",
         BadJws::Key(_) => "badPublicKey",
         _ => "malformed",
+    }
+}
+
+const fn binding_kind(error: BadBinding) -> (&'static str, u16) {
+    match error {
+        BadBinding::Algorithm => ("badSignatureAlgorithm", 400),
+        BadBinding::Mac => ("unauthorized", 403),
+        _ => ("malformed", 400),
     }
 }
 

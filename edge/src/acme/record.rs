@@ -9,6 +9,7 @@ use shared::{
 
 use super::{
     challenge::ChallengeType,
+    external_account::Binding,
     object_id::ObjectId,
     problem::ProblemDocument,
     route::AccountId,
@@ -28,6 +29,9 @@ pub struct AccountRecord {
     pub created: Timestamp,
     /// Whether it still can do anything.
     pub status: AccountStatus,
+    /// Whose account it is elsewhere (RFC 8555 §7.3.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
 }
 
 /// The object of a key that an account was rolled over to holds this in place of an account (RFC 8555 §7.3.5).

@@ -14,6 +14,7 @@ use super::{
     account, authorization, certificate,
     config::Config,
     entropy::Entropy,
+    external_account::Binding,
     finalize,
     nonce::Redeemed,
     object_id::ObjectId,
@@ -38,6 +39,15 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// Fresh for this step.
     pub entropy: &'a Entropy,
+}
+
+/// What a request had to show elsewhere before its step may run.
+#[derive(Debug)]
+pub struct Admission {
+    /// Its nonce is spent.
+    pub nonce: Redeemed,
+    /// The binding that a newAccount request brought, verified.
+    pub binding: Option<Binding>,
 }
 
 /// What a request leads to.
@@ -125,14 +135,14 @@ pub fn step(
     rows: &dyn Rows,
     route: Route,
     request: Verified,
-    _nonce: Redeemed,
+    admission: Admission,
     context: &Context<'_>,
 ) -> Result<Step, Problem> {
     if request.header().url != context.urls.of(route) {
         return Err(Problem::UrlMismatch);
     }
     if route == Route::NewAccount {
-        return account::create(AccountRecord::load(rows, Key::Account)?, request, context);
+        return account::create(rows, request, admission.binding, context);
     }
     let account = acting_account(rows, &request)?;
     match route {

@@ -1,7 +1,7 @@
 //! What clients see of records: the ACME objects as JSON (RFC 8555 §7.1).
 
 use serde::Serialize;
-use shared::{identifier::IdentifierObject, profile::ProfileName, timestamp::Timestamp};
+use shared::{identifier::IdentifierObject, jws::Flattened, profile::ProfileName, timestamp::Timestamp};
 
 use super::problem::ProblemDocument;
 
@@ -16,6 +16,9 @@ pub struct AccountView {
     /// Whether the terms were agreed to; absent when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terms_of_service_agreed: Option<bool>,
+    /// The binding that it was made with, once that was verified (RFC 8555 §7.3.4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_account_binding: Option<Flattened>,
     /// Where its orders are listed.
     pub orders: String,
 }

@@ -21,7 +21,7 @@ use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, 
 
 use super::{
     environment::{self, Environment},
-    nonce_shard,
+    external_account, nonce_shard,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
@@ -30,6 +30,7 @@ use super::{
     webcrypto::{self, ImportedKey},
 };
 use crate::acme::{
+    account,
     authentication::key_of,
     entropy::Entropy,
     key_change::KeyChange,
@@ -37,7 +38,7 @@ use crate::acme::{
     order,
     problem::Problem,
     route::{AccountId, Route},
-    step::{self, Context, Effect, Reply},
+    step::{self, Admission, Context, Effect, Reply},
     storage::{Change, Key, Storage as _, StorageFault},
 };
 
@@ -166,7 +167,14 @@ impl Incarnation {
             hops.set(hops.get().saturating_add(1));
             self.change_key(change, environment, account).await?
         } else {
-            step::step(&rows, route, verified, redeemed, &context(environment, account, &entropy))?
+            let mut admission = Admission { nonce: redeemed, binding: None };
+            if route == Route::NewAccount {
+                let context = context(environment, account, &entropy);
+                if let Some(claim) = account::binding_claim(&rows, &verified, &context)? {
+                    admission.binding = Some(external_account::verify(environment, claim).await?);
+                }
+            }
+            step::step(&rows, route, verified, admission, &context(environment, account, &entropy))?
         };
         // Between the step and its commit no await.
         self.commit(rows.clone(), &step.changes)?;

@@ -11,6 +11,7 @@ use worker::{Date, Env, console_error};
 use crate::acme::{
     config::{BadConfig, Config, ConfigObject},
     entropy::Entropy,
+    external_account::{BadBindingKeys, BindingKeys, BindingPolicy},
     nonce::NonceSecrets,
     problem::Problem,
     route::{UrlSecret, Urls},
@@ -31,6 +32,8 @@ pub(super) struct Environment {
     pub(super) urls: Urls,
     /// What authenticates nonces.
     pub(super) nonce_secrets: NonceSecrets,
+    /// The keys of external account bindings.
+    pub(super) binding_keys: BindingKeys,
 }
 
 /// Why a deployment cannot serve. Each names the variable, the key or the secret, and never a secret's value.
@@ -48,6 +51,9 @@ pub(super) enum BadEnvironment {
     /// A secret is missing or too short.
     #[error("the secret {0} is missing or has fewer than 32 characters")]
     Secret(&'static str),
+    /// The keys of external account bindings cannot be used.
+    #[error("the secret EXTERNAL_ACCOUNT_KEYS: {0}")]
+    BindingKeys(#[from] BadBindingKeys),
 }
 
 thread_local! {
@@ -73,7 +79,14 @@ impl Environment {
         let config = Config::try_from(config_object(bindings)?)?;
         let previous = secret(bindings, "NONCE_SECRET_PREVIOUS")?;
         let required = |name| secret(bindings, name)?.ok_or(BadEnvironment::Secret(name));
+        let binding_keys = match config.external_account_binding {
+            BindingPolicy::Off => BindingKeys::default(),
+            BindingPolicy::Optional | BindingPolicy::Required => {
+                BindingKeys::parse(&required("EXTERNAL_ACCOUNT_KEYS")?)?
+            }
+        };
         Ok(Self {
+            binding_keys,
             urls: Urls::new(config.base_url.clone(), UrlSecret::new(&required("URL_SECRET")?)),
             nonce_secrets: NonceSecrets::new(&required("NONCE_SECRET")?, previous.as_deref()),
             config,

@@ -9,6 +9,7 @@ mod body;
 mod dns;
 mod effects;
 mod environment;
+mod external_account;
 mod front;
 mod http;
 mod nonce_shard;

@@ -3,15 +3,17 @@
 use std::cell::Cell;
 
 use edge::acme::{
+    account::binding_claim,
     authentication::{account_of, key_of},
     challenge::{ChallengeType, dns_value, key_authorization},
     config::{Config, ConfigObject},
     entropy::Entropy,
+    external_account::BindingKeys,
     nonce::{Nonce, NonceSecrets, Window},
     probe::{Evidence, Probe, ProbeOutcome},
     problem::Problem,
     route::{AccountId, Resource, Route, UrlSecret, Urls},
-    step::{Body, Context, Effect, Event, Reply, Sign, settle, step},
+    step::{Admission, Body, Context, Effect, Event, Reply, Sign, settle, step},
     storage::{Memory, Storage},
 };
 use serde_json::{Value, json};
@@ -32,6 +34,7 @@ pub(crate) struct Desk {
     pub(crate) config: Config,
     pub(crate) urls: Urls,
     pub(crate) secrets: NonceSecrets,
+    pub(crate) binding_keys: BindingKeys,
     pub(crate) window: Window,
     pub(crate) now: Timestamp,
     pub(crate) ca: TestCa,
@@ -69,6 +72,7 @@ impl Desk {
             rows: Memory::default(),
             config: config(&ca),
             urls: Urls::new("https://ca.test".to_owned(), UrlSecret::new("a url secret of enough length....")),
+            binding_keys: BindingKeys::default(),
             secrets: NonceSecrets::new("a nonce secret of enough length..", None),
             window: Window::new([1; 8]),
             now: "2026-11-21T12:00:00Z".parse().unwrap(),
@@ -117,7 +121,13 @@ impl Desk {
         let entropy = self.entropy();
         let step = {
             let context = self.context(&entropy);
-            step(&self.rows, route, verified, redeemed, &context)?
+            let mut admission = Admission { nonce: redeemed, binding: None };
+            if route == Route::NewAccount
+                && let Some(claim) = binding_claim(&self.rows, &verified, &context)?
+            {
+                admission.binding = Some(claim.verify(&self.binding_keys)?);
+            }
+            step(&self.rows, route, verified, admission, &context)?
         };
         if !step.changes.is_empty() {
             self.rows.commit(&step.changes)?;

@@ -1,6 +1,7 @@
 //! The ACME core without a platform: whole lives of orders on rows in memory, every pair of state and event, and storage
 //! that fails at every commit.
 
+mod bindings;
 mod choices;
 mod desk;
 mod faults;

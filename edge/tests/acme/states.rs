@@ -78,6 +78,7 @@ fn rows_with(desk: &Desk, key: Key, record: &impl Record) -> Memory {
         terms_agreed: true,
         created: Timestamp::from_seconds(NOW),
         status: AccountStatus::Valid,
+        binding: None,
     };
     rows.commit(&[account.put(Key::Account, None).unwrap(), record.put(key, None).unwrap()]).unwrap();
     rows

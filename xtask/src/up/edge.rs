@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::external_account::{self, BindingPolicy};
 use super::front::Front;
 use super::pki::{Authority, Pair};
 use super::signers::Signer;
@@ -43,6 +44,8 @@ pub(crate) struct Edge<'a> {
     pub(crate) http_port: u16,
     /// Where tls-alpn-01 connects.
     pub(crate) tls_alpn_port: u16,
+    /// Whether accounts need an external account binding.
+    pub(crate) binding_policy: BindingPolicy,
 }
 
 /// The modules, by the names under which they import each other. The first is the entry.
@@ -71,6 +74,7 @@ impl Edge<'_> {
         ] {
             write_private(&folder.join(name), &fs::read(file).with_context(|| format!("reading {}", file.display()))?)?;
         }
+        write_private(&folder.join("external-account-keys"), &external_account::keys(state)?)?;
         let colophon = self.colophon()?;
         fs::write(folder.join("colophon.json"), serde_json::to_vec_pretty(&colophon)?)?;
         let configuration = folder.join("workerd.capnp");
@@ -97,6 +101,7 @@ impl Edge<'_> {
             (["", "base_url"], json!(self.front.base_url())),
             (["", "root_certificate"], json!(fs::read_to_string(self.root)?)),
             (["", "diagnostics"], json!(true)),
+            (["", "external_account_binding"], json!(self.binding_policy.name())),
             (["", "signers"], json!(signers)),
             (["validation", "resolvers"], json!([self.resolver])),
             (["validation", "http_port"], json!(self.http_port)),
@@ -129,7 +134,8 @@ impl Edge<'_> {
         let mut bindings = String::from(
             "    (name = \"COLOPHON\", json = embed \"colophon.json\"),
     (name = \"URL_SECRET\", text = embed \"url-secret\"),
-    (name = \"NONCE_SECRET\", text = embed \"nonce-secret\"),\n",
+    (name = \"NONCE_SECRET\", text = embed \"nonce-secret\"),
+    (name = \"EXTERNAL_ACCOUNT_KEYS\", text = embed \"external-account-keys\"),\n",
         );
         for signer in self.signers {
             let (name, host) = (text(&signer.binding()), text(&signer.host()));
@@ -250,6 +256,7 @@ mod tests {
             resolver: "tcp://127.0.0.1:7004",
             http_port: 5002,
             tls_alpn_port: 5001,
+            binding_policy: BindingPolicy::Optional,
         };
         let service = edge.prepare(&state, "workerd".into()).unwrap();
 

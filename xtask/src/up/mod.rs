@@ -2,6 +2,7 @@
 
 mod detach;
 mod edge;
+pub(crate) mod external_account;
 mod front;
 mod issuing;
 mod pki;
@@ -20,6 +21,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use self::edge::Edge;
+use self::external_account::BindingPolicy;
 use self::front::Front;
 use self::issuing::Ceremony;
 use self::pki::{Authority, Purpose};
@@ -67,6 +69,9 @@ pub(crate) struct UpOptions {
     /// Makes the tokens as slow as USB ones, for tests (another build of the signer)
     #[arg(long, value_name = "MS")]
     token_latency_ms: Option<u64>,
+    /// Whether accounts need an external account binding; the report names the file with a key
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    eab: BindingPolicy,
     /// Starts a process that died again instead of ending
     #[arg(long)]
     restart: bool,
@@ -197,6 +202,7 @@ impl Stack {
             resolver: &resolver,
             http_port: options.http_port,
             tls_alpn_port: options.tls_alpn_port,
+            binding_policy: options.eab,
         };
         supervisor.start(edge.prepare(&state, artefacts.workerd.clone())?).await?;
         supervisor.unless_one_dies(readiness::serves(front.directory(), front_authority.certificate())).await?;
@@ -205,6 +211,7 @@ impl Stack {
             ca: front_authority.certificate(),
             root: ceremony.root_certificate(),
             http: front.http_url(),
+            external_account: external_account::key_file(&state, options.eab)?,
             pids: supervisor.processes(),
             state: state.folder().to_path_buf(),
             ready_ms: u64::try_from(started.elapsed().as_millis())?,

@@ -19,6 +19,9 @@ pub(crate) struct Report {
     pub(crate) root: PathBuf,
     /// Base URL of what is served as plain HTTP.
     pub(crate) http: String,
+    /// JSON file with the id and the MAC key of an external account binding, where bindings are looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) external_account: Option<PathBuf>,
     /// Process ids by role: `up`, `edge`, `signer-1`, `signer-1-worker-1`, …
     pub(crate) pids: BTreeMap<String, i32>,
     /// The state folder.
@@ -68,6 +71,9 @@ impl std::fmt::Display for Report {
         ] {
             writeln!(out, "  {what:16} {value}")?;
         }
+        if let Some(file) = &self.external_account {
+            writeln!(out, "  {:16} {}", "account binding", file.display())?;
+        }
         write!(out, "Ctrl-C, or `cargo xtask down --state {}`, ends it.", self.state.display())
     }
 }
@@ -83,6 +89,7 @@ mod tests {
             ca: "/s/ca.pem".into(),
             root: "/s/root.pem".into(),
             http: "http://localhost:2".into(),
+            external_account: None,
             pids: BTreeMap::from([("edge".into(), 7)]),
             state: "/s".into(),
             ready_ms: 1200,
