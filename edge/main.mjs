@@ -57,3 +57,4 @@ export default class extends Front {
 
 export const Account = guarded(objects.Account);
 export const NonceShard = guarded(objects.NonceShard);
+export const Status = guarded(objects.Status);

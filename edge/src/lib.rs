@@ -1,6 +1,6 @@
 //! The edge: an ACME server as one WebAssembly module.
 //!
-//! [`acme`] is the pure core: no IO, no clock, no randomness, no async, no platform. `workers` is the only code that knows
+//! [`acme`] and [`status`] are the pure core: no IO, no clock, no randomness, no async, no platform. `workers` is the only code that knows
 //! the platform, and exists on wasm32 alone, so native builds prove that the core does without it.
 #![cfg_attr(
     not(test),
@@ -14,5 +14,6 @@
 )]
 
 pub mod acme;
+pub mod status;
 #[cfg(target_arch = "wasm32")]
 pub mod workers;

@@ -3,6 +3,8 @@
 use shared::{
     jwk::Jwk,
     jws::{KeyReference, ProtectedHeader, Unverified},
+    revocation::Revocation,
+    serial::SerialNumber,
 };
 
 use super::{
@@ -12,7 +14,40 @@ use super::{
     storage::{Key, Rows},
 };
 
-/// The account that must answer this request; found without any look-up, so that the edge can go to its object in one hop.
+/// Whose object answers a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// This account's.
+    Account(AccountId),
+    /// The one that knows the status of the certificate with this number: a revocation without an account.
+    Status(SerialNumber),
+}
+
+impl Home {
+    /// The account, if it is one.
+    #[must_use]
+    pub const fn account(self) -> Option<AccountId> {
+        match self {
+            Self::Account(account) => Some(account),
+            Self::Status(_) => None,
+        }
+    }
+}
+
+/// Where a request must be answered; found without any look-up, so that the edge can go there in one hop.
+///
+/// # Errors
+/// As [`account_of`]; when a revocation without an account carries no certificate.
+pub fn home_of(route: Route, request: &Unverified, urls: &Urls) -> Result<Home, Problem> {
+    match (route, &request.header().key) {
+        (Route::RevokeCertificate, KeyReference::Jwk(_)) => {
+            Ok(Home::Status(Revocation::parse(request.payload())?.leaf.serial))
+        }
+        _ => account_of(route, request.header(), urls).map(Home::Account),
+    }
+}
+
+/// The account that must answer this request.
 ///
 /// # Errors
 /// When the header has the wrong one of `jwk` and `kid` for this resource, or a `kid` that is no account here or not the

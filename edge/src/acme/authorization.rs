@@ -40,7 +40,7 @@ pub fn create(request: &Verified, context: &Context<'_>) -> Result<Step, Problem
     let (id, record) = new(&identifier, 0, true, context);
     let location = context.urls.resource(context.account, Resource::Authorization(id));
     let reply = Reply { status: 201, ..reply(id, &record, context)? }.at(location);
-    let changes = vec![record.put(Key::Authorization(id), None)?, reusable_by(&identifier.to_string(), id)?];
+    let changes = vec![record.put(Key::Authorization(id), None)?];
     Ok(Step { changes, effect: None, reply })
 }
 
@@ -68,6 +68,23 @@ pub fn new(
     (id, record)
 }
 
+/// The latest authorization that proves this identifier now.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn held(
+    rows: &dyn Rows,
+    identifier: &Identifier,
+    context: &Context<'_>,
+) -> Result<Option<(ObjectId, AuthorizationRecord)>, Problem> {
+    let text = identifier.to_string();
+    let key = Key::Reusable(ObjectId::of_identifier(&text));
+    let Some(ReusableRecord { authorization: id }) = ReusableRecord::load(rows, key)? else { return Ok(None) };
+    let Some(record) = AuthorizationRecord::load(rows, Key::Authorization(id))? else { return Ok(None) };
+    let proves = matches!(record.state, AuthorizationState::Valid { .. }) && record.expires >= context.now;
+    Ok((proves && identifier_of(&record) == text).then_some((id, record)))
+}
+
 /// An authorization that already proves this identifier and may serve another order (RFC 8555 §7.4).
 ///
 /// # Errors
@@ -77,18 +94,13 @@ pub fn reusable(
     identifier: &Identifier,
     context: &Context<'_>,
 ) -> Result<Option<(ObjectId, AuthorizationRecord)>, Problem> {
-    let text = identifier.to_string();
-    let key = Key::Reusable(ObjectId::of_identifier(&text));
-    let Some(ReusableRecord { authorization: id }) = ReusableRecord::load(rows, key)? else { return Ok(None) };
-    let Some(record) = AuthorizationRecord::load(rows, Key::Authorization(id))? else { return Ok(None) };
-    let fresh = match &record.state {
+    let fresh = |record: &AuthorizationRecord| match &record.state {
         AuthorizationState::Valid { validated, .. } => {
             record.in_advance || context.now.since(*validated) < context.config.lifetimes.authorization_reuse
         }
         _ => false,
     };
-    let usable = fresh && identifier_of(&record) == text && record.expires >= context.now;
-    Ok(usable.then_some((id, record)))
+    Ok(held(rows, identifier, context)?.filter(|(_, record)| fresh(record)))
 }
 
 /// The identifier as orders write it.
@@ -176,8 +188,7 @@ pub fn probed(
         Err(problem) => AuthorizationState::Invalid { challenge, problem: *problem },
     };
     let mut changes = vec![record.put(Key::Authorization(probe.authorization), None)?];
-    let proved = matches!(record.state, AuthorizationState::Valid { .. });
-    if proved && !record.in_advance && context.config.lifetimes.authorization_reuse > 0 {
+    if let AuthorizationState::Valid { .. } = record.state {
         changes.push(reusable_by(&identifier_of(&record), probe.authorization)?);
     }
     Ok(Settled { changes, effect: None })

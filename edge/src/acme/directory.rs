@@ -18,6 +18,7 @@ pub struct Directory<'a> {
     new_account: String,
     new_order: String,
     new_authz: String,
+    revoke_cert: String,
     key_change: String,
     meta: Meta<'a>,
 }
@@ -43,6 +44,7 @@ impl<'a> Directory<'a> {
             new_account: urls.of(Route::NewAccount),
             new_order: urls.of(Route::NewOrder),
             new_authz: urls.of(Route::NewAuthorization),
+            revoke_cert: urls.of(Route::RevokeCertificate),
             key_change: urls.of(Route::KeyChange),
             meta: Meta {
                 terms_of_service: config.terms_of_service.as_deref(),

@@ -27,6 +27,7 @@ pub mod probe;
 pub mod probe_redirect;
 pub mod problem;
 pub mod record;
+pub mod revoke;
 pub mod route;
 pub mod step;
 pub mod storage;

@@ -82,14 +82,17 @@ impl NonceSecrets {
         base64url::encode(&[content.as_slice(), &mac(&self.current, None, &content)].concat())
     }
 
-    /// Reads a nonce and checks its MAC; one of an account is good for `account` alone.
+    /// Reads a nonce and checks its MAC; one of an account is good for `account` alone, and nowhere where there is none.
     ///
     /// # Errors
     /// When it is not ours, of another account, or expired at `now`.
-    pub fn parse(&self, text: &str, account: AccountId, now: Timestamp) -> Result<Nonce, BadNonce> {
+    pub fn parse(&self, text: &str, account: Option<AccountId>, now: Timestamp) -> Result<Nonce, BadNonce> {
         let bytes = base64url::decode(text).map_err(|_| BadNonce)?;
         let (content, tag) = bytes.split_last_chunk::<16>().ok_or(BadNonce)?;
-        let bound_to = (content.first() == Some(&ACCOUNT)).then_some(account);
+        let bound_to = match content.first() {
+            Some(&ACCOUNT) => Some(account.ok_or(BadNonce)?),
+            _ => None,
+        };
         let valid = |secret: &[u8]| bool::from(mac(secret, bound_to, content).as_slice().ct_eq(tag));
         if !valid(&self.current) && !self.previous.as_deref().is_some_and(valid) {
             return Err(BadNonce);
@@ -219,7 +222,7 @@ mod tests {
     }
 
     fn account_nonce(text: &str) -> AccountNonce {
-        match secrets().parse(text, ONE, at(0)) {
+        match secrets().parse(text, Some(ONE), at(0)) {
             Ok(Nonce::Account(nonce)) => nonce,
             other => panic!("{other:?}"),
         }
@@ -229,8 +232,8 @@ mod tests {
     fn a_nonce_of_the_edge_reads_back_until_it_expires() {
         let text = secrets().mint_edge([200; 13], 16, at(100));
         let nonce = EdgeNonce { shard: 8, expires: at(100), random: [200; 12] };
-        assert_eq!(secrets().parse(&text, ONE, at(100)), Ok(Nonce::Edge(nonce)));
-        assert_eq!(secrets().parse(&text, ONE, at(101)), Err(BadNonce));
+        assert_eq!(secrets().parse(&text, Some(ONE), at(100)), Ok(Nonce::Edge(nonce)));
+        assert_eq!(secrets().parse(&text, Some(ONE), at(101)), Err(BadNonce));
     }
 
     #[test]
@@ -239,7 +242,7 @@ mod tests {
             let mut random = [0; 13];
             random[0] = first;
             let text = secrets().mint_edge(random, shards, at(1));
-            let Ok(Nonce::Edge(nonce)) = secrets().parse(&text, ONE, at(0)) else { panic!() };
+            let Ok(Nonce::Edge(nonce)) = secrets().parse(&text, Some(ONE), at(0)) else { panic!() };
             assert!(u16::from(nonce.shard) < shards);
         }
     }
@@ -250,24 +253,24 @@ mod tests {
         for index in 0..text.len() {
             let mut changed = text.clone().into_bytes();
             changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
-            assert_eq!(secrets().parse(std::str::from_utf8(&changed).unwrap(), ONE, at(0)), Err(BadNonce));
+            assert_eq!(secrets().parse(std::str::from_utf8(&changed).unwrap(), Some(ONE), at(0)), Err(BadNonce));
         }
-        assert_eq!(secrets().parse("", ONE, at(0)), Err(BadNonce));
+        assert_eq!(secrets().parse("", Some(ONE), at(0)), Err(BadNonce));
     }
 
     #[test]
     fn the_previous_secret_is_accepted_and_never_mints() {
         let rotated = NonceSecrets::new("a new secret of enough length....", Some("current secret of enough length.."));
         let old = secrets().mint_edge([3; 13], 16, at(100));
-        assert!(rotated.parse(&old, ONE, at(0)).is_ok());
-        assert_eq!(secrets().parse(&rotated.mint_edge([3; 13], 16, at(100)), ONE, at(0)), Err(BadNonce));
+        assert!(rotated.parse(&old, Some(ONE), at(0)).is_ok());
+        assert_eq!(secrets().parse(&rotated.mint_edge([3; 13], 16, at(100)), Some(ONE), at(0)), Err(BadNonce));
     }
 
     #[test]
     fn a_nonce_of_an_account_is_good_there_alone_and_once() {
         let mut window = Window::new([9; 8]);
         let text = window.mint(&secrets(), ONE);
-        assert_eq!(secrets().parse(&text, TWO, at(0)), Err(BadNonce));
+        assert_eq!(secrets().parse(&text, Some(TWO), at(0)), Err(BadNonce));
         let nonce = account_nonce(&text);
         assert!(window.redeem(nonce).is_ok());
         assert!(window.redeem(nonce).is_err());

@@ -7,6 +7,8 @@ use shared::{
     identifier::{IdentifierObject, NotAnIdentifier},
     jwk::Algorithm,
     jws::BadJws,
+    revocation::BadRevocation,
+    timestamp::Timestamp,
 };
 
 use super::{
@@ -76,6 +78,18 @@ pub enum Problem {
     KeyInUse(String),
     /// The order has no certificate yet.
     NoCertificate,
+    /// The payload of a revocation.
+    Revocation(BadRevocation),
+    /// The certificate is not one that this CA issued.
+    NotOurCertificate,
+    /// The certificate has expired.
+    CertificateExpired,
+    /// The certificate is revoked already, since the given time.
+    AlreadyRevoked(Timestamp),
+    /// A revocation that is written down, and that no signer has confirmed yet; ask again after so many seconds.
+    RevocationPending(u64),
+    /// A signer that must be asked cannot be; try again after so many seconds.
+    SignerUnreachable(u64),
     /// The object's storage failed; nothing was changed.
     Storage(StorageFault),
     /// A fault of ours; the words are for the log.
@@ -150,6 +164,15 @@ impl Problem {
     pub fn location(&self) -> Option<&str> {
         match self {
             Self::KeyInUse(account) => Some(account),
+            _ => None,
+        }
+    }
+
+    /// Whole seconds for `Retry-After`, where a problem goes away by itself.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::RevocationPending(seconds) | Self::SignerUnreachable(seconds) => Some(*seconds),
             _ => None,
         }
     }
@@ -246,6 +269,23 @@ impl Problem {
             }
             Self::KeyInUse(_) => say("malformed", 409, "The new key is already an account's; see Location."),
             Self::NoCertificate => say("orderNotReady", 403, "The order has no certificate yet."),
+            Self::Revocation(error) => {
+                let kind = if *error == BadRevocation::Reason { "badRevocationReason" } else { "malformed" };
+                (kind, 400, format!("Revocation: {error}."))
+            }
+            Self::NotOurCertificate => say("malformed", 404, "This CA did not issue this certificate."),
+            Self::CertificateExpired => {
+                say("malformed", 400, "The certificate has expired: there is nothing to revoke.")
+            }
+            Self::AlreadyRevoked(at) => ("alreadyRevoked", 400, format!("The certificate was revoked at {at}.")),
+            Self::RevocationPending(_) => say(
+                "serverInternal",
+                503,
+                "The revocation is stored and will be carried out; no signer has confirmed it yet. Ask again to see it done.",
+            ),
+            Self::SignerUnreachable(_) => {
+                say("serverInternal", 503, "No signer can be asked at the moment; nothing was changed. Try again.")
+            }
             Self::Storage(_) | Self::Internal(_) => {
                 say("serverInternal", 500, "Something failed on our side; nothing was changed. Try again later.")
             }
@@ -284,6 +324,12 @@ impl From<BadJws> for Problem {
 impl From<BadCsr> for Problem {
     fn from(error: BadCsr) -> Self {
         Self::Csr(error)
+    }
+}
+
+impl From<BadRevocation> for Problem {
+    fn from(error: BadRevocation) -> Self {
+        Self::Revocation(error)
     }
 }
 

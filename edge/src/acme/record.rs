@@ -141,7 +141,7 @@ pub struct AuthorizationRecord {
     pub state: AuthorizationState,
 }
 
-/// Which authorization of an identifier later orders may use: the latest that was proved or asked for in advance.
+/// Which authorization of an identifier was proved last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReusableRecord {
     /// That authorization.
@@ -193,7 +193,7 @@ pub trait Record: Serialize + DeserializeOwned {
     /// [`StorageFault::UnknownForm`].
     fn put(&self, key: Key, due: Option<Timestamp>) -> Result<Change, StorageFault> {
         let body = serde_json::to_string(self).map_err(|_| StorageFault::UnknownForm)?;
-        Ok(Change { key, body, due })
+        Ok(Change::Put { key, body, due })
     }
 
     /// Reads the row; nothing when there is none.

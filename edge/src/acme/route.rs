@@ -36,6 +36,8 @@ pub enum Route {
     NewAuthorization,
     /// RFC 8555 §7.3.5. The account is named by the request's `kid`.
     KeyChange,
+    /// RFC 8555 §7.6. The account is named by the request's `kid`, or there is none.
+    RevokeCertificate,
     /// A resource of one account.
     Of(AccountId, Resource),
 }
@@ -111,6 +113,7 @@ impl Urls {
             (Some("acme"), Some("new-order"), None, ..) => Route::NewOrder,
             (Some("acme"), Some("new-authorization"), None, ..) => Route::NewAuthorization,
             (Some("acme"), Some("key-change"), None, ..) => Route::KeyChange,
+            (Some("acme"), Some("revoke-certificate"), None, ..) => Route::RevokeCertificate,
             (Some("acme"), Some(noun), Some(account), id, tail, None) => {
                 let resource = Resource::parse(noun, id, tail)?;
                 Route::Of(self.account_id(account)?, resource)
@@ -156,6 +159,7 @@ impl Urls {
             Route::NewOrder => self.absolute("/acme/new-order"),
             Route::NewAuthorization => self.absolute("/acme/new-authorization"),
             Route::KeyChange => self.absolute("/acme/key-change"),
+            Route::RevokeCertificate => self.absolute("/acme/revoke-certificate"),
             Route::Of(account, resource) => self.resource(account, resource),
         }
     }
@@ -207,7 +211,12 @@ impl Route {
     pub const fn is_signed(self) -> bool {
         match self {
             Self::Page | Self::RootPem | Self::RootDer | Self::Directory | Self::NewNonce => false,
-            Self::NewAccount | Self::NewOrder | Self::NewAuthorization | Self::KeyChange | Self::Of(..) => true,
+            Self::NewAccount
+            | Self::NewOrder
+            | Self::NewAuthorization
+            | Self::KeyChange
+            | Self::RevokeCertificate
+            | Self::Of(..) => true,
         }
     }
 }

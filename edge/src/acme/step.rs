@@ -125,6 +125,8 @@ pub enum Body {
     Json(String),
     /// `application/pem-certificate-chain` (RFC 8555 §9.1).
     PemChain(String),
+    /// Nothing.
+    Empty,
 }
 
 /// Runs a request that is authentic and whose nonce is spent.
@@ -185,7 +187,7 @@ pub fn settle(rows: &dyn Rows, event: Event, context: &Context<'_>) -> Result<Se
         Event::Signed(order, answer) => finalize::signed(rows, order, answer, context),
         Event::Due(Key::Order(id)) => finalize::due(rows, id, context),
         Event::Due(Key::Authorization(id)) => authorization::due(rows, id, context),
-        Event::Due(Key::Account | Key::Pointer | Key::Reusable(_)) => Ok(Settled::default()),
+        Event::Due(Key::Account | Key::Pointer | Key::Reusable(_) | Key::Certificate(_)) => Ok(Settled::default()),
     }
 }
 
@@ -205,6 +207,12 @@ impl Reply {
     pub fn json(status: u16, view: &impl Serialize) -> Result<Self, Problem> {
         let text = serde_json::to_string(view).map_err(|_| Problem::Internal("a view cannot be serialized"))?;
         Ok(Self { status, location: None, up: None, next: None, retry_after: None, body: Body::Json(text) })
+    }
+
+    /// Nothing but the status.
+    #[must_use]
+    pub const fn empty(status: u16) -> Self {
+        Self { status, location: None, up: None, next: None, retry_after: None, body: Body::Empty }
     }
 
     /// The same with a `Location`.

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use shared::timestamp::Timestamp;
+use shared::{serial::SerialNumber, timestamp::Timestamp};
 
-use super::object_id::ObjectId;
+use super::{
+    object_id::ObjectId,
+    record::{OrderRecord, OrderState},
+};
 
 /// What a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,17 +23,24 @@ pub enum Key {
     Authorization(ObjectId),
     /// The authorization of an identifier that later orders may use; the id is a hash of the identifier.
     Reusable(ObjectId),
+    /// In an object of certificate status: a certificate.
+    Certificate(SerialNumber),
 }
 
-/// One row to write.
+/// What a commit does to one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Which row.
-    pub key: Key,
-    /// Its whole new body: JSON of a record (see [`super::record`]).
-    pub body: String,
-    /// When an alarm must look at it; nothing when no alarm needs to.
-    pub due: Option<Timestamp>,
+pub enum Change {
+    /// Writes it, whether or not it is there.
+    Put {
+        /// Which row.
+        key: Key,
+        /// Its whole new body: JSON of a record (see [`super::record`]).
+        body: String,
+        /// When an alarm must look at it; nothing when no alarm needs to.
+        due: Option<Timestamp>,
+    },
+    /// Deletes it. Only for what nobody needs any more: a deletion that is lost is made up for by the next alarm.
+    Delete(Key),
 }
 
 /// Storage failed. Whether a commit that failed took effect is not known.
@@ -60,6 +70,12 @@ pub trait Rows {
     /// # Errors
     /// [`StorageFault::Read`].
     fn orders(&self, before: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectId>, StorageFault>;
+
+    /// The order whose certificate has this serial number.
+    ///
+    /// # Errors
+    /// [`StorageFault::Read`].
+    fn order_of(&self, serial: SerialNumber) -> Result<Option<ObjectId>, StorageFault>;
 
     /// Rows that are due at `now`, earliest first, at most `limit`.
     ///
@@ -121,6 +137,18 @@ impl Rows for Memory {
         Ok(orders.take(limit).collect())
     }
 
+    fn order_of(&self, serial: SerialNumber) -> Result<Option<ObjectId>, StorageFault> {
+        for (key, (body, _)) in &self.rows {
+            if let Key::Order(id) = key {
+                let order: OrderRecord = serde_json::from_str(body).map_err(|_| StorageFault::UnknownForm)?;
+                if matches!(&order.state, OrderState::Valid(issued) if issued.serial == serial) {
+                    return Ok(Some(*id));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Key>, StorageFault> {
         let mut due: Vec<_> = self
             .rows
@@ -142,7 +170,10 @@ impl Storage for Memory {
         self.commits = self.commits.saturating_add(1);
         if failure != Some(Failure::Lost) {
             for change in changes {
-                self.rows.insert(change.key, (change.body.clone(), change.due));
+                match change {
+                    Change::Put { key, body, due } => drop(self.rows.insert(*key, (body.clone(), *due))),
+                    Change::Delete(key) => drop(self.rows.remove(key)),
+                }
             }
         }
         failure.map_or(Ok(()), |_| Err(StorageFault::Commit))

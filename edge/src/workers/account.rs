@@ -16,16 +16,17 @@ use std::{
     time::Duration,
 };
 
-use shared::timestamp::Timestamp;
-use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, durable_object};
+use worker::{DurableObject, Env, Request, Response, State, Stub, durable_object};
 
 use super::{
+    alarm::Alarm,
     environment::{self, Environment},
     external_account, nonce_shard,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
-    storage::SqlRows,
+    status,
+    storage::{Schema, SqlRows},
     timeout::within,
     webcrypto::{self, ImportedKey},
 };
@@ -37,6 +38,7 @@ use crate::acme::{
     nonce::{AccountNonce, BadNonce, Nonce, Redeemed, Window},
     order,
     problem::Problem,
+    revoke,
     route::{AccountId, Route},
     step::{self, Admission, Context, Effect, Reply},
     storage::{Change, Key, Storage as _, StorageFault},
@@ -65,14 +67,12 @@ pub struct Account {
 pub(super) struct Incarnation {
     pub(super) state: State,
     pub(super) env: Env,
-    /// True when the tables are known to be there.
-    exists: Rc<Cell<bool>>,
+    schema: Rc<Cell<Schema>>,
     /// Nonces that this incarnation minted; made with the first.
     window: RefCell<Option<Window>>,
     /// Rows whose effect is under way.
     pub(super) running: RefCell<BTreeSet<Key>>,
-    /// The alarm that this incarnation has set.
-    pub(super) armed: Cell<Option<Timestamp>>,
+    pub(super) alarm: Alarm,
     /// The key that the platform verified with last.
     key: RefCell<Option<ImportedKey>>,
     /// Keys that the account is being rolled over to.
@@ -84,10 +84,10 @@ impl DurableObject for Account {
         let incarnation = Incarnation {
             state,
             env,
-            exists: Rc::default(),
+            schema: Rc::default(),
             window: RefCell::default(),
             running: RefCell::default(),
-            armed: Cell::default(),
+            alarm: Alarm::default(),
             key: RefCell::default(),
             rolling: RefCell::default(),
         };
@@ -115,7 +115,7 @@ impl DurableObject for Account {
         let environment =
             Environment::of(&self.incarnation.env).map_err(|error| worker::Error::RustError(error.to_string()))?;
         self.incarnation
-            .alarm(&environment)
+            .ring(&environment)
             .await
             .map_err(|problem| worker::Error::RustError(format!("{problem:?}")))?;
         Response::empty()
@@ -128,10 +128,12 @@ impl Incarnation {
         request: SignedRequest,
         environment: &Rc<Environment>,
     ) -> worker::Result<Response> {
-        let account = request.account;
+        let Some(account) = request.home.account() else {
+            return Answer::from(Problem::NotFound).send(environment, environment.mint_nonce().ok(), 1);
+        };
         // The front's call of this object is the first.
         let hops = Cell::new(1);
-        let reply = self.run(request, environment, &hops).await;
+        let reply = self.run(request, account, environment, &hops).await;
         let nonce = self.mint_nonce(environment, account).ok();
         reply.map_or_else(Answer::from, Answer::from).send(environment, nonce, hops.get())
     }
@@ -140,10 +142,11 @@ impl Incarnation {
     async fn run(
         self: &Rc<Self>,
         request: SignedRequest,
+        account: AccountId,
         environment: &Rc<Environment>,
         hops: &Cell<u32>,
     ) -> Result<Reply, Problem> {
-        let SignedRequest { route, account, nonce, jws } = request;
+        let SignedRequest { route, nonce, jws, .. } = request;
         let rows = self.rows(account)?;
         let key = key_of(route, &jws, account, &environment.urls, &rows)?;
         let kept = self.key.borrow().clone();
@@ -162,6 +165,11 @@ impl Incarnation {
             return Ok(reply);
         }
         let entropy = environment::entropy()?;
+        if route == Route::RevokeCertificate {
+            let order = revoke::by_account(&rows, verified, redeemed, &context(environment, account, &entropy))?;
+            hops.set(hops.get().saturating_add(1));
+            return status::revoke(&self.env, environment, &order).await;
+        }
         let step = if route == Route::KeyChange {
             let change = KeyChange::check(&rows, verified, redeemed, &context(environment, account, &entropy))?;
             hops.set(hops.get().saturating_add(1));
@@ -179,7 +187,7 @@ impl Incarnation {
         // Between the step and its commit no await.
         self.commit(rows.clone(), &step.changes)?;
         if !step.changes.is_empty() {
-            self.arm(&rows, environment::now()).await;
+            self.alarm.arm(&self.state, &rows, environment::now()).await;
         }
         let Some(effect) = step.effect else { return Ok(step.reply) };
         let order = match &effect {
@@ -195,7 +203,7 @@ impl Incarnation {
 
     /// The account's rows as they are now.
     pub(super) fn rows(&self, account: AccountId) -> Result<SqlRows, StorageFault> {
-        SqlRows::open(self.state.storage().sql(), account, Rc::clone(&self.exists))
+        SqlRows::open(self.state.storage().sql(), account.to_string(), Rc::clone(&self.schema))
     }
 
     /// Writes all changes or none.
@@ -211,26 +219,6 @@ impl Incarnation {
         let epoch = environment::random()?;
         let mut window = self.window.borrow_mut();
         Ok(window.get_or_insert_with(|| Window::new(epoch)).mint(&environment.nonce_secrets, account))
-    }
-
-    /// Has the platform call [`Self::alarm`] when the next row is due, but not before `earliest`. An earlier alarm stays:
-    /// it will see to the rest.
-    pub(super) async fn arm(&self, rows: &SqlRows, earliest: Timestamp) {
-        use crate::acme::storage::Rows as _;
-
-        let next = match rows.next_due() {
-            Ok(Some(next)) => next.max(earliest),
-            Ok(None) => return,
-            Err(fault) => return console_error!("alarm: {fault}"),
-        };
-        if self.armed.get().is_some_and(|armed| armed <= next) {
-            return;
-        }
-        match self.state.storage().set_alarm(nonce_shard::scheduled(next)).await {
-            Ok(()) => self.armed.set(Some(next)),
-            // The next commit tries again.
-            Err(error) => console_error!("alarm: {error}"),
-        }
     }
 }
 

@@ -46,8 +46,8 @@ impl Incarnation {
     ///
     /// # Errors
     /// When rows cannot be read; the platform calls again.
-    pub(super) async fn alarm(self: &Rc<Self>, environment: &Rc<Environment>) -> Result<(), Problem> {
-        self.armed.set(None);
+    pub(super) async fn ring(self: &Rc<Self>, environment: &Rc<Environment>) -> Result<(), Problem> {
+        self.alarm.rang();
         // An object that never committed anything has nothing to do.
         let Some(account) = SqlRows::owner(&self.state.storage().sql())? else { return Ok(()) };
         let rows = self.rows(account)?;
@@ -69,7 +69,7 @@ impl Incarnation {
         }
         // A row that stays due must not call again at once.
         let pause = if left_over { environment.config.lifetimes.redrive } else { 1 };
-        self.arm(&rows, now.plus(pause)).await;
+        self.alarm.arm(&self.state, &rows, now.plus(pause)).await;
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl Incarnation {
                 Err(problem) => console_error!("{key:?}: {problem:?}"),
             }
             match self.rows(account) {
-                Ok(rows) => self.arm(&rows, environment::now()).await,
+                Ok(rows) => self.alarm.arm(&self.state, &rows, environment::now()).await,
                 Err(fault) => console_error!("{key:?}: {fault}"),
             }
         }

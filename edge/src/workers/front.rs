@@ -10,8 +10,9 @@ use super::{
     environment::Environment,
     reply::{self, Answer},
     signed_request::SignedRequest,
+    status,
 };
-use crate::acme::{directory::Directory, page, problem::Problem, route::Route};
+use crate::acme::{authentication::Home, directory::Directory, page, problem::Problem, route::Route};
 
 /// The media type of every signed request (RFC 8555 §6.2).
 const SIGNED: &str = "application/jose+json";
@@ -95,13 +96,17 @@ async fn signed(
     })?;
     let parsed = SignedRequest::parse(route, &bytes, environment)?;
     let failed = |error: worker::Error| {
-        console_error!("account {}: {error}", parsed.account);
-        Problem::Internal("an account's object cannot be asked")
+        console_error!("{:?}: {error}", parsed.home);
+        Problem::Internal("an object cannot be asked")
     };
     let mut init = RequestInit::new();
     init.with_method(Method::Post).with_body(Some(Uint8Array::from(bytes.as_slice()).into()));
-    let forwarded = Request::new_with_init(&format!("https://account{}", request.path()), &init).map_err(failed)?;
-    let stub = account::stub(env, environment, parsed.account).map_err(failed)?;
+    let forwarded = Request::new_with_init(&format!("https://object{}", request.path()), &init).map_err(failed)?;
+    let stub = match parsed.home {
+        Home::Account(account) => account::stub(env, environment, account),
+        Home::Status(serial) => status::stub(env, environment, serial),
+    };
+    let stub = stub.map_err(failed)?;
     stub.fetch_with_request(forwarded).await.map_err(failed)
 }
 

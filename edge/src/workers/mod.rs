@@ -2,9 +2,11 @@
 //! to the pure core, commits what the core says, and starts the effects that the core asks for.
 //!
 //! [`front`] answers or forwards every request. An [`account`] object runs the steps of its account. A [`nonce_shard`]
-//! object remembers spent nonces of newNonce. `main.mjs` puts a guard around all three.
+//! object remembers spent nonces of newNonce, a [`status`] object what became of certificates. `main.mjs` puts a guard around
+//! all of them.
 
 mod account;
+mod alarm;
 mod body;
 mod dns;
 mod effects;
@@ -12,12 +14,14 @@ mod environment;
 mod external_account;
 mod front;
 mod http;
+mod issuers;
 mod nonce_shard;
 mod probe;
 mod reply;
 mod rollover;
 mod signed_request;
 mod signer;
+mod status;
 mod storage;
 mod tcp;
 mod timeout;

@@ -9,16 +9,16 @@
 
 use std::cell::Cell;
 
-use js_sys::Date;
 use serde::Deserialize;
 use shared::{base64url, timestamp::Timestamp};
-use wasm_bindgen::JsValue;
 use worker::{
-    DurableObject, Env, Request, Response, ScheduledTime, SqlStorage, SqlStorageValue, State, console_error,
-    durable_object,
+    DurableObject, Env, Request, Response, SqlStorage, SqlStorageValue, State, console_error, durable_object,
 };
 
-use super::environment::{self, Environment};
+use super::{
+    alarm::scheduled,
+    environment::{self, Environment},
+};
 use crate::acme::{nonce::EdgeNonce, problem::Problem};
 
 /// The binding of the objects' namespace.
@@ -116,13 +116,6 @@ impl NonceShard {
         self.armed.set(true);
         Ok(())
     }
-}
-
-/// A point in time as the platform's alarms take it.
-pub(super) fn scheduled(at: Timestamp) -> ScheduledTime {
-    // Milliseconds until the year 9999 are far below 2^53.
-    let milliseconds = at.seconds().saturating_mul(1000) as f64;
-    ScheduledTime::new(Date::new(&JsValue::from_f64(milliseconds)))
 }
 
 fn create(sql: &SqlStorage) -> worker::Result<()> {

@@ -66,6 +66,7 @@ impl From<Reply> for Answer {
         let (media_type, text) = match reply.body {
             Body::Json(text) => ("application/json", text),
             Body::PemChain(text) => ("application/pem-certificate-chain", text),
+            Body::Empty => return Self::empty(reply.status),
         };
         let mut answer = Self { status: reply.status, ..Self::content(media_type, text) };
         if let Some(url) = reply.location {
@@ -91,6 +92,8 @@ impl From<Problem> for Answer {
             console_error!("{problem:?}");
         }
         let answer = Self::problem(problem.status(), &problem.document());
+        let retry_after = problem.retry_after().map(|seconds| seconds.to_string());
+        let answer = retry_after.into_iter().fold(answer, |answer, seconds| answer.with("Retry-After", seconds));
         match &problem {
             Problem::MethodNotAllowed(methods) => answer.with("Allow", *methods),
             _ => problem.location().into_iter().fold(answer, |answer, url| answer.with("Location", url)),

@@ -171,7 +171,7 @@ impl Incarnation {
                 }
                 match acme_account::reply(200, &record, &context(environment, of, &entropy))?.body {
                     Body::Json(json) => Found::Account(json),
-                    Body::PemChain(_) => Found::No,
+                    Body::PemChain(_) | Body::Empty => Found::No,
                 }
             }
             _ if self.rolling.borrow().contains(&key) => Found::Soon,

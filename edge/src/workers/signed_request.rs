@@ -5,10 +5,10 @@ use shared::jws::Unverified;
 
 use super::environment::{self, Environment};
 use crate::acme::{
-    authentication,
+    authentication::{self, Home},
     nonce::Nonce,
     problem::Problem,
-    route::{AccountId, Route},
+    route::Route,
 };
 
 /// A request whose form, account and nonce are as they should be, and whose signature nobody has checked.
@@ -17,8 +17,8 @@ pub(super) struct SignedRequest {
     /// What it asks for.
     pub(super) route: Route,
     /// Whose object must answer it.
-    pub(super) account: AccountId,
-    /// Its nonce: ours and good for this account, not spent yet.
+    pub(super) home: Home,
+    /// Its nonce: ours and good there, not spent yet.
     pub(super) nonce: Nonce,
     /// The JWS.
     pub(super) jws: Unverified,
@@ -31,10 +31,12 @@ impl SignedRequest {
     /// When it is no JWS of ACME, names no account of this deployment, or has no nonce of ours.
     pub(super) fn parse(route: Route, body: &[u8], environment: &Environment) -> Result<Self, Problem> {
         let jws = Unverified::parse(body)?;
-        let account = authentication::account_of(route, jws.header(), &environment.urls)?;
+        let home = authentication::home_of(route, &jws, &environment.urls)?;
         let nonce = jws.header().nonce.as_deref().ok_or(Problem::BadNonce)?;
-        let nonce =
-            environment.nonce_secrets.parse(nonce, account, environment::now()).map_err(|_| Problem::BadNonce)?;
-        Ok(Self { route, account, nonce, jws })
+        let nonce = environment
+            .nonce_secrets
+            .parse(nonce, home.account(), environment::now())
+            .map_err(|_| Problem::BadNonce)?;
+        Ok(Self { route, home, nonce, jws })
     }
 }

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use shared::signing::{ISSUE_PATH, IssueReply, IssueRequest};
+use serde::{Serialize, de::DeserializeOwned};
+use shared::signing::{
+    ISSUE_PATH, IssueReply, IssueRequest, REVOKE_PATH, RevokeReply, RevokeRequest, STATUS_PATH, Status,
+};
 use worker::{Env, Headers, Method, RequestInit, RequestRedirect};
 
 use super::{body, timeout::within};
@@ -42,22 +45,51 @@ pub(super) enum Unreachable {
 /// Asks for an order's certificate. Asking again is harmless: the same request gets the same bytes. The status of the
 /// answer says nothing that its body does not.
 pub(super) async fn issue(env: &Env, signer: &SignerConfig, request: &IssueRequest) -> Result<IssueReply, Unreachable> {
-    within(TIMEOUT, ask(env, signer, request)).await.unwrap_or(Err(Unreachable::Timeout))
+    ask(env, signer, ISSUE_PATH, Some(request)).await
 }
 
-async fn ask(env: &Env, signer: &SignerConfig, request: &IssueRequest) -> Result<IssueReply, Unreachable> {
+/// Asks for a revocation. Asking again is harmless: the first one stays.
+pub(super) async fn revoke(
+    env: &Env,
+    signer: &SignerConfig,
+    request: &RevokeRequest,
+) -> Result<RevokeReply, Unreachable> {
+    ask(env, signer, REVOKE_PATH, Some(request)).await
+}
+
+/// Asks what the signer is and has.
+pub(super) async fn status(env: &Env, signer: &SignerConfig) -> Result<Status, Unreachable> {
+    ask(env, signer, STATUS_PATH, None::<&()>).await
+}
+
+async fn ask<T: DeserializeOwned>(
+    env: &Env,
+    signer: &SignerConfig,
+    path: &str,
+    request: Option<&impl Serialize>,
+) -> Result<T, Unreachable> {
+    within(TIMEOUT, exchange(env, signer, path, request)).await.unwrap_or(Err(Unreachable::Timeout))
+}
+
+async fn exchange<T: DeserializeOwned>(
+    env: &Env,
+    signer: &SignerConfig,
+    path: &str,
+    request: Option<&impl Serialize>,
+) -> Result<T, Unreachable> {
     let binding = env.service(&signer.binding).map_err(|_| Unreachable::NoBinding(signer.binding.clone()))?;
-    let text = serde_json::to_string(request).map_err(|error| Unreachable::Unwritable(error.to_string()))?;
+    let unwritable = |error: serde_json::Error| Unreachable::Unwritable(error.to_string());
+    let text = request.map(serde_json::to_string).transpose().map_err(unwritable)?;
     let headers = Headers::new();
     for name in ["content-type", "accept"] {
         headers.set(name, "application/json").map_err(|error| Unreachable::Unwritable(error.to_string()))?;
     }
     let mut init = RequestInit::new();
-    init.with_method(Method::Post)
+    init.with_method(if text.is_some() { Method::Post } else { Method::Get })
         .with_headers(headers)
-        .with_body(Some(text.into()))
+        .with_body(text.map(Into::into))
         .with_redirect(RequestRedirect::Manual);
-    let url = format!("{}{ISSUE_PATH}", signer.url);
+    let url = format!("{}{path}", signer.url);
     let response = binding.fetch(url, Some(init)).await.map_err(|error| Unreachable::NoAnswer(error.to_string()))?;
     let status = response.status_code();
     let bytes = body::of_response(response, MAX_ANSWER).await.map_err(|_| Unreachable::NotAReply { status })?;

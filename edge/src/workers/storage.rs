@@ -1,4 +1,4 @@
-//! The core's storage port on the SQLite of one account's object: one table of records, one statement for each commit.
+//! The core's storage port on the SQLite of one object: one table of records, one statement for each commit.
 //!
 //! Nothing is written before the first commit, tables included: a stranger's request to an account that is not there
 //! persists nothing. The schema only ever grows: the version before must be able to run on it.
@@ -6,7 +6,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use serde_json::json;
-use shared::{base64url, jwk::Thumbprint, timestamp::Timestamp};
+use shared::{base64url, jwk::Thumbprint, serial::SerialNumber, timestamp::Timestamp};
 use worker::{SqlStorage, SqlStorageValue, console_error};
 
 use crate::acme::{
@@ -15,8 +15,10 @@ use crate::acme::{
     storage::{Change, Key, Rows, Storage, StorageFault},
 };
 
-/// `about` has one row: the schema's version and whose object this is, which an alarm cannot know otherwise.
-const SCHEMA: &str = "
+/// The schema's versions, each with what it adds to the one before. `about` has one row: the version, and whose object this is,
+/// which an alarm cannot know otherwise.
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE IF NOT EXISTS record (
     kind INTEGER NOT NULL,
     id TEXT NOT NULL,
@@ -26,38 +28,53 @@ CREATE TABLE IF NOT EXISTS record (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS record_due ON record (due) WHERE due IS NOT NULL;
 CREATE TABLE IF NOT EXISTS about (version INTEGER NOT NULL, account TEXT NOT NULL);
-";
+",
+    // Orders by their certificates' serial numbers. The database keeps it, whichever version of this program writes.
+    "
+CREATE INDEX IF NOT EXISTS record_serial ON record (body ->> '$.state.valid.serial') WHERE kind = 1;
+",
+];
 
-/// The version of [`SCHEMA`].
-const VERSION: i64 = 1;
+/// What the tables are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Schema {
+    /// Nobody has looked.
+    #[default]
+    Unknown,
+    /// There are none: nothing was ever written.
+    Absent,
+    /// Of this version; a later one than ours only has more.
+    Version(usize),
+}
 
-/// The rows of one account.
+/// The rows of one object.
 #[derive(Clone, Debug)]
 pub(super) struct SqlRows {
     sql: SqlStorage,
-    account: AccountId,
-    /// True when the tables are known to be there. Shared by all of one incarnation.
-    exists: Rc<Cell<bool>>,
+    owner: String,
+    /// Shared by all of one incarnation.
+    schema: Rc<Cell<Schema>>,
 }
 
 impl SqlRows {
-    /// Opens the rows of an account. `exists` belongs to the incarnation, and begins as false.
+    /// Opens the rows of an object: an account's id, or the name of whatever else owns them. `schema` belongs to the incarnation, and
+    /// begins as unknown.
     ///
     /// # Errors
     /// [`StorageFault::Read`].
-    pub(super) fn open(sql: SqlStorage, account: AccountId, exists: Rc<Cell<bool>>) -> Result<Self, StorageFault> {
-        if !exists.get() {
-            exists.set(has_tables(&sql)?);
+    pub(super) fn open(sql: SqlStorage, owner: String, schema: Rc<Cell<Schema>>) -> Result<Self, StorageFault> {
+        if schema.get() == Schema::Unknown {
+            schema.set(schema_of(&sql)?);
         }
-        Ok(Self { sql, account, exists })
+        Ok(Self { sql, owner, schema })
     }
 
-    /// Whose object this is, as the first commit wrote it; nothing when there never was a commit.
+    /// Whose object an account's is, as the first commit wrote it; nothing when there never was a commit.
     ///
     /// # Errors
     /// [`StorageFault::Read`], and [`StorageFault::UnknownForm`] when the row is not ours.
     pub(super) fn owner(sql: &SqlStorage) -> Result<Option<AccountId>, StorageFault> {
-        if !has_tables(sql)? {
+        if schema_of(sql)? == Schema::Absent {
             return Ok(None);
         }
         let Some(text) = first_text(sql, "SELECT account FROM about", Vec::new())? else { return Ok(None) };
@@ -65,19 +82,32 @@ impl SqlRows {
         Ok(Some(AccountId(Thumbprint(bytes))))
     }
 
-    fn create_tables(&self) -> worker::Result<()> {
-        self.sql.exec(SCHEMA, None)?;
+    /// Makes the tables, or adds to them what this version has and they have not.
+    fn migrate(&self) -> worker::Result<()> {
+        let from = match self.schema.get() {
+            Schema::Version(version) => version,
+            Schema::Absent | Schema::Unknown => 0,
+        };
+        if from >= MIGRATIONS.len() {
+            return Ok(());
+        }
+        for statements in MIGRATIONS.iter().skip(from) {
+            self.sql.exec(statements, None)?;
+        }
+        let version = SqlStorageValue::Integer(i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX));
         self.sql.exec(
             "INSERT INTO about (version, account) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM about)",
-            vec![VERSION.into(), self.account.to_string().into()],
+            vec![version.clone(), self.owner.as_str().into()],
         )?;
+        self.sql.exec("UPDATE about SET version = ?1 WHERE version < ?1", vec![version])?;
+        self.schema.set(Schema::Version(MIGRATIONS.len()));
         Ok(())
     }
 }
 
 impl Rows for SqlRows {
     fn read(&self, key: Key) -> Result<Option<String>, StorageFault> {
-        if !self.exists.get() {
+        if self.schema.get() == Schema::Absent {
             return Ok(None);
         }
         let (kind, id) = columns(key);
@@ -85,7 +115,7 @@ impl Rows for SqlRows {
     }
 
     fn orders(&self, before: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectId>, StorageFault> {
-        if !self.exists.get() {
+        if self.schema.get() == Schema::Absent {
             return Ok(Vec::new());
         }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -101,8 +131,17 @@ impl Rows for SqlRows {
             .collect()
     }
 
+    fn order_of(&self, serial: SerialNumber) -> Result<Option<ObjectId>, StorageFault> {
+        if self.schema.get() == Schema::Absent {
+            return Ok(None);
+        }
+        let statement = "SELECT id FROM record WHERE kind = 1 AND body ->> '$.state.valid.serial' = ?";
+        let id = first_text(&self.sql, statement, vec![serial.to_string().into()])?;
+        id.map(|id| id.parse().map_err(|_| StorageFault::UnknownForm)).transpose()
+    }
+
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Key>, StorageFault> {
-        if !self.exists.get() {
+        if self.schema.get() == Schema::Absent {
             return Ok(Vec::new());
         }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -112,7 +151,7 @@ impl Rows for SqlRows {
     }
 
     fn next_due(&self) -> Result<Option<Timestamp>, StorageFault> {
-        if !self.exists.get() {
+        if self.schema.get() == Schema::Absent {
             return Ok(None);
         }
         let statement = "SELECT due FROM record WHERE due IS NOT NULL ORDER BY due LIMIT 1";
@@ -128,7 +167,8 @@ impl Rows for SqlRows {
 }
 
 impl Storage for SqlRows {
-    /// One statement writes all rows, so all are written or none; it is on disk before any answer leaves the object.
+    /// One statement writes all rows, so all are written or none; they are on disk before any answer leaves the object. A
+    /// second one deletes what nobody needs.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageFault> {
         if changes.is_empty() {
             return Ok(());
@@ -137,18 +177,30 @@ impl Storage for SqlRows {
             console_error!("commit: {error}");
             StorageFault::Commit
         };
-        if !self.exists.get() {
-            self.create_tables().map_err(failed)?;
-            self.exists.set(true);
+        self.migrate().map_err(failed)?;
+        let (mut written, mut deleted) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                Change::Put { key, body, due } => {
+                    let (kind, id) = columns(*key);
+                    written.push(json!([kind, id, due.map(Timestamp::seconds), body]));
+                }
+                Change::Delete(key) => {
+                    let (kind, id) = columns(*key);
+                    deleted.push(json!([kind, id]));
+                }
+            }
         }
-        let rows = changes.iter().map(|change| {
-            let (kind, id) = columns(change.key);
-            json!([kind, id, change.due.map(Timestamp::seconds), change.body])
-        });
-        let rows = serde_json::Value::from_iter(rows).to_string();
-        let statement = "INSERT OR REPLACE INTO record (kind, id, due, body)
+        let write = "INSERT OR REPLACE INTO record (kind, id, due, body)
             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)";
-        self.sql.exec(statement, vec![rows.into()]).map(drop).map_err(failed)
+        let delete = "DELETE FROM record WHERE (kind, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
+        for (statement, rows) in [(write, written), (delete, deleted)] {
+            if !rows.is_empty() {
+                let rows = serde_json::Value::Array(rows).to_string();
+                self.sql.exec(statement, vec![rows.into()]).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -160,6 +212,7 @@ fn columns(key: Key) -> (i64, String) {
         Key::Authorization(id) => (2, id.to_string()),
         Key::Pointer => (3, String::new()),
         Key::Reusable(id) => (4, id.to_string()),
+        Key::Certificate(serial) => (5, serial.to_string()),
     }
 }
 
@@ -170,13 +223,25 @@ fn key(row: &[SqlStorageValue]) -> Option<Key> {
         [SqlStorageValue::Integer(2), SqlStorageValue::String(id)] => id.parse().ok().map(Key::Authorization),
         [SqlStorageValue::Integer(3), SqlStorageValue::String(_)] => Some(Key::Pointer),
         [SqlStorageValue::Integer(4), SqlStorageValue::String(id)] => id.parse().ok().map(Key::Reusable),
+        [SqlStorageValue::Integer(5), SqlStorageValue::String(serial)] => serial.parse().ok().map(Key::Certificate),
         _ => None,
     }
 }
 
-fn has_tables(sql: &SqlStorage) -> Result<bool, StorageFault> {
-    first_text(sql, "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'about'", Vec::new())
-        .map(|name| name.is_some())
+fn schema_of(sql: &SqlStorage) -> Result<Schema, StorageFault> {
+    let table = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'about'";
+    if first_text(sql, table, Vec::new())?.is_none() {
+        return Ok(Schema::Absent);
+    }
+    let mut rows = sql.exec("SELECT version FROM about", None).map_err(unreadable)?.raw();
+    match rows.next().transpose().map_err(unreadable)?.as_deref() {
+        Some([SqlStorageValue::Integer(version)]) => {
+            usize::try_from(*version).map(Schema::Version).map_err(|_| StorageFault::UnknownForm)
+        }
+        // The table was made, its row was not: the first commit failed.
+        None => Ok(Schema::Absent),
+        Some(_) => Err(StorageFault::UnknownForm),
+    }
 }
 
 fn first_text(

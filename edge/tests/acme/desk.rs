@@ -9,9 +9,10 @@ use edge::acme::{
     config::{Config, ConfigObject},
     entropy::Entropy,
     external_account::BindingKeys,
-    nonce::{Nonce, NonceSecrets, Window},
+    nonce::{Nonce, NonceSecrets, Redeemed, Window},
     probe::{Evidence, Probe, ProbeOutcome},
     problem::Problem,
+    revoke::{RevocationOrder, by_account},
     route::{AccountId, Resource, Route, UrlSecret, Urls},
     step::{Admission, Body, Context, Effect, Event, Reply, Sign, settle, step},
     storage::{Memory, Storage},
@@ -21,7 +22,7 @@ use shared::{
     base64url::Base64Url,
     certificate::Content,
     csr::Csr,
-    jws::Unverified,
+    jws::{Unverified, Verified},
     serial::SerialNumber,
     signing::{IssueReply, Issued},
     testing::{TestCa, TestKey, server_profile},
@@ -106,18 +107,32 @@ impl Desk {
         jws.to_string().into_bytes()
     }
 
-    /// All doors: parse, authenticate, redeem, step, commit, start the effect.
-    pub(crate) fn handle(&mut self, route: Route, body: &[u8]) -> Result<Reply, Problem> {
+    /// The doors of a revocation by the account: as [`Self::handle`], with nothing to commit.
+    pub(crate) fn revoke(&mut self, payload: &Value) -> Result<RevocationOrder, Problem> {
+        let body = self.sign(Route::RevokeCertificate, payload.to_string().as_bytes());
+        let (verified, redeemed) = self.admit(Route::RevokeCertificate, &body)?;
+        let entropy = self.entropy();
+        by_account(&self.rows, verified, redeemed, &self.context(&entropy))
+    }
+
+    /// The first doors: parse, authenticate, redeem.
+    pub(crate) fn admit(&mut self, route: Route, body: &[u8]) -> Result<(Verified, Redeemed), Problem> {
         let request = Unverified::parse(body)?;
         let account = account_of(route, request.header(), &self.urls)?;
         let key = key_of(route, &request, account, &self.urls, &self.rows)?;
         let verified = request.verify(&key)?;
         let nonce = verified.header().nonce.as_deref().ok_or(Problem::BadNonce)?;
-        let redeemed = match self.secrets.parse(nonce, account, self.now) {
+        let redeemed = match self.secrets.parse(nonce, Some(account), self.now) {
             Ok(Nonce::Account(nonce)) => self.window.redeem(nonce).map_err(|_| Problem::BadNonce)?,
             Ok(Nonce::Edge(nonce)) => nonce.redeemed(true).map_err(|_| Problem::BadNonce)?,
             Err(_) => return Err(Problem::BadNonce),
         };
+        Ok((verified, redeemed))
+    }
+
+    /// All doors: parse, authenticate, redeem, step, commit, start the effect.
+    pub(crate) fn handle(&mut self, route: Route, body: &[u8]) -> Result<Reply, Problem> {
+        let (verified, redeemed) = self.admit(route, body)?;
         let entropy = self.entropy();
         let step = {
             let context = self.context(&entropy);
@@ -224,6 +239,27 @@ impl Desk {
         (desk, order)
     }
 
+    /// An account with a certificate for these names: its DER.
+    pub(crate) fn with_a_certificate(names: &[&str]) -> (Self, Vec<u8>) {
+        let mut desk = Self::new();
+        desk.new_account();
+        let certificate = desk.issue(names);
+        (desk, certificate)
+    }
+
+    /// Issues a certificate: its DER.
+    pub(crate) fn issue(&mut self, names: &[&str]) -> Vec<u8> {
+        let (order, view) = self.new_order(names);
+        self.prove(&view, ChallengeType::Dns01);
+        self.finalize(order, names).unwrap();
+        let question = self.question();
+        let answer = self.signer_answer(&question);
+        let IssueReply::Issued(issued) = &answer else { panic!() };
+        let leaf = issued.chain[0].0.clone();
+        self.event(Event::Signed(question.order, Ok(answer))).unwrap();
+        leaf
+    }
+
     /// The question that is under way.
     pub(crate) fn question(&mut self) -> Box<Sign> {
         match self.effects.pop() {
@@ -260,11 +296,11 @@ impl Desk {
         self.effects.clear();
     }
 
-    fn context<'a>(&'a self, entropy: &'a Entropy) -> Context<'a> {
+    pub(crate) fn context<'a>(&'a self, entropy: &'a Entropy) -> Context<'a> {
         Context { config: &self.config, urls: &self.urls, account: self.account(), now: self.now, entropy }
     }
 
-    fn entropy(&mut self) -> Entropy {
+    pub(crate) fn entropy(&mut self) -> Entropy {
         self.seed = self.seed.wrapping_add(1);
         Entropy::new([self.seed; 32])
     }
@@ -273,6 +309,6 @@ impl Desk {
 pub(crate) fn json_of(reply: &Reply) -> Value {
     match &reply.body {
         Body::Json(text) => serde_json::from_str(text).unwrap(),
-        Body::PemChain(text) => panic!("{text}"),
+        other => panic!("{other:?}"),
     }
 }

@@ -28,7 +28,7 @@ fn roll(desk: &mut Desk, inner: &Value, new_home: &mut Memory) -> Result<Reply, 
     let request = Unverified::parse(&body)?;
     let verified = request.verify(&desk.account_key.jwk())?;
     let nonce = verified.header().nonce.as_deref().unwrap();
-    let Ok(Nonce::Account(nonce)) = desk.secrets.parse(nonce, desk.account(), desk.now) else { panic!() };
+    let Ok(Nonce::Account(nonce)) = desk.secrets.parse(nonce, Some(desk.account()), desk.now) else { panic!() };
     let redeemed = desk.window.redeem(nonce).unwrap();
     let entropy = Entropy::new([0; 32]);
     let context =

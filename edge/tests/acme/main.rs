@@ -11,4 +11,5 @@ mod lists;
 mod nonces;
 mod records;
 mod refusals;
+mod revocations;
 mod states;

@@ -1,6 +1,9 @@
 //! Stored forms are pinned: a change here needs a migration, and the version before must be able to read it.
 
-use edge::acme::record::{AccountRecord, AuthorizationRecord, OrderRecord, PointerRecord, ReusableRecord};
+use edge::{
+    acme::record::{AccountRecord, AuthorizationRecord, OrderRecord, PointerRecord, ReusableRecord},
+    status::revocation::CertificateRecord,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Every stored form of every version is kept as a file and stays readable; the newest is also what is written.
@@ -25,6 +28,11 @@ fn order_record_json_is_unchanged() {
 #[test]
 fn authorization_record_json_is_unchanged() {
     pinned::<AuthorizationRecord>(include_str!("../records/1/authorization.jsonl"));
+}
+
+#[test]
+fn certificate_record_json_is_unchanged() {
+    pinned::<CertificateRecord>(include_str!("../records/1/certificate.jsonl"));
 }
 
 #[test]

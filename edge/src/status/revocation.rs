@@ -1,0 +1,138 @@
+//! Revocation, carried out: the intent is stored before a signer is asked, and alarms ask again until one has answered. What a
+//! signer has confirmed stays for ever.
+//!
+//! ```text
+//! nothing known --begin--> revoking --confirmed--> revoked
+//!       ^                     |
+//!       +------ refused ------+
+//! ```
+
+use serde::{Deserialize, Serialize};
+use shared::{
+    serial::SerialNumber,
+    signing::{Refusal, RevokeReply, RevokeRequest, Revoked},
+    timestamp::Timestamp,
+};
+
+use crate::acme::{
+    problem::Problem,
+    record::Record,
+    storage::{Change, Key, Rows},
+};
+
+/// A certificate as its status object stores it. Additive, as all stored forms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRecord {
+    /// What is known.
+    pub state: CertificateState,
+}
+
+/// What is known of a certificate whose row is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateState {
+    /// A client with the right to it asked for its revocation; a signer has been or will be asked.
+    Revoking(Box<Revoking>),
+    /// A signer's journal says so.
+    Revoked(Revoked),
+}
+
+/// Everything that asking a signer again needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoking {
+    /// The question.
+    pub request: RevokeRequest,
+    /// The binding of the signer that issued the certificate.
+    pub signer: String,
+    /// When the client asked.
+    pub since: Timestamp,
+}
+
+impl Record for CertificateRecord {}
+
+/// A question to a signer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The certificate's number.
+    pub serial: SerialNumber,
+    /// What is stored.
+    pub revoking: Revoking,
+}
+
+/// How a question to a signer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The certificate is revoked.
+    Revoked,
+    /// Not known yet: the signer cannot be asked, or cannot do it at the moment.
+    Later,
+    /// It cannot be.
+    Refused(Problem),
+}
+
+/// A client with the right to it asks. Whoever asks while another question is under way asks anew.
+///
+/// # Errors
+/// `alreadyRevoked`; when rows cannot be read.
+pub fn begin(
+    rows: &dyn Rows,
+    serial: SerialNumber,
+    revoking: Revoking,
+    due: Timestamp,
+) -> Result<(Vec<Change>, Ask), Problem> {
+    if let Some(CertificateRecord { state: CertificateState::Revoked(revoked) }) =
+        CertificateRecord::load(rows, Key::Certificate(serial))?
+    {
+        return Err(Problem::AlreadyRevoked(revoked.at));
+    }
+    let record = CertificateRecord { state: CertificateState::Revoking(Box::new(revoking.clone())) };
+    Ok((vec![record.put(Key::Certificate(serial), Some(due))?], Ask { serial, revoking }))
+}
+
+/// A signer answered, or could not be reached. A late or doubled answer changes nothing.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn answered(
+    rows: &dyn Rows,
+    ask: &Ask,
+    answer: Result<RevokeReply, String>,
+) -> Result<(Vec<Change>, Outcome), Problem> {
+    let key = Key::Certificate(ask.serial);
+    let stored = CertificateRecord::load(rows, key)?.map(|record| record.state);
+    if let Some(CertificateState::Revoked(_)) = stored {
+        return Ok((Vec::new(), Outcome::Revoked));
+    }
+    Ok(match answer {
+        Ok(RevokeReply::Revoked(revoked)) if revoked.serial == ask.serial => {
+            let record = CertificateRecord { state: CertificateState::Revoked(revoked) };
+            (vec![record.put(key, None)?], Outcome::Revoked)
+        }
+        Ok(RevokeReply::Refused(refused)) if !refused.reason.is_temporary() => {
+            let problem = match refused.reason {
+                Refusal::UnknownCertificate => Problem::NotOurCertificate,
+                _ => Problem::Internal("a signer refused a revocation"),
+            };
+            // Another client's question may have taken the place of this one.
+            let ours = stored.is_some_and(|state| state == CertificateState::Revoking(Box::new(ask.revoking.clone())));
+            (ours.then_some(Change::Delete(key)).into_iter().collect(), Outcome::Refused(problem))
+        }
+        Ok(_) | Err(_) => (Vec::new(), Outcome::Later),
+    })
+}
+
+/// An alarm found a revocation that no signer has confirmed: the same question again.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn due(rows: &dyn Rows, serial: SerialNumber, next: Timestamp) -> Result<(Vec<Change>, Option<Ask>), Problem> {
+    let key = Key::Certificate(serial);
+    let Some(record) = CertificateRecord::load(rows, key)? else { return Ok((Vec::new(), None)) };
+    match &record.state {
+        CertificateState::Revoked(_) => Ok((vec![record.put(key, None)?], None)),
+        CertificateState::Revoking(revoking) => {
+            let ask = Ask { serial, revoking: Revoking::clone(revoking) };
+            Ok((vec![record.put(key, Some(next))?], Some(ask)))
+        }
+    }
+}

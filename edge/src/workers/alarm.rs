@@ -1,0 +1,46 @@
+//! The one alarm of an object, set for the row that is due next.
+
+use std::cell::Cell;
+
+use js_sys::Date;
+use shared::timestamp::Timestamp;
+use wasm_bindgen::JsValue;
+use worker::{ScheduledTime, State, console_error};
+
+use crate::acme::storage::Rows;
+
+/// The alarm that this incarnation has set.
+#[derive(Debug, Default)]
+pub(super) struct Alarm(Cell<Option<Timestamp>>);
+
+impl Alarm {
+    /// The platform has called: nothing is set any more.
+    pub(super) fn rang(&self) {
+        self.0.set(None);
+    }
+
+    /// Has the platform call when the next row is due, but not before `earliest`. An earlier alarm stays: it will see to the
+    /// rest.
+    pub(super) async fn arm(&self, state: &State, rows: &impl Rows, earliest: Timestamp) {
+        let next = match rows.next_due() {
+            Ok(Some(next)) => next.max(earliest),
+            Ok(None) => return,
+            Err(fault) => return console_error!("alarm: {fault}"),
+        };
+        if self.0.get().is_some_and(|armed| armed <= next) {
+            return;
+        }
+        match state.storage().set_alarm(scheduled(next)).await {
+            Ok(()) => self.0.set(Some(next)),
+            // The next commit tries again.
+            Err(error) => console_error!("alarm: {error}"),
+        }
+    }
+}
+
+/// A point in time as the platform's alarms take it.
+pub(super) fn scheduled(at: Timestamp) -> ScheduledTime {
+    // Milliseconds until the year 9999 are far below 2^53.
+    let milliseconds = at.seconds().saturating_mul(1000) as f64;
+    ScheduledTime::new(Date::new(&JsValue::from_f64(milliseconds)))
+}
