@@ -57,4 +57,5 @@ export default class extends Front {
 
 export const Account = guarded(objects.Account);
 export const NonceShard = guarded(objects.NonceShard);
+export const Meter = guarded(objects.Meter);
 export const Status = guarded(objects.Status);

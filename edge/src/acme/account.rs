@@ -4,21 +4,25 @@ use serde::Deserialize;
 use shared::{
     identifier::DnsName,
     jws::{Flattened, KeyReference, Verified},
+    timestamp::Timestamp,
 };
 
 use super::{
     external_account::{BadBinding, Binding, BindingClaim, BindingPolicy},
     problem::Problem,
-    record::{AccountRecord, AccountStatus, Record},
-    route::{Resource, Route},
-    step::{Context, Reply, Step, payload},
-    storage::{Key, Rows},
+    record::{AccountRecord, AccountStatus, OrderRecord, OrderState, Record, RetiredRecord},
+    route::{AccountId, Resource, Route},
+    step::{Context, Reply, Settled, Step, payload},
+    storage::{Change, Key, Rows, StorageFault},
     view::AccountView,
 };
 
 /// The most contacts that an account keeps, and the most bytes in one.
 const MAX_CONTACTS: usize = 10;
 const MAX_CONTACT_BYTES: usize = 254;
+
+/// Orders that are looked at together.
+const PAGE: usize = 50;
 
 /// What a newAccount payload must be.
 const NEW_ACCOUNT: &str = "a newAccount object";
@@ -34,11 +38,10 @@ pub fn binding_claim(
     context: &Context<'_>,
 ) -> Result<Option<BindingClaim>, Problem> {
     let policy = context.config.external_account_binding;
-    let asked: NewAccount = payload(request, NEW_ACCOUNT)?;
-    if policy == BindingPolicy::Off || asked.only_return_existing || AccountRecord::load(rows, Key::Account)?.is_some()
-    {
+    if policy == BindingPolicy::Off || !opens(rows, request)? {
         return Ok(None);
     }
+    let asked: NewAccount = payload(request, NEW_ACCOUNT)?;
     let KeyReference::Jwk(key) = &request.header().key else { return Err(Problem::WrongKeyMember("jwk")) };
     match asked.external_account_binding {
         Some(binding) => {
@@ -48,6 +51,15 @@ pub fn binding_claim(
         None if policy == BindingPolicy::Required => Err(Problem::BindingRequired),
         None => Ok(None),
     }
+}
+
+/// True when newAccount would open an account: there is none, and one is asked for.
+///
+/// # Errors
+/// `malformed`.
+pub fn opens(rows: &dyn Rows, request: &Verified) -> Result<bool, Problem> {
+    let asked: NewAccount = payload(request, NEW_ACCOUNT)?;
+    Ok(!asked.only_return_existing && AccountRecord::load(rows, Key::Account)?.is_none())
 }
 
 /// newAccount (RFC 8555 §7.3): makes the account of the key in the request, or finds it (§7.3.1). `binding` is the verified
@@ -74,6 +86,9 @@ pub fn create(
         }
         Some(account) => Ok(Step::read(reply(200, &account, context)?.at(location))),
         None if asked.only_return_existing => Err(Problem::AccountDoesNotExist),
+        None if RetiredRecord::load(rows, Key::Retired)?.is_some() => {
+            Err(Problem::Unauthorized("This key was replaced by another one, and opens no account any more."))
+        }
         None => {
             if context.config.terms_of_service.is_some() && !asked.terms_of_service_agreed {
                 return Err(Problem::TermsNotAgreed);
@@ -90,7 +105,7 @@ pub fn create(
                 binding,
             };
             let reply = reply(201, &account, context)?.at(location);
-            Ok(Step { changes: vec![account.put(Key::Account, None)?], effect: None, reply })
+            Ok(Step { changes: vec![put(&account, context)?], effect: None, reply })
         }
     }
 }
@@ -114,7 +129,63 @@ pub fn read_or_update(mut account: AccountRecord, request: &Verified, context: &
         account.contact = check_contacts(contact)?;
     }
     let reply = reply(200, &account, context)?;
-    Ok(Step { changes: vec![account.put(Key::Account, None)?], effect: None, reply })
+    Ok(Step { changes: vec![put(&account, context)?], effect: None, reply })
+}
+
+/// The account's row. Its alarm looks whether the account is still of use; a deactivated one stays, so that its key opens no
+/// other.
+///
+/// # Errors
+/// Never: an account can be serialized.
+pub fn put(account: &AccountRecord, context: &Context<'_>) -> Result<Change, StorageFault> {
+    let due = account.created.plus(context.config.lifetimes.idle_account);
+    account.put(Key::Account, (account.status == AccountStatus::Valid).then_some(due))
+}
+
+/// An alarm asks whether the account is of use: it deletes itself when it has issued nothing for `lifetimes.idle_account`, no
+/// certificate of its is still valid, and no order can become one.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn due(rows: &dyn Rows, context: &Context<'_>) -> Result<Settled, Problem> {
+    let Some(account) = AccountRecord::load(rows, Key::Account)? else { return Ok(Settled::default()) };
+    if account.status == AccountStatus::Deactivated {
+        return Ok(Settled::changes(vec![put(&account, context)?]));
+    }
+    let next = of_use_until(rows, &account, context)?;
+    if next > context.now {
+        return Ok(Settled::changes(vec![account.put(Key::Account, Some(next))?]));
+    }
+    if AccountId(account.key.thumbprint()) == context.account {
+        return Ok(Settled { ends: true, ..Settled::default() });
+    }
+    // The key that named this object was given up: whoever has it must not come back in the account's name.
+    let retired = RetiredRecord { since: context.now };
+    Ok(Settled::changes(vec![Change::Clear, retired.put(Key::Retired, None)?]))
+}
+
+/// Before this the account need not be looked at again.
+fn of_use_until(rows: &dyn Rows, account: &AccountRecord, context: &Context<'_>) -> Result<Timestamp, Problem> {
+    let idle = context.config.lifetimes.idle_account;
+    let mut until = account.created.plus(idle);
+    let mut before = None;
+    loop {
+        let page = rows.orders(before, PAGE)?;
+        for id in &page {
+            let Some(order) = OrderRecord::load(rows, Key::Order(*id))? else { continue };
+            until = until.max(match &order.state {
+                OrderState::Processing(_) => context.now.plus(idle),
+                OrderState::Open => order.expires,
+                OrderState::Valid(issued) => order.created.plus(idle).max(issued.not_after),
+                OrderState::Invalid(_) => until,
+            });
+        }
+        // The newest orders are first: where one of them is reason enough to stay, the others need not be read.
+        before = page.last().copied();
+        if until > context.now || page.len() < PAGE {
+            return Ok(until);
+        }
+    }
 }
 
 /// An account object as an answer.

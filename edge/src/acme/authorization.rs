@@ -5,6 +5,7 @@ use shared::{
     base64url,
     identifier::{Identifier, IdentifierObject},
     jws::Verified,
+    timestamp::Timestamp,
 };
 
 use super::{
@@ -13,7 +14,8 @@ use super::{
     policy,
     probe::{Probe, ProbeOutcome},
     problem::{IdentifierRefusal, Problem, ProblemDocument},
-    record::{AccountRecord, AuthorizationRecord, AuthorizationState, Probing, Record, ReusableRecord},
+    rate_limit,
+    record::{AccountRecord, AccountStatus, AuthorizationRecord, AuthorizationState, Probing, Record, ReusableRecord},
     route::Resource,
     step::{Context, Effect, Reply, Settled, Step, payload},
     storage::{Change, Key, Rows, StorageFault},
@@ -27,8 +29,8 @@ const MAX_PROBES: u32 = 5;
 /// newAuthz: an authorization before any order (RFC 8555 §7.4.1).
 ///
 /// # Errors
-/// `malformed`, `rejectedIdentifier`, `unsupportedIdentifier`.
-pub fn create(request: &Verified, context: &Context<'_>) -> Result<Step, Problem> {
+/// `malformed`, `rejectedIdentifier`, `unsupportedIdentifier`, `rateLimited`.
+pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Result<Step, Problem> {
     let asked: NewAuthorization = payload(request, "a newAuthz object with \"identifier\"")?;
     let object = asked.identifier;
     let refuse = |why| Problem::Identifiers(vec![(object.clone(), why)]);
@@ -37,11 +39,11 @@ pub fn create(request: &Verified, context: &Context<'_>) -> Result<Step, Problem
         // A wildcard is authorized by an order alone (RFC 8555 §7.4.1).
         return Err(refuse(IdentifierRefusal::Wildcard));
     }
+    rate_limit::check_failures(rows, context)?;
     let (id, record) = new(&identifier, 0, true, context);
     let location = context.urls.resource(context.account, Resource::Authorization(id));
     let reply = Reply { status: 201, ..reply(id, &record, context)? }.at(location);
-    let changes = vec![record.put(Key::Authorization(id), None)?];
-    Ok(Step { changes, effect: None, reply })
+    Ok(Step { changes: vec![put(id, &record, context)?], effect: None, reply })
 }
 
 /// A fresh authorization. `index` tells those of one step apart.
@@ -132,15 +134,23 @@ pub fn read_or_deactivate(
     if update.status != "deactivated" {
         return Err(Problem::Payload(EXPECTED));
     }
-    record.state = AuthorizationState::Deactivated;
-    let reply = reply(id, &record, context)?;
-    Ok(Step { changes: vec![record.put(Key::Authorization(id), None)?], effect: None, reply })
+    match status(&record, context) {
+        AuthorizationStatus::Pending | AuthorizationStatus::Valid => {
+            record.state = AuthorizationState::Deactivated;
+            let reply = reply(id, &record, context)?;
+            Ok(Step { changes: vec![put(id, &record, context)?], effect: None, reply })
+        }
+        AuthorizationStatus::Deactivated => Ok(Step::read(reply(id, &record, context)?)),
+        AuthorizationStatus::Invalid | AuthorizationStatus::Expired => {
+            Err(Problem::Payload("empty: the authorization has ended, so it cannot be deactivated any more"))
+        }
+    }
 }
 
 /// A POST to a challenge: read it, or say that it can be looked at (RFC 8555 §7.5.1).
 ///
 /// # Errors
-/// `malformed` (404 when this identifier has no such challenge).
+/// `malformed` (404 when this identifier has no such challenge), `rateLimited`.
 pub fn respond(
     rows: &dyn Rows,
     id: ObjectId,
@@ -155,10 +165,10 @@ pub fn respond(
     if !request.payload().is_empty() {
         let _: serde_json::Map<String, serde_json::Value> = payload(request, "an empty JSON object, {}")?;
         if record.state == AuthorizationState::Pending && record.expires >= context.now {
+            rate_limit::check_failures(rows, context)?;
             let probing = Probing { challenge: kind, since: context.now, attempts: 1 };
             record.state = AuthorizationState::Processing(probing);
-            let due = Some(context.now.plus(context.config.lifetimes.redrive));
-            let changes = vec![record.put(Key::Authorization(id), due)?];
+            let changes = vec![put(id, &record, context)?];
             let effect = challenge::probe(id, &record, kind).map(Effect::Probe);
             return Ok(Step { changes, effect, reply: challenge_reply(id, kind, &record, context)? });
         }
@@ -183,37 +193,82 @@ pub fn probed(
         return Ok(Settled::default());
     }
     let account = AccountRecord::load(rows, Key::Account)?.ok_or(Problem::AccountDoesNotExist)?;
+    if account.status == AccountStatus::Deactivated {
+        return end(probe.authorization, record, context);
+    }
     record.state = match challenge::judge(&record, challenge, account.key.thumbprint(), outcome) {
         Ok(()) => AuthorizationState::Valid { challenge, validated: context.now },
         Err(problem) => AuthorizationState::Invalid { challenge, problem: *problem },
     };
-    let mut changes = vec![record.put(Key::Authorization(probe.authorization), None)?];
-    if let AuthorizationState::Valid { .. } = record.state {
-        changes.push(reusable_by(&identifier_of(&record), probe.authorization)?);
+    let mut changes = vec![put(probe.authorization, &record, context)?];
+    match record.state {
+        AuthorizationState::Valid { .. } => changes.push(reusable_by(&identifier_of(&record), probe.authorization)?),
+        _ => changes.extend(rate_limit::charge_failure(rows, context)?),
     }
-    Ok(Settled { changes, effect: None })
+    Ok(Settled::changes(changes))
 }
 
-/// An alarm found a challenge still processing: its probe was lost, so it is done again, a bounded number of times.
+/// An alarm found the authorization due. One that is still processing has lost its probe, so it is done again, a bounded
+/// number of times; one that ended some time ago is deleted.
 ///
 /// # Errors
 /// When rows cannot be read.
 pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settled, Problem> {
     let mut record = load(rows, id)?;
     let AuthorizationState::Processing(probing) = &mut record.state else {
-        return Ok(Settled { changes: vec![record.put(Key::Authorization(id), None)?], effect: None });
+        return Ok(Settled::changes(if deleted_at(&record, context) <= context.now {
+            delete(rows, id, &record)?
+        } else {
+            vec![put(id, &record, context)?]
+        }));
     };
+    let account = AccountRecord::load(rows, Key::Account)?;
+    if account.is_none_or(|account| account.status == AccountStatus::Deactivated) {
+        return end(id, record, context);
+    }
     let challenge = probing.challenge;
     if probing.attempts >= MAX_PROBES {
         let problem = ProblemDocument::new("connection", Some(403), "Looking at the challenge never came to an end.")
             .about(record.identifier.clone().into());
         record.state = AuthorizationState::Invalid { challenge, problem };
-        return Ok(Settled { changes: vec![record.put(Key::Authorization(id), None)?], effect: None });
+        return Ok(Settled::changes(vec![put(id, &record, context)?]));
     }
     probing.attempts = probing.attempts.saturating_add(1);
-    let due = Some(context.now.plus(context.config.lifetimes.redrive));
     let effect = challenge::probe(id, &record, challenge).map(Effect::Probe);
-    Ok(Settled { changes: vec![record.put(Key::Authorization(id), due)?], effect })
+    Ok(Settled { effect, ..Settled::changes(vec![put(id, &record, context)?]) })
+}
+
+/// The authorization's row. Its alarm looks after a probe, and deletes it some time after its end.
+///
+/// # Errors
+/// Never: an authorization can be serialized.
+pub fn put(id: ObjectId, record: &AuthorizationRecord, context: &Context<'_>) -> Result<Change, StorageFault> {
+    let due = match &record.state {
+        AuthorizationState::Processing(_) => context.now.plus(context.config.lifetimes.redrive),
+        _ => deleted_at(record, context),
+    };
+    record.put(Key::Authorization(id), Some(due))
+}
+
+/// Behind every order that may use it: one that was made in the last second of its life.
+fn deleted_at(record: &AuthorizationRecord, context: &Context<'_>) -> Timestamp {
+    let lifetimes = &context.config.lifetimes;
+    record.expires.plus(lifetimes.order).plus(lifetimes.retention)
+}
+
+/// Deletes an authorization, and what leads to it.
+fn delete(rows: &dyn Rows, id: ObjectId, record: &AuthorizationRecord) -> Result<Vec<Change>, Problem> {
+    let reusable = Key::Reusable(ObjectId::of_identifier(&identifier_of(record)));
+    let leads_here = ReusableRecord::load(rows, reusable)?.is_some_and(|reusable| reusable.authorization == id);
+    let mut changes = vec![Change::Delete(Key::Authorization(id))];
+    changes.extend(leads_here.then_some(Change::Delete(reusable)));
+    Ok(changes)
+}
+
+/// The account was deactivated meanwhile: nothing of it becomes valid any more (RFC 8555 §7.3.6).
+fn end(id: ObjectId, mut record: AuthorizationRecord, context: &Context<'_>) -> Result<Settled, Problem> {
+    record.state = AuthorizationState::Deactivated;
+    Ok(Settled::changes(vec![put(id, &record, context)?]))
 }
 
 fn load(rows: &dyn Rows, id: ObjectId) -> Result<AuthorizationRecord, Problem> {

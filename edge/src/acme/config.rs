@@ -9,7 +9,11 @@ use shared::{
     profile::{BadProfile, ProfileName, Usage},
 };
 
-use super::{external_account::BindingPolicy, network::Networks};
+use super::{
+    external_account::BindingPolicy,
+    network::Networks,
+    rate_limit::{Rate, RateLimits},
+};
 
 /// The configuration as an operator writes it. Unknown keys are errors.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,6 +53,9 @@ pub struct ConfigObject {
     pub lifetimes: LifetimesConfig,
     /// Sizes and counts.
     pub limits: LimitsConfig,
+    /// How often; nothing is limited that is not named.
+    #[serde(default)]
+    pub rate_limits: RateLimits,
 }
 
 /// What the edge knows of a profile. The signer has the profile itself; this must not promise more.
@@ -114,8 +121,10 @@ pub struct LifetimesConfig {
     pub authorization_reuse: u64,
     /// A nonce of newNonce.
     pub edge_nonce: u64,
-    /// An account that has issued nothing for so long deletes itself.
+    /// An account that has issued nothing for so long, and has no certificate that is still valid, deletes itself.
     pub idle_account: u64,
+    /// So long after its end an order or an authorization can still be read; then it is deleted.
+    pub retention: u64,
     /// After so long an alarm drives a lost probe or signature again.
     pub redrive: u64,
     /// So long a finalize waits for its certificate before it answers `processing`.
@@ -169,6 +178,8 @@ pub struct Config {
     pub lifetimes: LifetimesConfig,
     /// Sizes and counts.
     pub limits: LimitsConfig,
+    /// How often.
+    pub rate_limits: RateLimits,
 }
 
 /// Checked [`IdentifiersConfig`].
@@ -239,6 +250,9 @@ pub enum BadConfig {
     /// `limits.nonce_shards`.
     #[error("limits.nonce_shards: 1 to 256")]
     NonceShards,
+    /// `rate_limits.accounts_per_address` without a header to take addresses from.
+    #[error("rate_limits.client_address_header: needed for accounts_per_address; CF-Connecting-IP on Cloudflare")]
+    AddressHeader,
     /// A lifetime or a limit that is zero.
     #[error("{0}: must not be zero")]
     Zero(&'static str),
@@ -270,6 +284,7 @@ impl TryFrom<ConfigObject> for Config {
             return Err(BadConfig::NonceShards);
         }
         check_not_zero(&object.lifetimes, &object.limits)?;
+        check_rates(&object.rate_limits)?;
         Ok(Self {
             deployment: object.deployment,
             base_url: object.base_url,
@@ -287,6 +302,7 @@ impl TryFrom<ConfigObject> for Config {
             validation: object.validation.try_into()?,
             lifetimes: object.lifetimes,
             limits: object.limits,
+            rate_limits: object.rate_limits,
         })
     }
 }
@@ -343,12 +359,28 @@ fn check_url(key: &'static str, url: &str) -> Result<(), BadConfig> {
     if host.is_empty() || !host.bytes().all(allowed) { Err(BadConfig::Url(key)) } else { Ok(()) }
 }
 
+fn check_rates(limits: &RateLimits) -> Result<(), BadConfig> {
+    if limits.accounts_per_address.is_some() && limits.client_address_header.is_none() {
+        return Err(BadConfig::AddressHeader);
+    }
+    let rates = [
+        ("rate_limits.accounts_per_address", limits.accounts_per_address),
+        ("rate_limits.orders_per_account", limits.orders_per_account),
+        ("rate_limits.orders_per_binding", limits.orders_per_binding),
+        ("rate_limits.failures_per_account", limits.failures_per_account),
+        ("rate_limits.failures_per_binding", limits.failures_per_binding),
+    ];
+    let zero = |(_, rate): &&(_, Option<Rate>)| rate.is_some_and(|rate| rate.count == 0 || rate.seconds == 0);
+    rates.iter().find(zero).map_or(Ok(()), |(key, _)| Err(BadConfig::Zero(key)))
+}
+
 fn check_not_zero(lifetimes: &LifetimesConfig, limits: &LimitsConfig) -> Result<(), BadConfig> {
     let values = [
         ("lifetimes.order", lifetimes.order),
         ("lifetimes.authorization", lifetimes.authorization),
         ("lifetimes.edge_nonce", lifetimes.edge_nonce),
         ("lifetimes.idle_account", lifetimes.idle_account),
+        ("lifetimes.retention", lifetimes.retention),
         ("lifetimes.redrive", lifetimes.redrive),
         ("limits.orders_page", u64::try_from(limits.orders_page).unwrap_or(u64::MAX)),
         ("limits.body_bytes", u64::try_from(limits.body_bytes).unwrap_or(u64::MAX)),

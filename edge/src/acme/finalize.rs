@@ -41,7 +41,7 @@ pub fn finalize(
     context: &Context<'_>,
 ) -> Result<Step, Problem> {
     let mut record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
-    let authorizations = order::authorizations(rows, &record)?;
+    let authorizations = order::authorizations(rows, &record, context.now)?;
     let (status, _) = order::status(&record, &authorizations, context.now);
     if status != OrderStatus::Ready {
         return Err(Problem::OrderNotReady(status));
@@ -67,7 +67,7 @@ pub fn finalize(
     };
     let effect = sign(id, &record, &processing, context);
     record.state = OrderState::Processing(processing);
-    let changes = vec![record.put(Key::Order(id), Some(context.now.plus(context.config.lifetimes.redrive)))?];
+    let changes = vec![order::put(id, &record, context)?];
     // What the client is told when the certificate takes longer than it is made to wait.
     let reply = order::reply(200, id, &record, &[], context)?;
     Ok(Step { changes, effect: Some(effect), reply })
@@ -95,7 +95,7 @@ pub fn signed(
                     journal_index: issued.journal_index,
                     not_after: leaf.not_after,
                 });
-                return settle(id, &record, None);
+                return settled(id, &record, context);
             }
             Err(_) => {
                 record.state = OrderState::Invalid(ProblemDocument::new(
@@ -103,34 +103,36 @@ pub fn signed(
                     Some(500),
                     "A signer sent a certificate that is not the one that was asked for. Tell the operator; make a new order.",
                 ));
-                return settle(id, &record, None);
+                return settled(id, &record, context);
             }
         },
         Ok(IssueReply::Refused(refused)) if !refused.reason.is_temporary() => {
             record.state = OrderState::Invalid(refusal(refused.reason));
-            return settle(id, &record, None);
+            return settled(id, &record, context);
         }
         Ok(IssueReply::Queued { retry_after }) => retry_after.max(1),
         Ok(IssueReply::Refused(_)) | Err(_) => context.config.lifetimes.redrive,
     };
     processing.attempts = processing.attempts.saturating_add(1);
-    settle(id, &record, Some(again_in).map(|seconds| context.now.plus(seconds)))
+    Ok(Settled::changes(vec![record.put(Key::Order(id), Some(context.now.plus(again_in)))?]))
 }
 
 /// An alarm found an order still processing: the same signer is asked the same question again.
 ///
 /// # Errors
 /// When rows cannot be read.
-pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settled, Problem> {
-    let record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
-    let OrderState::Processing(processing) = &record.state else { return settle(id, &record, None) };
-    let effect = sign(id, &record, processing, context);
-    let due = Some(context.now.plus(context.config.lifetimes.redrive));
-    Ok(Settled { changes: vec![record.put(Key::Order(id), due)?], effect: Some(effect) })
+pub fn ask_again(
+    id: ObjectId,
+    record: &OrderRecord,
+    processing: &Processing,
+    context: &Context<'_>,
+) -> Result<Settled, Problem> {
+    let effect = sign(id, record, processing, context);
+    Ok(Settled { effect: Some(effect), ..Settled::changes(vec![order::put(id, record, context)?]) })
 }
 
-fn settle(id: ObjectId, record: &OrderRecord, due: Option<shared::timestamp::Timestamp>) -> Result<Settled, Problem> {
-    Ok(Settled { changes: vec![record.put(Key::Order(id), due)?], effect: None })
+fn settled(id: ObjectId, record: &OrderRecord, context: &Context<'_>) -> Result<Settled, Problem> {
+    Ok(Settled::changes(vec![order::put(id, record, context)?]))
 }
 
 /// The profile of an order that names none: the one that has exactly the CSR's extended key usages, or the default.

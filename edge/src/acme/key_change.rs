@@ -16,7 +16,7 @@ use super::{
     account,
     nonce::Redeemed,
     problem::Problem,
-    record::{AccountRecord, PointerRecord, Record},
+    record::{AccountRecord, PointerRecord, Record, RetiredRecord},
     route::{AccountId, Resource, Route},
     step::{Context, Step, acting_account},
     storage::{Change, Key, Rows},
@@ -95,7 +95,7 @@ impl KeyChange {
         }
         let account = AccountRecord { key: self.new_key, ..account };
         let reply = account::reply(200, &account, context)?;
-        Ok(Step { changes: vec![account.put(Key::Account, None)?], effect: None, reply })
+        Ok(Step { changes: vec![account::put(&account, context)?], effect: None, reply })
     }
 }
 
@@ -104,7 +104,7 @@ impl KeyChange {
 /// # Errors
 /// When rows cannot be read.
 pub fn reserve(rows: &dyn Rows, home: AccountId, context: &Context<'_>) -> Result<(Reservation, Vec<Change>), Problem> {
-    if AccountRecord::load(rows, Key::Account)?.is_some() {
+    if AccountRecord::load(rows, Key::Account)?.is_some() || RetiredRecord::load(rows, Key::Retired)?.is_some() {
         return Ok((Reservation::Held(context.account), Vec::new()));
     }
     match PointerRecord::load(rows, Key::Pointer)? {

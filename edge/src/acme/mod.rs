@@ -26,6 +26,7 @@ pub mod policy;
 pub mod probe;
 pub mod probe_redirect;
 pub mod problem;
+pub mod rate_limit;
 pub mod record;
 pub mod revoke;
 pub mod route;

@@ -11,21 +11,23 @@ use shared::{
 };
 
 use super::{
-    authorization,
+    authorization, finalize,
     object_id::ObjectId,
     policy,
     problem::{Problem, ProblemDocument},
+    rate_limit,
     record::{AuthorizationRecord, AuthorizationState, OrderRecord, OrderState, Record},
     route::Resource,
-    step::{Context, Reply, Step, payload, require_post_as_get},
-    storage::{Key, Rows},
+    step::{Context, Reply, Settled, Step, payload, require_post_as_get},
+    storage::{Change, Key, Rows, StorageFault},
     view::{OrderStatus, OrderView},
 };
 
 /// newOrder (RFC 8555 §7.4).
 ///
 /// # Errors
-/// `malformed`, `rejectedIdentifier`, `unsupportedIdentifier` (with a subproblem for each identifier), `invalidProfile`.
+/// `malformed`, `rejectedIdentifier`, `unsupportedIdentifier` (with a subproblem for each identifier), `invalidProfile`,
+/// `rateLimited`.
 pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Result<Step, Problem> {
     let asked: NewOrder = payload(request, "a newOrder object with \"identifiers\"")?;
     let rules = &context.config.identifiers;
@@ -49,14 +51,14 @@ pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Res
     }
 
     let id = ObjectId::new(context.now, context.entropy.derive("order", 0));
-    let mut changes = Vec::new();
+    let mut changes = Vec::from_iter(rate_limit::take_order(rows, context)?);
     let mut authorizations = Vec::new();
     for (index, identifier) in identifiers.iter().enumerate() {
         let (id, authorization) = match authorization::reusable(rows, identifier, context)? {
             Some(usable) => usable,
             None => {
                 let (id, new) = authorization::new(identifier, index, false, context);
-                changes.push(new.put(Key::Authorization(id), None)?);
+                changes.push(authorization::put(id, &new, context)?);
                 (id, new)
             }
         };
@@ -73,7 +75,7 @@ pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Res
         not_after,
         state: OrderState::Open,
     };
-    changes.push(record.put(Key::Order(id), None)?);
+    changes.push(put(id, &record, context)?);
     let records = authorizations.into_iter().map(|(_, record)| record).collect::<Vec<_>>();
     let reply = reply(201, id, &record, &records, context)?;
     Ok(Step { changes, effect: None, reply })
@@ -94,7 +96,7 @@ pub fn read(rows: &dyn Rows, id: ObjectId, request: &Verified, context: &Context
 /// When there is no such order, or rows cannot be read.
 pub fn current(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Reply, Problem> {
     let record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
-    let authorizations = authorizations(rows, &record)?;
+    let authorizations = authorizations(rows, &record, context.now)?;
     reply(200, id, &record, &authorizations, context)
 }
 
@@ -102,8 +104,12 @@ pub fn current(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<R
 ///
 /// # Errors
 /// When rows cannot be read or one is missing.
-pub fn authorizations(rows: &dyn Rows, record: &OrderRecord) -> Result<Vec<AuthorizationRecord>, Problem> {
-    if record.state != OrderState::Open {
+pub fn authorizations(
+    rows: &dyn Rows,
+    record: &OrderRecord,
+    now: Timestamp,
+) -> Result<Vec<AuthorizationRecord>, Problem> {
+    if record.state != OrderState::Open || record.expires < now {
         return Ok(Vec::new());
     }
     let load = |id: &ObjectId| {
@@ -111,6 +117,39 @@ pub fn authorizations(rows: &dyn Rows, record: &OrderRecord) -> Result<Vec<Autho
             .ok_or(Problem::Internal("an order names an authorization that is not there"))
     };
     record.authorizations.iter().map(load).collect()
+}
+
+/// The order's row. Its alarm drives it on while a signer is asked, and deletes it some time after its end.
+///
+/// # Errors
+/// Never: an order can be serialized.
+pub fn put(id: ObjectId, record: &OrderRecord, context: &Context<'_>) -> Result<Change, StorageFault> {
+    let due = match &record.state {
+        OrderState::Processing(_) => context.now.plus(context.config.lifetimes.redrive),
+        _ => deleted_at(record, context),
+    };
+    record.put(Key::Order(id), Some(due))
+}
+
+fn deleted_at(record: &OrderRecord, context: &Context<'_>) -> Timestamp {
+    let end = match &record.state {
+        OrderState::Valid(issued) => issued.not_after.max(record.expires),
+        _ => record.expires,
+    };
+    end.plus(context.config.lifetimes.retention)
+}
+
+/// An alarm found the order due.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settled, Problem> {
+    let record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
+    if let OrderState::Processing(processing) = &record.state {
+        return finalize::ask_again(id, &record, processing, context);
+    }
+    let ended = deleted_at(&record, context) <= context.now;
+    Ok(Settled::changes(vec![if ended { Change::Delete(Key::Order(id)) } else { put(id, &record, context)? }]))
 }
 
 /// The state that clients see, and the reason when it is invalid (RFC 8555 §7.1.6).
@@ -174,8 +213,9 @@ pub fn reply(
         certificate: (status == OrderStatus::Valid).then(|| url(Resource::Certificate(id))),
         error,
     };
+    let probed = authorizations.iter().any(|record| matches!(record.state, AuthorizationState::Processing(_)));
     // A client that polls sooner than this learns nothing new.
-    let retry_after = matches!(status, OrderStatus::Processing).then_some(1);
+    let retry_after = (status == OrderStatus::Processing || (status == OrderStatus::Pending && probed)).then_some(1);
     Ok(Reply::json(http_status, &view)?.at(url(Resource::Order(id))).retry_after(retry_after))
 }
 

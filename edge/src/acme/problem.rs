@@ -90,6 +90,8 @@ pub enum Problem {
     RevocationPending(u64),
     /// A signer that must be asked cannot be; try again after so many seconds.
     SignerUnreachable(u64),
+    /// Too many, of what is given; the next attempt can succeed after so many seconds (RFC 8555 §6.6).
+    RateLimited(&'static str, u64),
     /// The object's storage failed; nothing was changed.
     Storage(StorageFault),
     /// A fault of ours; the words are for the log.
@@ -172,7 +174,9 @@ impl Problem {
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::RevocationPending(seconds) | Self::SignerUnreachable(seconds) => Some(*seconds),
+            Self::RevocationPending(seconds) | Self::SignerUnreachable(seconds) | Self::RateLimited(_, seconds) => {
+                Some(*seconds)
+            }
             _ => None,
         }
     }
@@ -283,6 +287,9 @@ impl Problem {
                 503,
                 "The revocation is stored and will be carried out; no signer has confirmed it yet. Ask again to see it done.",
             ),
+            Self::RateLimited(what, seconds) => {
+                ("rateLimited", 429, format!("Too many {what}. Try again in {seconds} seconds."))
+            }
             Self::SignerUnreachable(_) => {
                 say("serverInternal", 503, "No signer can be asked at the moment; nothing was changed. Try again.")
             }

@@ -41,6 +41,13 @@ pub struct PointerRecord {
     pub home: AccountId,
 }
 
+/// What is left of an account that deleted itself after its key had been changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredRecord {
+    /// When it ended.
+    pub since: Timestamp,
+}
+
 /// RFC 8555 §7.1.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -209,4 +216,5 @@ impl Record for AccountRecord {}
 impl Record for OrderRecord {}
 impl Record for ReusableRecord {}
 impl Record for PointerRecord {}
+impl Record for RetiredRecord {}
 impl Record for AuthorizationRecord {}

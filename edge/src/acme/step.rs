@@ -68,6 +68,8 @@ pub struct Settled {
     pub changes: Vec<Change>,
     /// To be started after the commit.
     pub effect: Option<Effect>,
+    /// True: nothing is left to keep; in place of a commit the whole object is to be deleted.
+    pub ends: bool,
 }
 
 /// Work outside of the object. Idempotent: alarms start it again until an event settles it.
@@ -149,7 +151,7 @@ pub fn step(
     let account = acting_account(rows, &request)?;
     match route {
         Route::NewOrder => order::create(rows, &request, context),
-        Route::NewAuthorization => authorization::create(&request, context),
+        Route::NewAuthorization => authorization::create(rows, &request, context),
         Route::Of(_, Resource::Account) => account::read_or_update(account, &request, context),
         Route::Of(_, Resource::Orders(before)) => orders::read(rows, before, &request, context),
         Route::Of(_, Resource::Order(id)) => order::read(rows, id, &request, context),
@@ -185,9 +187,20 @@ pub fn settle(rows: &dyn Rows, event: Event, context: &Context<'_>) -> Result<Se
     match event {
         Event::Probed(probe, outcome) => authorization::probed(rows, &probe, &outcome, context),
         Event::Signed(order, answer) => finalize::signed(rows, order, answer, context),
-        Event::Due(Key::Order(id)) => finalize::due(rows, id, context),
+        Event::Due(Key::Account) => account::due(rows, context),
+        Event::Due(Key::Order(id)) => order::due(rows, id, context),
         Event::Due(Key::Authorization(id)) => authorization::due(rows, id, context),
-        Event::Due(Key::Account | Key::Pointer | Key::Reusable(_) | Key::Certificate(_)) => Ok(Settled::default()),
+        // A meter is due when it says nothing any more.
+        Event::Due(key @ Key::Meter(_)) => Ok(Settled::changes(vec![Change::Delete(key)])),
+        Event::Due(Key::Pointer | Key::Retired | Key::Reusable(_) | Key::Certificate(_)) => Ok(Settled::default()),
+    }
+}
+
+impl Settled {
+    /// Changes alone.
+    #[must_use]
+    pub const fn changes(changes: Vec<Change>) -> Self {
+        Self { changes, effect: None, ends: false }
     }
 }
 

@@ -7,6 +7,7 @@ use shared::{serial::SerialNumber, timestamp::Timestamp};
 
 use super::{
     object_id::ObjectId,
+    rate_limit::Metered,
     record::{OrderRecord, OrderState},
 };
 
@@ -17,12 +18,16 @@ pub enum Key {
     Account,
     /// In the object of a key that an account was rolled over to: where that account lives. One row, and no account.
     Pointer,
+    /// In place of an account that deleted itself after its key had been changed: the key that opened it may not open another.
+    Retired,
     /// An order.
     Order(ObjectId),
     /// An authorization with its challenges.
     Authorization(ObjectId),
     /// The authorization of an identifier that later orders may use; the id is a hash of the identifier.
     Reusable(ObjectId),
+    /// How often the account did something.
+    Meter(Metered),
     /// In an object of certificate status: a certificate.
     Certificate(SerialNumber),
 }
@@ -39,6 +44,8 @@ pub enum Change {
         /// When an alarm must look at it; nothing when no alarm needs to.
         due: Option<Timestamp>,
     },
+    /// Deletes all rows; comes first.
+    Clear,
     /// Deletes it. Only for what nobody needs any more: a deletion that is lost is made up for by the next alarm.
     Delete(Key),
 }
@@ -124,6 +131,13 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// The keys of all rows.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.rows.keys().copied()
+    }
+}
+
 impl Rows for Memory {
     fn read(&self, key: Key) -> Result<Option<String>, StorageFault> {
         Ok(self.rows.get(&key).map(|(body, _)| body.clone()))
@@ -172,6 +186,7 @@ impl Storage for Memory {
             for change in changes {
                 match change {
                     Change::Put { key, body, due } => drop(self.rows.insert(*key, (body.clone(), *due))),
+                    Change::Clear => self.rows.clear(),
                     Change::Delete(key) => drop(self.rows.remove(key)),
                 }
             }

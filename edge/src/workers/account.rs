@@ -12,16 +12,17 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
+    net::IpAddr,
     rc::Rc,
     time::Duration,
 };
 
-use worker::{DurableObject, Env, Request, Response, State, Stub, durable_object};
+use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, durable_object};
 
 use super::{
     alarm::Alarm,
     environment::{self, Environment},
-    external_account, nonce_shard,
+    external_account, meter, nonce_shard,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
@@ -38,7 +39,7 @@ use crate::acme::{
     nonce::{AccountNonce, BadNonce, Nonce, Redeemed, Window},
     order,
     problem::Problem,
-    revoke,
+    rate_limit, revoke,
     route::{AccountId, Route},
     step::{self, Admission, Context, Effect, Reply},
     storage::{Change, Key, Storage as _, StorageFault},
@@ -101,12 +102,13 @@ impl DurableObject for Account {
             Err(error) => return reply::unconfigured(&error),
         };
         let body = request.bytes().await?;
+        let client = client_address(&request);
         if request.inner().url() == rollover::HOST {
             return self.incarnation.answer_object(&body, &environment).await;
         }
         let parsed = environment.urls.parse(&request.path()).map_err(|_| Problem::NotFound);
         match parsed.and_then(|route| SignedRequest::parse(route, &body, &environment)) {
-            Ok(request) => self.incarnation.answer(request, &environment).await,
+            Ok(request) => self.incarnation.answer(request, client, &environment).await,
             Err(problem) => Answer::from(problem).send(&environment, environment.mint_nonce().ok(), 1),
         }
     }
@@ -126,6 +128,7 @@ impl Incarnation {
     async fn answer(
         self: &Rc<Self>,
         request: SignedRequest,
+        client: Option<IpAddr>,
         environment: &Rc<Environment>,
     ) -> worker::Result<Response> {
         let Some(account) = request.home.account() else {
@@ -133,7 +136,7 @@ impl Incarnation {
         };
         // The front's call of this object is the first.
         let hops = Cell::new(1);
-        let reply = self.run(request, account, environment, &hops).await;
+        let reply = self.run(request, account, client, environment, &hops).await;
         let nonce = self.mint_nonce(environment, account).ok();
         reply.map_or_else(Answer::from, Answer::from).send(environment, nonce, hops.get())
     }
@@ -143,6 +146,7 @@ impl Incarnation {
         self: &Rc<Self>,
         request: SignedRequest,
         account: AccountId,
+        client: Option<IpAddr>,
         environment: &Rc<Environment>,
         hops: &Cell<u32>,
     ) -> Result<Reply, Problem> {
@@ -163,6 +167,11 @@ impl Incarnation {
             && let Some(reply) = self.follow_pointer(environment, account).await?
         {
             return Ok(reply);
+        }
+        let opens = route == Route::NewAccount && account::opens(&rows, &verified)?;
+        if let Some(question) = rate_limit::question(&rows, route, opens, client, &environment.config)? {
+            hops.set(hops.get().saturating_add(1));
+            meter::ask(&self.env, environment, question).await?;
         }
         let entropy = environment::entropy()?;
         if route == Route::RevokeCertificate {
@@ -211,6 +220,21 @@ impl Incarnation {
         rows.commit(changes)
     }
 
+    /// Deletes everything that the object has stored, its alarm too: the platform then forgets the object.
+    pub(super) async fn delete(&self) -> Result<(), StorageFault> {
+        let failed = |error: worker::Error| {
+            console_error!("delete: {error}");
+            StorageFault::Commit
+        };
+        self.schema.set(Schema::Unknown);
+        // The rows first: an alarm that rings on nothing is harmless, rows without one would stay for ever.
+        self.state.storage().delete_all().await.map_err(failed)?;
+        self.state.storage().delete_alarm().await.map_err(failed)?;
+        self.schema.set(Schema::Absent);
+        self.alarm.rang();
+        Ok(())
+    }
+
     fn redeem(&self, nonce: AccountNonce) -> Result<Redeemed, BadNonce> {
         self.window.borrow_mut().as_mut().map_or(Err(BadNonce), |window| window.redeem(nonce))
     }
@@ -220,6 +244,14 @@ impl Incarnation {
         let mut window = self.window.borrow_mut();
         Ok(window.get_or_insert_with(|| Window::new(epoch)).mint(&environment.nonce_secrets, account))
     }
+}
+
+/// The header in which the front says which address asks.
+pub(super) const CLIENT: &str = "Colophon-Client";
+
+/// The client's address as the front read it.
+fn client_address(request: &Request) -> Option<IpAddr> {
+    request.headers().get(CLIENT).ok()??.parse().ok()
 }
 
 /// What a step may look at, now.

@@ -10,11 +10,14 @@ use worker::console_error;
 use super::{
     account::{Incarnation, context},
     environment::{self, Environment},
-    probe, signer,
+    meter, probe, signer,
     storage::SqlRows,
 };
 use crate::acme::{
+    object_id::ObjectId,
     problem::Problem,
+    rate_limit,
+    record::{AuthorizationRecord, AuthorizationState, Record as _},
     route::AccountId,
     step::{self, Effect, Event, Sign},
     storage::{Key, Rows as _},
@@ -58,7 +61,7 @@ impl Incarnation {
                 left_over = true;
                 continue;
             }
-            match self.settle(Event::Due(key), environment, account) {
+            match self.settle(Event::Due(key), environment, account).await {
                 Ok(Some(effect)) => drop(self.start(effect, environment, account)),
                 Ok(None) => {}
                 Err(problem) => {
@@ -82,9 +85,18 @@ impl Incarnation {
                 return;
             }
             let event = self.run_effect(effect, environment).await;
+            let probed = match &event {
+                Event::Probed(probe, _) => Some(probe.authorization),
+                _ => None,
+            };
             self.running.borrow_mut().remove(&key);
-            match self.settle(event, environment, account) {
-                Ok(effect) => next = effect,
+            match self.settle(event, environment, account).await {
+                Ok(effect) => {
+                    next = effect;
+                    if let Some(id) = probed {
+                        self.charge_binding(id, environment, account).await;
+                    }
+                }
                 // The row stays due.
                 Err(problem) => console_error!("{key:?}: {problem:?}"),
             }
@@ -92,6 +104,23 @@ impl Incarnation {
                 Ok(rows) => self.alarm.arm(&self.state, &rows, environment::now()).await,
                 Err(fault) => console_error!("{key:?}: {fault}"),
             }
+        }
+    }
+
+    /// A validation that failed counts for the account's binding too, where such a limit is set.
+    async fn charge_binding(&self, id: ObjectId, environment: &Environment, account: AccountId) {
+        let failed = || -> Result<_, Problem> {
+            let rows = self.rows(account)?;
+            let record = AuthorizationRecord::load(&rows, Key::Authorization(id))?;
+            match record.map(|record| record.state) {
+                Some(AuthorizationState::Invalid { .. }) => rate_limit::charged_binding(&rows, &environment.config),
+                _ => Ok(None),
+            }
+        };
+        match failed() {
+            Ok(Some((name, rate))) => meter::charge_failure(&self.env, environment, &name, rate).await,
+            Ok(None) => {}
+            Err(problem) => console_error!("{problem:?}"),
         }
     }
 
@@ -129,10 +158,19 @@ impl Incarnation {
     }
 
     /// Takes an event in: no await from reading the rows to the commit.
-    fn settle(&self, event: Event, environment: &Environment, account: AccountId) -> Result<Option<Effect>, Problem> {
+    async fn settle(
+        &self,
+        event: Event,
+        environment: &Environment,
+        account: AccountId,
+    ) -> Result<Option<Effect>, Problem> {
         let rows = self.rows(account)?;
         let entropy = environment::entropy()?;
         let settled = step::settle(&rows, event, &context(environment, account, &entropy))?;
+        if settled.ends {
+            self.delete().await?;
+            return Ok(None);
+        }
         self.commit(rows, &settled.changes)?;
         Ok(settled.effect)
     }

@@ -1,8 +1,10 @@
 //! The front: answers what needs no state, and forwards each signed request to its account's object in one hop. Holds
 //! nothing between requests.
 
+use std::net::IpAddr;
+
 use js_sys::Uint8Array;
-use worker::{Context, Env, Method, Request, RequestInit, Response, console_error, event};
+use worker::{Context, Env, Headers, Method, Request, RequestInit, Response, console_error, event};
 
 use super::{
     account,
@@ -101,6 +103,11 @@ async fn signed(
     };
     let mut init = RequestInit::new();
     init.with_method(Method::Post).with_body(Some(Uint8Array::from(bytes.as_slice()).into()));
+    if let Some(client) = client_address(request, environment) {
+        let headers = Headers::new();
+        headers.set(account::CLIENT, &client.to_string()).map_err(failed)?;
+        init.with_headers(headers);
+    }
     let forwarded = Request::new_with_init(&format!("https://object{}", request.path()), &init).map_err(failed)?;
     let stub = match parsed.home {
         Home::Account(account) => account::stub(env, environment, account),
@@ -108,6 +115,12 @@ async fn signed(
     };
     let stub = stub.map_err(failed)?;
     stub.fetch_with_request(forwarded).await.map_err(failed)
+}
+
+/// The client's address, where the configuration says in which header the platform names it.
+fn client_address(request: &Request, environment: &Environment) -> Option<IpAddr> {
+    let name = environment.config.rate_limits.client_address_header.as_deref()?;
+    request.headers().get(name).ok()??.trim().parse().ok()
 }
 
 /// The platform terminates TLS and says in the URL whether there was any.

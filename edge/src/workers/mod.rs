@@ -2,7 +2,8 @@
 //! to the pure core, commits what the core says, and starts the effects that the core asks for.
 //!
 //! [`front`] answers or forwards every request. An [`account`] object runs the steps of its account. A [`nonce_shard`]
-//! object remembers spent nonces of newNonce, a [`status`] object what became of certificates. `main.mjs` puts a guard around
+//! object remembers spent nonces of newNonce, a [`status`] object what became of certificates, a [`meter`]
+//! object how often something happened. `main.mjs` puts a guard around
 //! all of them.
 
 mod account;
@@ -15,6 +16,7 @@ mod external_account;
 mod front;
 mod http;
 mod issuers;
+mod meter;
 mod nonce_shard;
 mod probe;
 mod reply;

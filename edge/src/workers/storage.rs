@@ -11,6 +11,7 @@ use worker::{SqlStorage, SqlStorageValue, console_error};
 
 use crate::acme::{
     object_id::ObjectId,
+    rate_limit::Metered,
     route::AccountId,
     storage::{Change, Key, Rows, Storage, StorageFault},
 };
@@ -181,6 +182,7 @@ impl Storage for SqlRows {
         let (mut written, mut deleted) = (Vec::new(), Vec::new());
         for change in changes {
             match change {
+                Change::Clear => drop(self.sql.exec("DELETE FROM record", None).map_err(failed)?),
                 Change::Put { key, body, due } => {
                     let (kind, id) = columns(*key);
                     written.push(json!([kind, id, due.map(Timestamp::seconds), body]));
@@ -213,6 +215,9 @@ fn columns(key: Key) -> (i64, String) {
         Key::Pointer => (3, String::new()),
         Key::Reusable(id) => (4, id.to_string()),
         Key::Certificate(serial) => (5, serial.to_string()),
+        Key::Retired => (6, String::new()),
+        Key::Meter(Metered::Orders) => (7, "orders".to_owned()),
+        Key::Meter(Metered::Failures) => (7, "failures".to_owned()),
     }
 }
 
@@ -224,6 +229,12 @@ fn key(row: &[SqlStorageValue]) -> Option<Key> {
         [SqlStorageValue::Integer(3), SqlStorageValue::String(_)] => Some(Key::Pointer),
         [SqlStorageValue::Integer(4), SqlStorageValue::String(id)] => id.parse().ok().map(Key::Reusable),
         [SqlStorageValue::Integer(5), SqlStorageValue::String(serial)] => serial.parse().ok().map(Key::Certificate),
+        [SqlStorageValue::Integer(6), SqlStorageValue::String(_)] => Some(Key::Retired),
+        [SqlStorageValue::Integer(7), SqlStorageValue::String(metered)] => match metered.as_str() {
+            "orders" => Some(Key::Meter(Metered::Orders)),
+            "failures" => Some(Key::Meter(Metered::Failures)),
+            _ => None,
+        },
         _ => None,
     }
 }

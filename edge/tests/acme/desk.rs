@@ -15,7 +15,7 @@ use edge::acme::{
     revoke::{RevocationOrder, by_account},
     route::{AccountId, Resource, Route, UrlSecret, Urls},
     step::{Admission, Body, Context, Effect, Event, Reply, Sign, settle, step},
-    storage::{Memory, Storage},
+    storage::{Memory, Rows, Storage},
 };
 use serde_json::{Value, json};
 use shared::{
@@ -59,7 +59,7 @@ pub(crate) fn config(ca: &TestCa) -> Config {
         "identifiers": {"dns_suffixes": ["test"], "wildcards": true, "per_order": 3},
         "validation": {"resolvers": ["tcp://127.0.0.1:53"], "http_port": 80, "tls_alpn_port": 443,
             "allow_loopback": false, "timeout_ms": 1000},
-        "lifetimes": {"order": 1000, "authorization": 500, "authorization_reuse": 0, "edge_nonce": 100, "idle_account": 1000, "redrive": 10,
+        "lifetimes": {"order": 1000, "authorization": 500, "authorization_reuse": 0, "edge_nonce": 100, "idle_account": 100_000, "retention": 2000, "redrive": 10,
             "finalize_wait": 1},
         "limits": {"orders_page": 2, "body_bytes": 65536, "nonce_shards": 4},
     });
@@ -158,7 +158,9 @@ impl Desk {
             let context = self.context(&entropy);
             settle(&self.rows, event, &context)?
         };
-        if !settled.changes.is_empty() {
+        if settled.ends {
+            self.rows = Memory::default();
+        } else if !settled.changes.is_empty() {
             self.rows.commit(&settled.changes)?;
         }
         self.effects.extend(settled.effect);
@@ -289,9 +291,25 @@ impl Desk {
         IssueReply::Issued(Issued { chain, serial, journal_index: 7 })
     }
 
+    /// When the next thing is to be driven on; what waits for its deletion is not.
+    pub(crate) fn next_drive(&self) -> Option<Timestamp> {
+        self.rows.next_due().unwrap().filter(|due| *due <= self.now.plus(1000))
+    }
+
+    /// Lets all alarms ring until this time.
+    pub(crate) fn live_until(&mut self, end: Timestamp) {
+        while let Some(due) = self.rows.next_due().unwrap().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            for key in self.rows.due(self.now, 10).unwrap() {
+                self.event(Event::Due(key)).unwrap();
+            }
+        }
+        self.now = end;
+    }
+
     /// Another incarnation of the object on the same rows: memory is gone, effects under way are lost.
     pub(crate) fn restart(&mut self) {
-        self.seed += 1;
+        self.seed = self.seed.wrapping_add(1);
         self.window = Window::new([self.seed; 8]);
         self.effects.clear();
     }

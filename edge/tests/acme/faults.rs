@@ -30,7 +30,7 @@ fn drive(desk: &mut Desk, questions: &mut Vec<String>) {
             // A failed commit of an outcome is made good by the alarm.
             let _ = desk.event(event);
         }
-        let Some(due) = desk.rows.next_due().unwrap() else { return };
+        let Some(due) = desk.next_drive() else { return };
         desk.now = desk.now.max(due);
         for key in desk.rows.due(desk.now, 10).unwrap() {
             let _ = desk.event(Event::Due(key));

@@ -35,7 +35,7 @@ fn an_order_of_two_names_becomes_one_certificate() {
     let reply = desk.get(Route::Of(desk.account(), certificate)).unwrap();
     let Body::PemChain(pem) = reply.body else { panic!() };
     assert_eq!(pem.matches("BEGIN CERTIFICATE").count(), 2);
-    assert!(desk.rows.next_due().unwrap().is_none(), "nothing is left to drive");
+    assert!(desk.next_drive().is_none(), "nothing is left to drive");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_lost_probe_is_done_again_a_bounded_number_of_times() {
     let Resource::Authorization(id) = desk.resource(&view["authorizations"][0]) else { panic!() };
     desk.post(Route::Of(desk.account(), Resource::Challenge(id, ChallengeType::Http01)), &json!({})).unwrap();
     let mut probes = 0;
-    while let Some(due) = desk.rows.next_due().unwrap() {
+    while let Some(due) = desk.next_drive() {
         probes += usize::from(matches!(desk.effects.pop(), Some(Effect::Probe(_))));
         desk.restart();
         desk.now = due;

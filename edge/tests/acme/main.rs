@@ -7,6 +7,8 @@ mod desk;
 mod faults;
 mod issuance;
 mod key_changes;
+mod life;
+mod limits;
 mod lists;
 mod nonces;
 mod records;

@@ -1,7 +1,10 @@
 //! Stored forms are pinned: a change here needs a migration, and the version before must be able to read it.
 
 use edge::{
-    acme::record::{AccountRecord, AuthorizationRecord, OrderRecord, PointerRecord, ReusableRecord},
+    acme::{
+        rate_limit::Meter,
+        record::{AccountRecord, AuthorizationRecord, OrderRecord, PointerRecord, RetiredRecord, ReusableRecord},
+    },
     status::revocation::CertificateRecord,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -38,6 +41,16 @@ fn certificate_record_json_is_unchanged() {
 #[test]
 fn pointer_record_json_is_unchanged() {
     pinned::<PointerRecord>(include_str!("../records/1/pointer.jsonl"));
+}
+
+#[test]
+fn retired_record_json_is_unchanged() {
+    pinned::<RetiredRecord>(include_str!("../records/1/retired.jsonl"));
+}
+
+#[test]
+fn meter_json_is_unchanged() {
+    pinned::<Meter>("0\n1800000000000\n");
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn order_table() {
                     let issued = shared::signing::Issued { chain: vec![], serial, journal_index: 0 };
                     finalize::signed(rows, id(), Ok(IssueReply::Issued(issued)), context).unwrap()
                 }
-                _ => finalize::due(rows, id(), context).unwrap(),
+                _ => order::due(rows, id(), context).unwrap(),
             });
             let after = OrderRecord::load(&rows, key).unwrap().unwrap().state;
             let discriminant = std::mem::discriminant::<OrderState>;

@@ -46,6 +46,8 @@ pub(crate) struct Edge<'a> {
     pub(crate) tls_alpn_port: u16,
     /// Whether accounts need an external account binding.
     pub(crate) binding_policy: BindingPolicy,
+    /// Whether the deployment's rate limits are on.
+    pub(crate) rate_limits: bool,
 }
 
 /// The modules, by the names under which they import each other. The first is the entry.
@@ -115,6 +117,11 @@ impl Edge<'_> {
                 .and_then(Value::as_object_mut)
                 .with_context(|| format!("wrangler.toml's COLOPHON has no place for {key}"))?;
             table.insert(key.to_owned(), value);
+        }
+        if !self.rate_limits
+            && let Some(colophon) = colophon.as_object_mut()
+        {
+            colophon.remove("rate_limits");
         }
         Ok(colophon)
     }
@@ -257,6 +264,7 @@ mod tests {
             http_port: 5002,
             tls_alpn_port: 5001,
             binding_policy: BindingPolicy::Optional,
+            rate_limits: false,
         };
         let service = edge.prepare(&state, "workerd".into()).unwrap();
 

@@ -72,6 +72,9 @@ pub(crate) struct UpOptions {
     /// Whether accounts need an external account binding; the report names the file with a key
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     eab: BindingPolicy,
+    /// Limits how often, by the local numbers of wrangler.toml
+    #[arg(long)]
+    rate_limits: bool,
     /// Starts a process that died again instead of ending
     #[arg(long)]
     restart: bool,
@@ -203,6 +206,7 @@ impl Stack {
             http_port: options.http_port,
             tls_alpn_port: options.tls_alpn_port,
             binding_policy: options.eab,
+            rate_limits: options.rate_limits,
         };
         supervisor.start(edge.prepare(&state, artefacts.workerd.clone())?).await?;
         supervisor.unless_one_dies(readiness::serves(front.directory(), front_authority.certificate())).await?;
