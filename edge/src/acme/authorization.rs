@@ -15,7 +15,9 @@ use super::{
     probe::{Probe, ProbeOutcome},
     problem::{IdentifierRefusal, Problem, ProblemDocument},
     rate_limit,
-    record::{AccountRecord, AccountStatus, AuthorizationRecord, AuthorizationState, Probing, Record, ReusableRecord},
+    record::{
+        AccountRecord, AccountStatus, AuthorizationRecord, AuthorizationState, Probing, Proved, Record, ReusableRecord,
+    },
     route::Resource,
     step::{Context, Effect, Reply, Settled, Step, payload},
     storage::{Change, Key, Rows, StorageFault},
@@ -65,6 +67,7 @@ pub fn new(
         expires: context.now.plus(context.config.lifetimes.authorization),
         in_advance,
         token: base64url::encode(&context.entropy.derive::<16>("token", index)),
+        proved: None,
         state: AuthorizationState::Pending,
     };
     (id, record)
@@ -136,6 +139,9 @@ pub fn read_or_deactivate(
     }
     match status(&record, context) {
         AuthorizationStatus::Pending | AuthorizationStatus::Valid => {
+            if let AuthorizationState::Valid { challenge, validated } = record.state {
+                record.proved = Some(Proved { challenge, validated });
+            }
             record.state = AuthorizationState::Deactivated;
             let reply = reply(id, &record, context)?;
             Ok(Step { changes: vec![put(id, &record, context)?], effect: None, reply })
@@ -197,6 +203,13 @@ pub fn probed(
         return end(probe.authorization, record, context);
     }
     record.state = match challenge::judge(&record, challenge, account.key.thumbprint(), outcome) {
+        // Too late: clients have seen it invalid since it expired.
+        _ if record.expires < context.now => {
+            let problem =
+                ProblemDocument::new("malformed", Some(403), "The authorization expired before it was proved.")
+                    .about(record.identifier.clone().into());
+            AuthorizationState::Invalid { challenge, problem }
+        }
         Ok(()) => AuthorizationState::Valid { challenge, validated: context.now },
         Err(problem) => AuthorizationState::Invalid { challenge, problem: *problem },
     };
@@ -309,6 +322,10 @@ fn status(record: &AuthorizationRecord, context: &Context<'_>) -> AuthorizationS
 const fn tried(record: &AuthorizationRecord) -> Option<ChallengeType> {
     match &record.state {
         AuthorizationState::Valid { challenge, .. } | AuthorizationState::Invalid { challenge, .. } => Some(*challenge),
+        AuthorizationState::Deactivated => match record.proved {
+            Some(proved) => Some(proved.challenge),
+            None => None,
+        },
         _ => None,
     }
 }
@@ -325,6 +342,9 @@ fn challenge_view(
         }
         AuthorizationState::Valid { challenge, validated } if *challenge == kind => {
             (ChallengeStatus::Valid, Some(*validated), None)
+        }
+        AuthorizationState::Deactivated if record.proved.is_some_and(|proved| proved.challenge == kind) => {
+            (ChallengeStatus::Valid, record.proved.map(|proved| proved.validated), None)
         }
         AuthorizationState::Invalid { challenge, problem } if *challenge == kind => {
             (ChallengeStatus::Invalid, None, Some(problem.clone()))

@@ -144,8 +144,20 @@ pub struct AuthorizationRecord {
     pub in_advance: bool,
     /// 128 random bits in base64url, for all its challenges (RFC 8555 §8).
     pub token: String,
+    /// How it was proved before it was deactivated: its challenge stays valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proved: Option<Proved>,
     /// How far it got.
     pub state: AuthorizationState,
+}
+
+/// How an authorization was proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proved {
+    /// By this challenge.
+    pub challenge: ChallengeType,
+    /// At this time.
+    pub validated: Timestamp,
 }
 
 /// Which authorization of an identifier was proved last.

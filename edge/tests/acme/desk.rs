@@ -5,17 +5,19 @@ use std::cell::Cell;
 use edge::acme::{
     account::binding_claim,
     authentication::{account_of, key_of},
-    challenge::{ChallengeType, dns_value, key_authorization},
+    challenge::{self, ChallengeType, dns_value, key_authorization},
     config::{Config, ConfigObject},
     entropy::Entropy,
     external_account::BindingKeys,
     nonce::{Nonce, NonceSecrets, Redeemed, Window},
+    object_id::ObjectId,
     probe::{Evidence, Probe, ProbeOutcome},
     problem::Problem,
+    record::{AuthorizationRecord, Record as _},
     revoke::{RevocationOrder, by_account},
     route::{AccountId, Resource, Route, UrlSecret, Urls},
     step::{Admission, Body, Context, Effect, Event, Reply, Sign, settle, step},
-    storage::{Memory, Rows, Storage},
+    storage::{Key, Memory, Rows, Storage},
 };
 use serde_json::{Value, json};
 use shared::{
@@ -213,6 +215,12 @@ impl Desk {
             let outcome = self.right_answer(&probe);
             self.event(Event::Probed(probe, outcome)).unwrap();
         }
+    }
+
+    /// The probe of a challenge, as it would be started.
+    pub(crate) fn probe(&self, id: ObjectId, kind: ChallengeType) -> Probe {
+        let record = AuthorizationRecord::load(&self.rows, Key::Authorization(id)).unwrap().unwrap();
+        challenge::probe(id, &record, kind).unwrap()
     }
 
     pub(crate) fn right_answer(&self, probe: &Probe) -> ProbeOutcome {

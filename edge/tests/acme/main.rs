@@ -1,10 +1,13 @@
 //! The ACME core without a platform: whole lives of orders on rows in memory, every pair of state and event, and storage
 //! that fails at every commit.
 
+mod accounts;
 mod bindings;
+mod challenges;
 mod choices;
 mod desk;
 mod faults;
+mod finality;
 mod issuance;
 mod key_changes;
 mod life;

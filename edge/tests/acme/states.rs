@@ -39,6 +39,7 @@ fn authorization(state: AuthorizationState, expires: u64) -> AuthorizationRecord
         expires: Timestamp::from_seconds(expires),
         in_advance: false,
         token: "dG9rZW4".to_owned(),
+        proved: None,
         state,
     }
 }
