@@ -57,12 +57,27 @@ impl Account {
     /// # Errors
     /// When it is refused.
     pub fn with_key(client: &Client, key: AccountKey) -> Result<Self> {
-        let url = client.url("newAccount");
-        let header = json!({"url": url, "nonce": client.nonce()?, "jwk": key.jwk()});
-        let body = key.sign(&header, json!({"termsOfServiceAgreed": true}).to_string().as_bytes())?;
-        let reply = client.post(url, body.to_string().as_bytes())?.expect(201)?;
+        let reply = Self::register(client, &key, &json!({}))?.expect(201)?;
         let nonce = Mutex::new(Some(reply.nonce()?));
         Ok(Self { client: client.clone(), key, url: reply.location()?, nonce })
+    }
+
+    /// One newAccount request of a key, with these members beside the agreement to the terms.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn register(client: &Client, key: &AccountKey, members: &Value) -> Result<Reply> {
+        let url = client.url("newAccount");
+        let header = json!({"url": url, "nonce": client.nonce()?, "jwk": key.jwk()});
+        let mut payload = members.clone();
+        payload["termsOfServiceAgreed"] = json!(true);
+        client.post(url, key.sign(&header, payload.to_string().as_bytes())?.to_string().as_bytes())
+    }
+
+    /// An account that is there.
+    #[must_use]
+    pub fn of(client: &Client, key: AccountKey, url: String) -> Self {
+        Self { client: client.clone(), key, url, nonce: Mutex::default() }
     }
 
     /// The nonce for the next request: the last answer's, or a new one.

@@ -19,6 +19,8 @@ pub const JOSE: &str = "application/jose+json";
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: Agent,
+    /// Sent with every request, as the platform in front of a deployment would.
+    address: Option<String>,
     /// The directory (RFC 8555 §7.1.1).
     pub directory: Value,
 }
@@ -49,9 +51,15 @@ impl Client {
             .allow_non_standard_methods(true)
             .build()
             .new_agent();
-        let mut client = Self { agent, directory: Value::Null };
+        let mut client = Self { agent, address: None, directory: Value::Null };
         client.directory = client.get(&report.directory)?.json()?;
         Ok(client)
+    }
+
+    /// The same from this address, as far as the edge can tell.
+    #[must_use]
+    pub fn from_address(&self, address: &str) -> Self {
+        Self { address: Some(address.to_owned()), ..self.clone() }
     }
 
     /// A URL of the directory.
@@ -103,7 +111,10 @@ impl Client {
         self.bare("HEAD", self.url("newNonce"))?.nonce()
     }
 
-    fn run(&self, request: Request<impl ureq::AsSendBody>) -> Result<Reply> {
+    fn run(&self, mut request: Request<impl ureq::AsSendBody>) -> Result<Reply> {
+        if let Some(address) = &self.address {
+            request.headers_mut().insert("cf-connecting-ip", address.parse()?);
+        }
         let mut answer = self.agent.run(request)?;
         let body = answer.body_mut().read_to_vec()?;
         Ok(Reply { status: answer.status().as_u16(), headers: answer.headers().clone(), body })

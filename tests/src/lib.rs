@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests live in real time")]
 
 pub mod account;
+pub mod binding;
 pub mod client;
 pub mod journal;
 pub mod keeper;

@@ -89,6 +89,13 @@ impl Options {
         Self { http_port, ..self }
     }
 
+    /// The same with another value for a key of the edge's configuration.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &serde_json::Value) -> Self {
+        self.flags.extend(["--set".to_owned(), format!("{key}={value}")]);
+        self
+    }
+
     /// The same with flags of `up`.
     #[must_use]
     pub fn with<const N: usize>(mut self, flags: [&str; N]) -> Self {

@@ -48,6 +48,15 @@ pub(crate) struct Edge<'a> {
     pub(crate) binding_policy: BindingPolicy,
     /// Whether the deployment's rate limits are on.
     pub(crate) rate_limits: bool,
+    /// Applied last.
+    pub(crate) settings: &'a [Setting],
+}
+
+/// A value for a key of the deployment's configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    path: Vec<String>,
+    value: Value,
 }
 
 /// The modules, by the names under which they import each other. The first is the entry.
@@ -122,6 +131,9 @@ impl Edge<'_> {
             && let Some(colophon) = colophon.as_object_mut()
         {
             colophon.remove("rate_limits");
+        }
+        for setting in self.settings {
+            setting.apply(&mut colophon)?;
         }
         Ok(colophon)
     }
@@ -216,6 +228,27 @@ const edge :Workerd.Worker = (
     }
 }
 
+impl Setting {
+    /// Reads `key.key=JSON`.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let (path, value) = text.split_once('=').context("expected KEY=VALUE")?;
+        let value = serde_json::from_str(value).with_context(|| format!("{value} is not JSON (texts in quotes)"))?;
+        Ok(Self { path: path.split('.').map(str::to_owned).collect(), value })
+    }
+
+    /// Puts it into the configuration, where it stands in for another value or is the first. The edge refuses keys that it does
+    /// not know.
+    fn apply(&self, configuration: &mut Value) -> Result<()> {
+        let mut place = configuration;
+        for key in &self.path {
+            let table = place.as_object_mut().with_context(|| format!("{key} is not in a table"))?;
+            place = table.entry(key.clone()).or_insert(json!({}));
+        }
+        *place = self.value.clone();
+        Ok(())
+    }
+}
+
 /// A string literal of Cap'n Proto's text form.
 fn text(value: &str) -> String {
     let mut literal = String::from("\"");
@@ -265,6 +298,7 @@ mod tests {
             tls_alpn_port: 5001,
             binding_policy: BindingPolicy::Optional,
             rate_limits: false,
+            settings: &[Setting::parse("lifetimes.retention=60").unwrap()],
         };
         let service = edge.prepare(&state, "workerd".into()).unwrap();
 
@@ -291,6 +325,8 @@ mod tests {
         );
         assert_eq!(colophon["validation"]["resolvers"], json!(["tcp://127.0.0.1:7004"]));
         assert_eq!(colophon["validation"]["allow_loopback"], true);
+        assert_eq!(colophon["lifetimes"]["retention"], 60);
+        assert_eq!(colophon.get("rate_limits"), None);
         assert_eq!(colophon["limits"], deployment.colophon().unwrap()["limits"]);
     }
 

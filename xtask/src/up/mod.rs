@@ -75,6 +75,9 @@ pub(crate) struct UpOptions {
     /// Limits how often, by the local numbers of wrangler.toml
     #[arg(long)]
     rate_limits: bool,
+    /// Another value for a key of wrangler.toml's COLOPHON, as JSON (lifetimes.retention=60)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = edge::Setting::parse)]
+    set: Vec<edge::Setting>,
     /// Starts a process that died again instead of ending
     #[arg(long)]
     restart: bool,
@@ -207,6 +210,7 @@ impl Stack {
             tls_alpn_port: options.tls_alpn_port,
             binding_policy: options.eab,
             rate_limits: options.rate_limits,
+            settings: &options.set,
         };
         supervisor.start(edge.prepare(&state, artefacts.workerd.clone())?).await?;
         supervisor.unless_one_dies(readiness::serves(front.directory(), front_authority.certificate())).await?;
