@@ -281,10 +281,7 @@ impl Leaf {
 fn identifier(name: &GeneralName) -> Option<Identifier> {
     match name {
         GeneralName::DnsName(name) => name.as_str().parse().ok().map(Identifier::Dns),
-        GeneralName::IpAddress(octets) => match octets.as_bytes().len() {
-            4 => <[u8; 4]>::try_from(octets.as_bytes()).ok().map(|bytes| Identifier::Ip(bytes.into())),
-            _ => <[u8; 16]>::try_from(octets.as_bytes()).ok().map(|bytes| Identifier::Ip(bytes.into())),
-        },
+        GeneralName::IpAddress(octets) => Identifier::from_octets(octets.as_bytes()),
         _ => None,
     }
 }

@@ -77,10 +77,13 @@ impl Csr {
         let extensions = requested_extensions(&request)?;
         let mut names = subject_alt_names(&extensions)?;
         let common_name = common_name(&request.info.subject)?;
-        names.extend(common_name.clone().map(Identifier::Dns));
+        names.extend(common_name.clone());
         Ok(Self {
             names,
-            common_name,
+            common_name: common_name.and_then(|name| match name {
+                Identifier::Dns(name) => Some(name),
+                Identifier::Ip(_) => None,
+            }),
             extended_key_usage: extended_key_usage(&extensions)?,
             public_key,
             hash: CsrHash(Sha256::digest(der).into()),
@@ -102,7 +105,7 @@ impl Csr {
         &self.names
     }
 
-    /// The common name, if the subject has one; it is one of [`Self::names`].
+    /// The common name, if the subject has one that is a DNS name; it is one of [`Self::names`].
     #[must_use]
     pub const fn common_name(&self) -> Option<&DnsName> {
         self.common_name.as_ref()
@@ -156,18 +159,13 @@ fn subject_alt_names(extensions: &Extensions) -> Result<BTreeSet<Identifier>, Ba
 fn identifier(name: &GeneralName) -> Result<Identifier, BadCsr> {
     match name {
         GeneralName::DnsName(name) => name.as_str().parse().map(Identifier::Dns).map_err(|_| BadCsr::Name),
-        GeneralName::IpAddress(octets) => match octets.as_bytes() {
-            bytes if bytes.len() == 4 => {
-                <[u8; 4]>::try_from(bytes).map(|bytes| Identifier::Ip(bytes.into())).map_err(|_| BadCsr::Name)
-            }
-            bytes => <[u8; 16]>::try_from(bytes).map(|bytes| Identifier::Ip(bytes.into())).map_err(|_| BadCsr::Name),
-        },
+        GeneralName::IpAddress(octets) => Identifier::from_octets(octets.as_bytes()).ok_or(BadCsr::Name),
         _ => Err(BadCsr::Name),
     }
 }
 
-/// The common name, when it is a DNS name. An address there is not a name of the certificate and is refused with the rest.
-fn common_name(subject: &Name) -> Result<Option<DnsName>, BadCsr> {
+/// The common name. An address there, which some clients put into every request for one, is a name like another.
+fn common_name(subject: &Name) -> Result<Option<Identifier>, BadCsr> {
     let attributes: Vec<_> = subject.iter().collect();
     if attributes.iter().any(|attribute| attribute.oid == EMAIL_ADDRESS) {
         return Err(BadCsr::Subject);
@@ -184,7 +182,11 @@ fn common_name(subject: &Name) -> Result<Option<DnsName>, BadCsr> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| BadCsr::Subject)
+    let name = match text.parse() {
+        Ok(address) => Identifier::of_address(address),
+        Err(_) => text.parse().ok().map(Identifier::Dns),
+    };
+    name.map(Some).ok_or(BadCsr::Subject)
 }
 
 fn extended_key_usage(extensions: &Extensions) -> Result<Vec<ObjectIdentifier>, BadCsr> {

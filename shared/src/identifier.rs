@@ -1,8 +1,10 @@
 //! Identifiers that a certificate may carry: DNS names, with or without a wildcard, and IP addresses (RFC 8555 §7.1.3, RFC 8738).
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
+
+pub use crate::dns_name::DnsName;
 
 /// What a certificate speaks for. On the wire `{"type": "dns", "value": "a.example"}` (RFC 8555 §7.1.3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub enum Identifier {
     /// A DNS name, or a wildcard of one label over it.
     Dns(DnsName),
-    /// An IPv4 or IPv6 address (RFC 8738 §3).
+    /// An IPv4 or IPv6 address (RFC 8738 §3); never an IPv4 address inside of an IPv6 one.
     Ip(IpAddr),
 }
 
@@ -26,101 +28,75 @@ pub struct IdentifierObject {
     pub value: String,
 }
 
-/// A DNS name in canonical form: lower case, A-labels, no trailing dot, at most 253 bytes; possibly `*.` before it.
-/// Never a single `*`, never a wildcard elsewhere. Source: RFC 5280 §4.2.1.6, RFC 8555 §7.1.3.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DnsName(String);
-
 /// Why a text is not an identifier. Each is a sentence for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnIdentifier {
     /// Neither `dns` nor `ip`.
     #[error("only identifiers of type \"dns\" and \"ip\" are known")]
     UnknownType,
-    /// No characters, or an empty label.
-    #[error("the name is empty or has an empty label (a leading, doubled or trailing dot)")]
+    /// No characters.
+    #[error("the name is empty")]
+    Empty,
+    /// A label without characters.
+    #[error("a label is empty: there is a dot at the beginning, or two in a row")]
     EmptyLabel,
-    /// Longer than 253 bytes, or a label longer than 63.
-    #[error("a DNS name has at most 253 bytes and a label at most 63")]
-    TooLong,
-    /// A byte that is no letter, digit or hyphen, or a hyphen at an end of a label.
-    #[error("a label has letters, digits and inner hyphens only; write other scripts as A-labels (xn--…)")]
+    /// A dot at the end. Not folded: the name that is asked for is the one that a certificate carries, and that has none
+    /// (RFC 5280 §4.2.1.6), so the order, the CSR and the client's own list would name it in two ways.
+    #[error("leave out the dot at the end")]
+    TrailingDot,
+    /// Longer than 253 bytes.
+    #[error("a DNS name has at most 253 bytes")]
+    NameTooLong,
+    /// A label longer than 63 bytes.
+    #[error("a label has at most 63 bytes")]
+    LabelTooLong,
+    /// A character that is not ASCII.
+    #[error("write labels of other scripts as A-labels (xn--…); idn2 and most libraries for names convert them")]
+    NotAscii,
+    /// A label that begins with `xn--` and stands for no U-label in its one spelling (RFC 5890 §2.3.2.1).
+    #[error("a label that begins with xn-- is not an A-label; convert the name from its own script again")]
+    BadALabel,
+    /// An underscore.
+    #[error("a host name has no underscore; rename the host")]
+    Underscore,
+    /// A hyphen at an end of a label.
+    #[error("a label neither begins nor ends with a hyphen")]
+    EdgeHyphen,
+    /// Any other byte that is no letter, digit or hyphen.
+    #[error("a label has letters, digits and hyphens only")]
     BadCharacter,
     /// `*` anywhere but as the whole first label, or with nothing below it.
     #[error("a wildcard is the whole first label, over a name of its own")]
     BadWildcard,
-    /// The last label is a number, so the text reads as an address.
-    #[error("the last label is a number; give an address as an identifier of type \"ip\"")]
+    /// A wildcard over an address.
+    #[error("a wildcard is over a name, never over an address; list the addresses")]
+    WildcardAddress,
+    /// An address, or the last label is a number, so that the text reads as one.
+    #[error("the name reads as an address; give an address as an identifier of type \"ip\"")]
     LooksLikeAddress,
     /// Not the text form of RFC 5952 or dotted decimal.
-    #[error("not an IPv4 or IPv6 address in its canonical text form")]
+    #[error("not an IPv4 or IPv6 address in its canonical text form: dotted decimal, or as in RFC 5952")]
     BadAddress,
+    /// An IPv6 address that stands for an IPv4 address.
+    #[error("the address is an IPv4 address inside of an IPv6 one; give the IPv4 address")]
+    MappedAddress,
 }
 
-impl DnsName {
-    /// The name as text, with its `*.` where it is a wildcard.
+impl Identifier {
+    /// An address of either family; nothing for an IPv4 address inside of an IPv6 one.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn of_address(address: IpAddr) -> Option<Self> {
+        (!is_mapped(address)).then_some(Self::Ip(address))
     }
 
-    /// True when the first label is `*`.
+    /// The address of an iPAddress name of a certificate or a CSR: 4 or 16 octets (RFC 5280 §4.2.1.6). Nothing for any
+    /// other number of them, and as [`Self::of_address`].
     #[must_use]
-    pub fn is_wildcard(&self) -> bool {
-        self.0.starts_with("*.")
-    }
-
-    /// The name below the wildcard; the name itself when there is none.
-    #[must_use]
-    pub fn base(&self) -> &str {
-        self.0.strip_prefix("*.").unwrap_or(&self.0)
-    }
-
-    /// The same name without its wildcard.
-    #[must_use]
-    pub fn without_wildcard(&self) -> Self {
-        Self(self.base().to_owned())
-    }
-
-    /// True when the name is `suffix` or ends in `.suffix`. `suffix` is in canonical form.
-    #[must_use]
-    pub fn is_within(&self, suffix: &str) -> bool {
-        let base = self.base();
-        base.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    }
-}
-
-impl FromStr for DnsName {
-    type Err = NotAnIdentifier;
-
-    fn from_str(text: &str) -> Result<Self, NotAnIdentifier> {
-        if text.len() > 253 {
-            return Err(NotAnIdentifier::TooLong);
+    pub fn from_octets(octets: &[u8]) -> Option<Self> {
+        match octets.len() {
+            4 => Self::of_address(<[u8; 4]>::try_from(octets).ok()?.into()),
+            _ => Self::of_address(<[u8; 16]>::try_from(octets).ok()?.into()),
         }
-        let name = text.to_ascii_lowercase();
-        let base = match name.strip_prefix("*.") {
-            Some(base) => base,
-            None if name.contains('*') => return Err(NotAnIdentifier::BadWildcard),
-            None => &name,
-        };
-        base.split('.').try_for_each(check_label)?;
-        let last = base.rsplit('.').next().unwrap_or_default();
-        if last.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NotAnIdentifier::LooksLikeAddress);
-        }
-        Ok(Self(name))
-    }
-}
-
-impl fmt::Display for DnsName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for DnsName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -155,72 +131,27 @@ impl fmt::Display for Identifier {
     }
 }
 
-fn check_label(label: &str) -> Result<(), NotAnIdentifier> {
-    match label.as_bytes() {
-        [] => Err(NotAnIdentifier::EmptyLabel),
-        bytes if bytes.len() > 63 => Err(NotAnIdentifier::TooLong),
-        [b'*'] => Err(NotAnIdentifier::BadWildcard),
-        [b'-', ..] | [.., b'-'] => Err(NotAnIdentifier::BadCharacter),
-        bytes if bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') => Ok(()),
-        _ => Err(NotAnIdentifier::BadCharacter),
+/// Canonical text only, so that one address has one spelling (RFC 8738 §3, RFC 5952).
+fn parse_address(text: &str) -> Result<IpAddr, NotAnIdentifier> {
+    if text.strip_prefix("*.").is_some_and(|rest| rest.parse::<IpAddr>().is_ok()) {
+        return Err(NotAnIdentifier::WildcardAddress);
+    }
+    let address: IpAddr = text.parse().map_err(|_| NotAnIdentifier::BadAddress)?;
+    match address {
+        address if is_mapped(address) => Err(NotAnIdentifier::MappedAddress),
+        address if address.to_string() == text => Ok(address),
+        _ => Err(NotAnIdentifier::BadAddress),
     }
 }
 
-/// Canonical text only, so that one address has one spelling (RFC 8738 §3, RFC 5952).
-fn parse_address(text: &str) -> Result<IpAddr, NotAnIdentifier> {
-    let address: IpAddr = text.parse().map_err(|_| NotAnIdentifier::BadAddress)?;
-    if address.to_string() == text { Ok(address) } else { Err(NotAnIdentifier::BadAddress) }
+/// True for `::ffff:0:0/96` (RFC 4291 §2.5.5.2).
+const fn is_mapped(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn dns(text: &str) -> Result<DnsName, NotAnIdentifier> {
-        text.parse()
-    }
-
-    #[test]
-    fn names_are_folded_to_lower_case() {
-        assert_eq!(dns("A.Example").unwrap().as_str(), "a.example");
-    }
-
-    #[test]
-    fn what_is_not_a_name_says_why() {
-        use NotAnIdentifier::*;
-        let long_label = "a".repeat(64) + ".test";
-        let long_name = "a.".repeat(126) + "test";
-        let table = [
-            ("", EmptyLabel),
-            (".", EmptyLabel),
-            ("a.test.", EmptyLabel),
-            ("a..test", EmptyLabel),
-            (&long_label, TooLong),
-            (&long_name, TooLong),
-            ("-a.test", BadCharacter),
-            ("a-.test", BadCharacter),
-            ("a_b.test", BadCharacter),
-            ("ä.test", BadCharacter),
-            ("a b.test", BadCharacter),
-            ("*", BadWildcard),
-            ("a.*.test", BadWildcard),
-            ("*.*.test", BadWildcard),
-            ("a*.test", BadWildcard),
-            ("*.", EmptyLabel),
-            ("1.2.3.4", LooksLikeAddress),
-        ];
-        for (text, why) in table {
-            assert_eq!(dns(text), Err(why), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_suffix_matches_whole_labels_only() {
-        let name = dns("*.a.test").unwrap();
-        assert!(name.is_wildcard() && name.is_within("test") && name.is_within("a.test"));
-        assert!(!name.is_within("est") && !name.is_within("b.a.test"));
-        assert!(!dns("atest").unwrap().is_within("test"));
-    }
 
     #[test]
     fn wire_form_is_type_and_value() {
@@ -232,9 +163,30 @@ mod tests {
     #[test]
     fn one_address_has_one_spelling() {
         let parse = |text: &str| Identifier::try_from(IdentifierObject { kind: "ip".into(), value: text.into() });
-        assert!(parse("192.0.2.1").is_ok() && parse("2001:db8::1").is_ok());
-        for text in ["192.0.2.01", "0xc0.0.2.1", "2001:DB8::1", "2001:db8:0::1", "::ffff:c000:201", "[::1]", "1.2.3"] {
+        for text in ["192.0.2.1", "2001:db8::1", "::1", "2001:db8::1:0:0:1", "2001:db8:0:1:1:1:1:1"] {
+            assert_eq!(parse(text).unwrap().to_string(), text);
+        }
+        let elsewhere = ["2001:DB8::1", "2001:db8:0::1", "2001:db8:0:0:1::1", "2001:0db8::1", "::0.0.0.1", "fe80::1%1"];
+        let others =
+            ["", "192.0.2.01", "0xc0.0.2.1", "[::1]", "1.2.3", "192.0.2.0/24", "192.0.2.1.", "a.test", "*.a.test"];
+        for text in elsewhere.into_iter().chain(others) {
             assert_eq!(parse(text), Err(NotAnIdentifier::BadAddress), "{text}");
         }
+        for text in ["::ffff:192.0.2.1", "::ffff:c000:201", "::FFFF:127.0.0.1"] {
+            assert_eq!(parse(text), Err(NotAnIdentifier::MappedAddress), "{text}");
+        }
+        for text in ["*.192.0.2.1", "*.::1"] {
+            assert_eq!(parse(text), Err(NotAnIdentifier::WildcardAddress), "{text}");
+        }
+    }
+
+    #[test]
+    fn octets_of_a_certificate_are_an_address_of_one_family() {
+        let text = |octets: &[u8]| Identifier::from_octets(octets).map(|identifier| identifier.to_string());
+        assert_eq!(text(&[192, 0, 2, 1]).unwrap(), "192.0.2.1");
+        assert_eq!(text(&std::net::Ipv6Addr::LOCALHOST.octets()).unwrap(), "::1");
+        assert_eq!(text(&std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets()), None);
+        // An address with a mask is a name constraint's (RFC 5280 §4.2.1.10).
+        assert!([0, 3, 5, 8, 15, 17, 32].iter().all(|length| text(&vec![1; *length]).is_none()));
     }
 }

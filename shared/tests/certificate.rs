@@ -7,6 +7,7 @@ use shared::{
     certificate::{CannotBuild, Content},
     chain::{BadChain, IssuerChain},
     csr::{BadCsr, Csr},
+    identifier::Identifier,
     profile::Usage,
     serial::SerialNumber,
     testing::{TestCa, TestKey, dns_names, server_profile},
@@ -91,11 +92,39 @@ fn a_common_name_counts_as_a_name() {
 }
 
 #[test]
+fn an_address_as_the_common_name_counts_as_a_name_and_is_no_common_name_of_a_certificate() {
+    let csr = Csr::parse(&TestKey::new(4).csr(&["192.0.2.1", "2001:db8::1"], "CN=2001:DB8::1")).unwrap();
+    let address = |text: &str| Identifier::Ip(text.parse().unwrap());
+    assert_eq!(csr.names(), &BTreeSet::from([address("192.0.2.1"), address("2001:db8::1")]));
+    assert_eq!(csr.common_name(), None);
+    let csr = Csr::parse(&TestKey::new(4).csr(&["192.0.2.1"], "CN=192.0.2.2")).unwrap();
+    assert_eq!(csr.names(), &BTreeSet::from([address("192.0.2.1"), address("192.0.2.2")]));
+}
+
+#[test]
+fn a_certificate_carries_its_addresses() {
+    let (ca, profile, key) = (TestCa::new(1), server_profile(), TestKey::new(3));
+    let names = ["192.0.2.1", "2001:db8::1"].map(|text| Identifier::Ip(text.parse().unwrap())).into();
+    let content = Content {
+        profile: &profile,
+        names: &names,
+        common_name: None,
+        public_key: &key.public_key(),
+        serial: SerialNumber::from_random([9; 16]),
+        not_before: at("2026-11-21T12:00:00Z"),
+        not_after: at("2026-11-22T11:59:59Z"),
+    };
+    assert_eq!(ca.chain.verify_leaf(&ca.issue(&content)).unwrap().names, names);
+}
+
+#[test]
 fn requests_that_smuggle_are_refused() {
     let key = TestKey::new(4);
     let refused = |subject: &str| Csr::parse(&key.csr(&["a.test"], subject)).unwrap_err();
     assert_eq!(refused("CN=a.test,CN=b.test"), BadCsr::Subject);
     assert_eq!(refused("CN=a b"), BadCsr::Subject);
+    assert_eq!(refused("CN=::ffff:192.0.2.1"), BadCsr::Subject);
+    assert_eq!(Csr::parse(&key.csr(&["::ffff:192.0.2.1"], "")).unwrap_err(), BadCsr::Name);
     let mut der = key.csr(&["a.test"], "");
     *der.last_mut().unwrap() ^= 1;
     assert!(Csr::parse(&der).is_err());

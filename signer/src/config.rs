@@ -104,8 +104,16 @@ pub(crate) struct ScopeConfig {
     pub(crate) name: String,
     /// True when accounts without an external account binding may use it.
     pub(crate) open: bool,
+    /// Names equal to one of these or below it.
     pub(crate) dns_suffixes: Vec<String>,
+    /// True: wildcards of such names too.
     pub(crate) wildcards: bool,
+    /// True: every name of one label too (`db1`). False: none, not even a suffix of one label itself.
+    #[serde(default)]
+    pub(crate) single_labels: bool,
+    /// Addresses in one of these.
+    #[serde(default)]
+    pub(crate) ip_networks: Vec<String>,
     /// Challenge types that count as proof.
     pub(crate) methods: Vec<String>,
     pub(crate) profiles: Vec<ProfileName>,

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use shared::{
     identifier::{DnsName, Identifier},
+    network::Network,
     profile::{Profile, ProfileConfig, ProfileName},
     signing::{Grant, ProvenIdentifier},
 };
@@ -15,6 +16,8 @@ use crate::config::{EdgeConfig, ScopeConfig};
 const METHODS: [&str; 2] = ["http-01", "dns-01"];
 /// The one of them that proves a wildcard (RFC 8555 §7.1.3, §8.4).
 const WILDCARD_METHOD: &str = "dns-01";
+/// Those that prove an address: never by DNS (RFC 8738 §7).
+const ADDRESS_METHODS: [&str; 1] = ["http-01"];
 
 /// The policy, checked.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ struct Scope {
     open: bool,
     dns_suffixes: Vec<DnsName>,
     wildcards: bool,
+    single_labels: bool,
+    ip_networks: Vec<Network>,
     methods: BTreeSet<String>,
     profiles: BTreeSet<ProfileName>,
 }
@@ -97,7 +102,8 @@ impl Policy {
 
 impl Scope {
     fn check(config: ScopeConfig, profiles: &BTreeMap<ProfileName, Profile>) -> anyhow::Result<Self> {
-        let ScopeConfig { name, open, dns_suffixes, wildcards, methods, profiles: allowed } = config;
+        let ScopeConfig { name, open, dns_suffixes, wildcards, single_labels, ip_networks, methods, profiles: allowed } =
+            config;
         if let Some(unknown) = methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
             bail!("scope {name}: the method {unknown:?} is unknown; known are {METHODS:?}");
         }
@@ -109,21 +115,34 @@ impl Scope {
             _ => bail!("scope {name}: {text:?} is not a DNS suffix in lower case without a leading dot"),
         };
         let dns_suffixes = dns_suffixes.into_iter().map(suffix).collect::<anyhow::Result<_>>()?;
+        let network = |text: String| text.parse().with_context(|| format!("scope {name}: {text:?}"));
         Ok(Self {
             open,
             dns_suffixes,
             wildcards,
+            single_labels,
+            ip_networks: ip_networks.into_iter().map(network).collect::<anyhow::Result<_>>()?,
             methods: methods.into_iter().collect(),
             profiles: allowed.into_iter().collect(),
         })
     }
 
     fn gives(&self, proven: &ProvenIdentifier) -> bool {
-        let ProvenIdentifier { identifier: Identifier::Dns(name), method, .. } = proven else { return false };
+        let method = proven.method.as_str();
+        self.methods.contains(method)
+            && match &proven.identifier {
+                Identifier::Dns(name) => self.gives_name(name, method),
+                Identifier::Ip(address) => {
+                    ADDRESS_METHODS.contains(&method)
+                        && self.ip_networks.iter().any(|network| network.contains(*address))
+                }
+            }
+    }
+
+    fn gives_name(&self, name: &DnsName, method: &str) -> bool {
         let wildcard_is_fine = !name.is_wildcard() || (self.wildcards && method == WILDCARD_METHOD);
-        wildcard_is_fine
-            && self.methods.contains(method)
-            && self.dns_suffixes.iter().any(|suffix| name.is_within(suffix.as_str()))
+        let within = || self.dns_suffixes.iter().any(|suffix| name.is_within(suffix.as_str()));
+        wildcard_is_fine && if name.is_single_label() { self.single_labels } else { within() }
     }
 }
 
@@ -154,9 +173,18 @@ pub(crate) mod tests {
             [[scope]]
             name = "plain"
             open = true
-            dns_suffixes = ["b.test"]
+            dns_suffixes = ["b.test", "lan"]
             wildcards = false
             methods = ["dns-01"]
+            profiles = ["server"]
+            [[scope]]
+            name = "estate"
+            open = true
+            dns_suffixes = []
+            wildcards = true
+            single_labels = true
+            ip_networks = ["10.0.0.0/8", "fd00::/8"]
+            methods = ["http-01", "dns-01"]
             profiles = ["server"]
             [[scope]]
             name = "closed"
@@ -177,8 +205,10 @@ pub(crate) mod tests {
     }
 
     fn permits(names: &[(&str, &str)]) -> bool {
+        let identifier =
+            |text: &str| text.parse().map_or_else(|_| Identifier::Dns(text.parse().unwrap()), Identifier::Ip);
         let proven = |(name, method): &(&str, &str)| ProvenIdentifier {
-            identifier: Identifier::Dns(name.parse().unwrap()),
+            identifier: identifier(name),
             method: (*method).to_owned(),
             validated: Timestamp::from_seconds(0),
         };
@@ -213,13 +243,34 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn addresses_are_in_no_scope() {
-        let proven = ProvenIdentifier {
-            identifier: Identifier::Ip([192, 0, 2, 1].into()),
-            method: "http-01".into(),
-            validated: Timestamp::from_seconds(0),
+    fn addresses_are_given_by_networks_and_proved_at_the_address() {
+        assert!(permits(&[("10.1.2.3", "http-01"), ("fd00::1", "http-01"), ("db1", "http-01")]));
+        assert!(!permits(&[("10.1.2.3", "dns-01")]));
+        assert!(!permits(&[("192.0.2.1", "http-01")]));
+        assert!(!permits(&[("fe80::1", "http-01")]));
+        assert!(!permits(&[("10.1.2.3", "http-01"), ("x.a.test", "http-01")]), "no scope has both");
+    }
+
+    #[test]
+    fn names_of_one_label_need_a_scope_that_has_them() {
+        assert!(permits(&[("db1", "http-01")]) && permits(&[("lan", "http-01")]));
+        assert!(!permits(&[("lan", "dns-01"), ("x.lan", "dns-01")]), "the suffix itself is one label");
+        assert!(permits(&[("x.lan", "dns-01")]));
+        assert!(!permits(&[("*.db1", "dns-01")]), "a wildcard has two");
+    }
+
+    #[test]
+    fn a_scope_with_a_network_that_is_none_is_refused() {
+        let scope = |network: &str| {
+            let toml = format!(
+                "name = \"s\"\nopen = true\ndns_suffixes = []\nwildcards = false\nip_networks = [{network:?}]\n\
+                 methods = [\"http-01\"]\nprofiles = []"
+            );
+            Scope::check(toml::from_str(&toml).unwrap(), &BTreeMap::new())
         };
-        assert!(!policy().permits(&Grant::Open, &[proven], &"server".parse().unwrap()));
+        assert!(scope("10.0.0.0/8").is_ok());
+        let error = format!("{:#}", scope("10.0.0.1/8").unwrap_err());
+        assert!(error.starts_with("scope s: \"10.0.0.1/8\": a network is"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! An ACME client without opinions: it says what it is told to say, once, and keeps the nonce of each answer for the next request.
 
 use std::{
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -149,12 +150,13 @@ impl Account {
         }
     }
 
-    /// Makes an order of DNS names (RFC 8555 §7.4).
+    /// Makes an order of DNS names and addresses (RFC 8555 §7.4, RFC 8738 §3).
     ///
     /// # Errors
     /// When it is refused.
     pub fn order(&self, names: &[&str]) -> Result<Order> {
-        let identifiers: Vec<Value> = names.iter().map(|name| json!({"type": "dns", "value": name})).collect();
+        let kind = |name: &str| if name.parse::<IpAddr>().is_ok() { "ip" } else { "dns" };
+        let identifiers: Vec<Value> = names.iter().map(|name| json!({"type": kind(name), "value": name})).collect();
         let payload = json!({"identifiers": identifiers}).to_string();
         let reply = self.patiently(self.client.url("newOrder"), payload.as_bytes())?.expect(201)?;
         Ok(Order { url: reply.location()?, object: reply.json()? })

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    net::IpAddr,
     path::Path,
     process::{Command, Stdio},
 };
@@ -32,14 +33,15 @@ pub fn run(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Verifies a PEM chain, leaf first, up to the root in that file, strictly (RFC 5280), for a server of this name.
+/// Verifies a PEM chain, leaf first, up to the root in that file, strictly (RFC 5280), for a server of this name or address.
 ///
 /// # Errors
 /// When OpenSSL does not accept it.
 pub fn verify(root: &Path, chain: &str, name: &str) -> Result<()> {
     let file = NamedTempFile::new()?;
     std::fs::write(file.path(), chain)?;
-    let mut verify = command(["verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", name, "-CAfile"]);
+    let check = if name.parse::<IpAddr>().is_ok() { "-verify_ip" } else { "-verify_hostname" };
+    let mut verify = command(["verify", "-x509_strict", "-purpose", "sslserver", check, name, "-CAfile"]);
     // The first certificate of the file is verified; all of it may help.
     run(verify.arg(root).arg("-untrusted").arg(file.path()).arg(file.path()), b"").map(|_| ())
 }

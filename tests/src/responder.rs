@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -13,14 +13,18 @@ use anyhow::Result;
 
 const PREFIX: &str = "/.well-known/acme-challenge/";
 
+/// Something for each token.
 type Answers = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// Listens until the process ends.
 #[derive(Clone, Debug)]
 pub struct Responder {
-    /// Where it listens, on loopback.
+    /// Where it listens, at 127.0.0.1 and, where there is IPv6, at `::1`.
     pub port: u16,
+    /// True when it listens at `::1` too.
+    pub ipv6: bool,
     answers: Answers,
+    hosts: Answers,
 }
 
 impl Responder {
@@ -31,37 +35,49 @@ impl Responder {
     pub fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
-        let answers = Answers::default();
-        let shared = Arc::clone(&answers);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let answers = Arc::clone(&shared);
-                thread::spawn(move || answer(stream, &answers));
-            }
-        });
-        Ok(Self { port, answers })
+        let (answers, hosts) = (Answers::default(), Answers::default());
+        let other = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).ok();
+        let ipv6 = other.is_some();
+        for listener in std::iter::once(listener).chain(other) {
+            let shared = (Arc::clone(&answers), Arc::clone(&hosts));
+            thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    let (answers, hosts) = shared.clone();
+                    thread::spawn(move || answer(stream, &answers, &hosts));
+                }
+            });
+        }
+        Ok(Self { port, ipv6, answers, hosts })
     }
 
     /// Answers this token from now on.
     pub fn put(&self, token: &str, key_authorization: String) {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned(), key_authorization);
     }
+
+    /// The `Host` that this token was last asked for with.
+    #[must_use]
+    pub fn host(&self, token: &str) -> Option<String> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+    }
 }
 
-fn answer(mut stream: TcpStream, answers: &Answers) -> Result<()> {
+fn answer(mut stream: TcpStream, answers: &Answers, hosts: &Answers) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
+    let token = first.split(' ').nth(1).and_then(|path| path.strip_prefix(PREFIX)).unwrap_or_default();
     // Closing with unread input would reset the connection.
     for line in lines {
-        if line?.is_empty() {
-            break;
+        match line?.split_once(':') {
+            Some((name, host)) if name.eq_ignore_ascii_case("host") => {
+                hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned(), host.trim().to_owned());
+            }
+            Some(_) => {}
+            None => break,
         }
     }
-    let path = first.split(' ').nth(1).unwrap_or_default();
-    let body = path
-        .strip_prefix(PREFIX)
-        .and_then(|token| answers.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned());
+    let body = answers.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
     let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
     let body = body.unwrap_or_default();
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())?;

@@ -113,6 +113,11 @@ fn lego_gets_a_certificate_of_two_names_by_http() -> Result<()> {
 }
 
 #[test]
+fn lego_gets_a_certificate_of_an_address() -> Result<()> {
+    lego_http(&["127.0.0.1"])
+}
+
+#[test]
 fn lego_gets_a_wildcard_and_its_parent_by_dns_through_a_real_server() -> Result<()> {
     let (world, place) = (world(), TempDir::new()?);
     let mut command = lego(&place);

@@ -10,10 +10,11 @@ use shared::{
 
 use super::{
     challenge::{self, ChallengeType},
+    identifier_refusal::IdentifierRefusal,
     object_id::ObjectId,
     policy,
     probe::{Probe, ProbeOutcome},
-    problem::{IdentifierRefusal, Problem, ProblemDocument},
+    problem::{Problem, ProblemDocument},
     rate_limit,
     record::{
         AccountRecord, AccountStatus, AuthorizationRecord, AuthorizationState, Probing, Proved, Record, ReusableRecord,
@@ -39,7 +40,7 @@ pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Res
     let identifier = policy::admit(object.clone(), &context.config.identifiers).map_err(refuse)?;
     if matches!(&identifier, Identifier::Dns(name) if name.is_wildcard()) {
         // A wildcard is authorized by an order alone (RFC 8555 §7.4.1).
-        return Err(refuse(IdentifierRefusal::Wildcard));
+        return Err(refuse(IdentifierRefusal::WildcardInAdvance));
     }
     rate_limit::check_failures(rows, context)?;
     let (id, record) = new(&identifier, 0, true, context);
@@ -175,7 +176,7 @@ pub fn respond(
             let probing = Probing { challenge: kind, since: context.now, attempts: 1 };
             record.state = AuthorizationState::Processing(probing);
             let changes = vec![put(id, &record, context)?];
-            let effect = challenge::probe(id, &record, kind).map(Effect::Probe);
+            let effect = Some(Effect::Probe(challenge::probe(id, &record, kind)));
             return Ok(Step { changes, effect, reply: challenge_reply(id, kind, &record, context)? });
         }
     }
@@ -247,7 +248,7 @@ pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settl
         return Ok(Settled::changes(vec![put(id, &record, context)?]));
     }
     probing.attempts = probing.attempts.saturating_add(1);
-    let effect = challenge::probe(id, &record, challenge).map(Effect::Probe);
+    let effect = Some(Effect::Probe(challenge::probe(id, &record, challenge)));
     Ok(Settled { effect, ..Settled::changes(vec![put(id, &record, context)?]) })
 }
 

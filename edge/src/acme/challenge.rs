@@ -41,10 +41,11 @@ impl ChallengeType {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The types that can prove this identifier: a wildcard only by DNS (RFC 8555 §7.1.3, §8.3); an address by none yet.
+    /// The types that can prove this identifier: a wildcard only by DNS (RFC 8555 §7.1.3, §8.3), an address never by it
+    /// (RFC 8738 §7).
     pub fn offered(identifier: &Identifier, wildcard: bool) -> impl Iterator<Item = Self> {
         let is_dns = matches!(identifier, Identifier::Dns(_));
-        Self::ALL.into_iter().filter(move |kind| is_dns && (*kind == Self::Dns01 || !wildcard))
+        Self::ALL.into_iter().filter(move |kind| if *kind == Self::Dns01 { is_dns } else { !wildcard })
     }
 }
 
@@ -107,15 +108,10 @@ pub fn judge(
     }
 }
 
-/// The probe that this challenge needs; nothing for an identifier that has none.
+/// The probe that this challenge needs.
 #[must_use]
-pub fn probe(id: super::object_id::ObjectId, record: &AuthorizationRecord, challenge: ChallengeType) -> Option<Probe> {
-    match &record.identifier {
-        Identifier::Dns(name) => {
-            Some(Probe { authorization: id, challenge, name: name.without_wildcard(), token: record.token.clone() })
-        }
-        Identifier::Ip(_) => None,
-    }
+pub fn probe(id: super::object_id::ObjectId, record: &AuthorizationRecord, challenge: ChallengeType) -> Probe {
+    Probe { authorization: id, challenge, identifier: record.identifier.clone(), token: record.token.clone() }
 }
 
 /// RFC 8555 §6.7.

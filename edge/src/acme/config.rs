@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use shared::{
     chain::{BadChain, Issuer},
-    identifier::{DnsName, NotAnIdentifier},
+    identifier::NotAnIdentifier,
+    network::{Network, NotANetwork},
     profile::{BadProfile, ProfileName, Usage},
 };
 
 use super::{
     external_account::BindingPolicy,
     network::Networks,
+    policy::{IdentifierRules, IdentifiersConfig},
     rate_limit::{Rate, RateLimits},
 };
 
@@ -80,18 +82,6 @@ pub struct SignerConfig {
     pub url: String,
 }
 
-/// Which names orders may have.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IdentifiersConfig {
-    /// Names equal to one of these or below it.
-    pub dns_suffixes: Vec<String>,
-    /// True: wildcards of such names too.
-    pub wildcards: bool,
-    /// The most identifiers in one order.
-    pub per_order: usize,
-}
-
 /// How names are proved.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +92,9 @@ pub struct ValidationConfig {
     pub http_port: u16,
     /// Where tls-alpn-01 connects: 443, but for tests (RFC 8737 §3).
     pub tls_alpn_port: u16,
+    /// Probes may go to addresses in one of these too, and not only to globally reachable ones: see [`Networks::permit`].
+    #[serde(default)]
+    pub networks: Vec<String>,
     /// True for throwaway stacks only: probes may go to loopback addresses.
     pub allow_loopback: bool,
     /// Milliseconds for one probe, from its first query to its last byte.
@@ -182,17 +175,6 @@ pub struct Config {
     pub rate_limits: RateLimits,
 }
 
-/// Checked [`IdentifiersConfig`].
-#[derive(Clone, Debug)]
-pub struct IdentifierRules {
-    /// In canonical form.
-    pub dns_suffixes: Vec<DnsName>,
-    /// Wildcards too.
-    pub wildcards: bool,
-    /// The most identifiers in one order.
-    pub per_order: usize,
-}
-
 /// Checked [`ValidationConfig`].
 #[derive(Clone, Debug)]
 pub struct Validation {
@@ -241,6 +223,9 @@ pub enum BadConfig {
     /// `identifiers.dns_suffixes`.
     #[error("identifiers.dns_suffixes: {0:?}: {1}")]
     Suffix(String, NotAnIdentifier),
+    /// `identifiers.ip_networks` or `validation.networks`.
+    #[error("{0}: {1:?}: {2}")]
+    Network(&'static str, String, NotANetwork),
     /// `identifiers.per_order`.
     #[error("identifiers.per_order: 1 to 100")]
     PerOrder,
@@ -307,26 +292,6 @@ impl TryFrom<ConfigObject> for Config {
     }
 }
 
-impl TryFrom<IdentifiersConfig> for IdentifierRules {
-    type Error = BadConfig;
-
-    fn try_from(config: IdentifiersConfig) -> Result<Self, BadConfig> {
-        if !(1..=100).contains(&config.per_order) {
-            return Err(BadConfig::PerOrder);
-        }
-        let suffix = |text: String| match text.parse::<DnsName>() {
-            Ok(name) if name.is_wildcard() => Err(BadConfig::Suffix(text, NotAnIdentifier::BadWildcard)),
-            Ok(name) => Ok(name),
-            Err(error) => Err(BadConfig::Suffix(text, error)),
-        };
-        Ok(Self {
-            dns_suffixes: config.dns_suffixes.into_iter().map(suffix).collect::<Result<_, _>>()?,
-            wildcards: config.wildcards,
-            per_order: config.per_order,
-        })
-    }
-}
-
 impl TryFrom<ValidationConfig> for Validation {
     type Error = BadConfig;
 
@@ -347,10 +312,22 @@ impl TryFrom<ValidationConfig> for Validation {
             resolvers,
             http_port: config.http_port,
             tls_alpn_port: config.tls_alpn_port,
-            networks: Networks { loopback: config.allow_loopback },
+            networks: Networks {
+                loopback: config.allow_loopback,
+                listed: parse_networks("validation.networks", config.networks)?,
+            },
             timeout_ms: config.timeout_ms,
         })
     }
+}
+
+/// Networks under this key of the configuration.
+///
+/// # Errors
+/// [`BadConfig::Network`] for the first that is none.
+pub fn parse_networks(key: &'static str, texts: Vec<String>) -> Result<Vec<Network>, BadConfig> {
+    let parse = |text: String| text.parse().map_err(|error| BadConfig::Network(key, text, error));
+    texts.into_iter().map(parse).collect()
 }
 
 fn check_url(key: &'static str, url: &str) -> Result<(), BadConfig> {

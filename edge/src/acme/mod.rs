@@ -15,6 +15,7 @@ pub mod dns;
 pub mod entropy;
 pub mod external_account;
 pub mod finalize;
+pub mod identifier_refusal;
 pub mod key_change;
 pub mod network;
 pub mod nonce;

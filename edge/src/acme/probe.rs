@@ -1,7 +1,7 @@
 //! Probes: what the edge fetches to see a challenge's answer, and what it can come back with. Fetching is the platform's
 //! work; judging is [`super::challenge`]'s.
 
-use shared::identifier::DnsName;
+use shared::identifier::Identifier;
 
 use super::{challenge::ChallengeType, object_id::ObjectId};
 
@@ -12,8 +12,8 @@ pub struct Probe {
     pub authorization: ObjectId,
     /// How to look.
     pub challenge: ChallengeType,
-    /// The name to look at, without its wildcard.
-    pub name: DnsName,
+    /// The name or the address to look at; a name is without its wildcard.
+    pub identifier: Identifier,
     /// The challenge's token (RFC 8555 §8.1).
     pub token: String,
 }
@@ -71,7 +71,7 @@ pub enum ProbeFault {
     /// More than [`MAX_REDIRECTS`] redirects.
     #[error("too many redirects")]
     TooManyRedirects,
-    /// A redirect to another scheme, port, or to an address instead of a name.
+    /// A redirect to another scheme or port, or to an address that is not the one that was asked already.
     #[error("the redirect leads where probes do not go")]
     BadRedirect,
 }

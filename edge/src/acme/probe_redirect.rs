@@ -1,15 +1,17 @@
 //! Where http-01 looks: the target of a probe, and where a redirect leads it (RFC 8555 §8.3). Never to another scheme or
-//! port, never to a bare address.
+//! port, never to a bare address but the one that is asked already.
 
-use shared::identifier::DnsName;
+use std::net::{IpAddr, Ipv6Addr};
+
+use shared::identifier::{DnsName, Identifier};
 
 use super::probe::ProbeFault;
 
 /// What one GET asks for: which host, and which path there. The port is the configured one, always.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpTarget {
-    /// The host that is resolved and named in `Host`.
-    pub name: DnsName,
+    /// The host that is named in `Host`: a name without a wildcard, which is resolved, or an address, which is not.
+    pub host: Identifier,
     /// Absolute path with its query, of visible ASCII characters.
     pub path: String,
 }
@@ -20,14 +22,19 @@ const MAX_PATH: usize = 2048;
 impl HttpTarget {
     /// Where a challenge's answer is expected first (RFC 8555 §8.3). The token is base64url text of ours.
     #[must_use]
-    pub fn challenge(name: &DnsName, token: &str) -> Self {
-        Self { name: name.without_wildcard(), path: format!("/.well-known/acme-challenge/{token}") }
+    pub fn challenge(identifier: &Identifier, token: &str) -> Self {
+        Self { host: identifier.clone(), path: format!("/.well-known/acme-challenge/{token}") }
     }
 
-    /// The value of `Host`: the port is left out when it is HTTP's own (RFC 9110 §7.2).
+    /// The value of `Host`: an IPv6 address is in brackets (RFC 8738 §4), and the port is left out when it is HTTP's own
+    /// (RFC 9110 §7.2).
     #[must_use]
-    pub fn host(&self, port: u16) -> String {
-        if port == HTTP_PORT { self.name.to_string() } else { format!("{}:{port}", self.name) }
+    pub fn authority(&self, port: u16) -> String {
+        let host = match &self.host {
+            Identifier::Ip(IpAddr::V6(address)) => format!("[{address}]"),
+            host => host.to_string(),
+        };
+        if port == HTTP_PORT { host } else { format!("{host}:{port}") }
     }
 
     /// The target that a `Location` names, relative to this one (RFC 9110 §10.2.2). `port` is the configured port; a URL
@@ -35,14 +42,14 @@ impl HttpTarget {
     ///
     /// # Errors
     /// [`ProbeFault::BadRedirect`] for another scheme (https too, for now), another port, user information, a host that
-    /// is no DNS name, or a path that is too long or has characters that no URL has.
+    /// is neither a DNS name nor the very address of this target, or a path that is too long or has characters that no URL has.
     pub fn redirect(&self, location: &str, port: u16) -> Result<Self, ProbeFault> {
         let location = location.split('#').next().unwrap_or_default();
         if let Some(rest) = strip_scheme(location)? {
-            return Self::from_authority(rest, port);
+            return self.leads_to(rest, port);
         }
         if let Some(rest) = location.strip_prefix("//") {
-            return Self::from_authority(rest, port);
+            return self.leads_to(rest, port);
         }
         let path = match location.as_bytes().first() {
             None => self.path.clone(),
@@ -53,33 +60,30 @@ impl HttpTarget {
                 format!("{folder}/{location}")
             }
         };
-        Self::new(self.name.clone(), path)
+        Self::new(self.host.clone(), path)
     }
 
-    fn new(name: DnsName, path: String) -> Result<Self, ProbeFault> {
+    fn new(host: Identifier, path: String) -> Result<Self, ProbeFault> {
         let allowed = |byte: u8| {
             byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
         };
         if path.len() > MAX_PATH || !path.bytes().all(allowed) {
             return Err(ProbeFault::BadRedirect);
         }
-        Ok(Self { name, path })
+        Ok(Self { host, path })
     }
 
     /// From what follows `//`: `host[:port][/path][?query]`.
-    fn from_authority(text: &str, port: u16) -> Result<Self, ProbeFault> {
+    fn leads_to(&self, text: &str, port: u16) -> Result<Self, ProbeFault> {
         let end = text.find(['/', '?']).unwrap_or(text.len());
         let (authority, path) = text.split_at_checked(end).ok_or(ProbeFault::BadRedirect)?;
-        let host = match authority.split_once(':') {
-            None | Some((_, "")) => authority.trim_end_matches(':'),
-            Some((host, digits)) if digits.parse() == Ok(port) => host,
-            Some(_) => return Err(ProbeFault::BadRedirect),
-        };
-        let name: DnsName = host.parse().map_err(|_| ProbeFault::BadRedirect)?;
-        if name.is_wildcard() {
+        let (host, digits) = split_authority(authority).ok_or(ProbeFault::BadRedirect)?;
+        if !digits.is_empty() && digits.parse() != Ok(port) {
             return Err(ProbeFault::BadRedirect);
         }
-        Self::new(name, if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
+        let host = parse_host(host).filter(|host| matches!(host, Identifier::Dns(_)) || *host == self.host);
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Self::new(host.ok_or(ProbeFault::BadRedirect)?, path)
     }
 
     fn path_without_query(&self) -> &str {
@@ -88,6 +92,29 @@ impl HttpTarget {
 }
 
 const HTTP_PORT: u16 = 80;
+
+/// Host and port, which may be empty (RFC 3986 §3.2).
+fn split_authority(authority: &str) -> Option<(&str, &str)> {
+    let end = if authority.starts_with('[') { authority.find(']')?.checked_add(1)? } else { 0 };
+    match authority.get(end..)?.find(':') {
+        Some(colon) => {
+            let (host, port) = authority.split_at_checked(end.checked_add(colon)?)?;
+            Some((host, port.get(1..)?))
+        }
+        None => Some((authority, "")),
+    }
+}
+
+/// A name without a wildcard, or an address as it stands in a URL (RFC 3986 §3.2.2).
+fn parse_host(text: &str) -> Option<Identifier> {
+    if let Some(literal) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return literal.parse::<Ipv6Addr>().ok().map(|address| Identifier::Ip(address.into()));
+    }
+    match text.parse::<IpAddr>() {
+        Ok(address) => address.is_ipv4().then_some(Identifier::Ip(address)),
+        Err(_) => text.parse().ok().filter(|name: &DnsName| !name.is_wildcard()).map(Identifier::Dns),
+    }
+}
 
 /// What follows `http://`; nothing when the reference is relative (RFC 3986 §4.1: a colon before any other delimiter ends
 /// a scheme).
@@ -105,19 +132,27 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn target(name: &str, path: &str) -> HttpTarget {
-        HttpTarget { name: name.parse().unwrap(), path: path.to_owned() }
+    fn target(host: &str, path: &str) -> HttpTarget {
+        let host = host.parse().map_or_else(|_| Identifier::Dns(host.parse().unwrap()), Identifier::Ip);
+        HttpTarget { host, path: path.to_owned() }
+    }
+
+    fn start_at(host: &str) -> HttpTarget {
+        HttpTarget::challenge(&target(host, "").host, "token")
     }
 
     fn start() -> HttpTarget {
-        HttpTarget::challenge(&"a.test".parse().unwrap(), "token")
+        start_at("a.test")
     }
 
     #[test]
     fn the_first_target_is_the_well_known_path() {
         assert_eq!(start().path, "/.well-known/acme-challenge/token");
-        assert_eq!(start().host(80), "a.test");
-        assert_eq!(start().host(5002), "a.test:5002");
+        let table = [("a.test", "a.test"), ("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "[2001:db8::1]")];
+        for (host, authority) in table {
+            assert_eq!(start_at(host).authority(80), authority);
+            assert_eq!(start_at(host).authority(5002), format!("{authority}:5002"));
+        }
     }
 
     #[test]
@@ -155,6 +190,10 @@ mod tests {
             "http://127.0.0.1/x",
             "http://2130706433/x",
             "http://[::1]/x",
+            "http://[::1/x",
+            "http://[a.test]/x",
+            "http://[::1]x/x",
+            "http://::1/x",
             "http:///x",
             "http://*.b.test/x",
             "http://b..test/x",
@@ -165,6 +204,27 @@ mod tests {
         ];
         for location in table {
             assert_eq!(start().redirect(location, 80), Err(ProbeFault::BadRedirect), "{location}");
+        }
+    }
+
+    #[test]
+    fn an_address_leads_to_names_and_to_itself_alone() {
+        let start = start_at("192.0.2.1");
+        for location in ["/x", "//192.0.2.1/x", "http://192.0.2.1/x", "http://192.0.2.1:80/x"] {
+            assert_eq!(start.redirect(location, 80), Ok(target("192.0.2.1", "/x")), "{location}");
+        }
+        assert_eq!(start.redirect("http://b.test/x", 80), Ok(target("b.test", "/x")));
+        for location in ["http://192.0.2.2/x", "http://[192.0.2.1]/x", "http://192.0.2.1:81/x", "http://192.0.2.01/x"] {
+            assert_eq!(start.redirect(location, 80), Err(ProbeFault::BadRedirect), "{location}");
+        }
+        let start = start_at("2001:db8::1");
+        for location in ["http://[2001:db8::1]/x", "http://[2001:DB8:0::1]:80/x", "http://[2001:db8::1]:/x"] {
+            assert_eq!(start.redirect(location, 80), Ok(target("2001:db8::1", "/x")), "{location}");
+        }
+        for location in
+            ["http://[2001:db8::2]/x", "http://2001:db8::1/x", "http://[2001:db8::1]:81/x", "http://192.0.2.1"]
+        {
+            assert_eq!(start.redirect(location, 80), Err(ProbeFault::BadRedirect), "{location}");
         }
     }
 

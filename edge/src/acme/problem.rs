@@ -3,16 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 use shared::{
-    csr::BadCsr,
-    identifier::{IdentifierObject, NotAnIdentifier},
-    jwk::Algorithm,
-    jws::BadJws,
-    revocation::BadRevocation,
+    csr::BadCsr, identifier::IdentifierObject, jwk::Algorithm, jws::BadJws, revocation::BadRevocation,
     timestamp::Timestamp,
 };
 
 use super::{
     external_account::{BadBinding, MacAlgorithm},
+    identifier_refusal::IdentifierRefusal,
     storage::StorageFault,
     view::OrderStatus,
 };
@@ -96,19 +93,6 @@ pub enum Problem {
     Storage(StorageFault),
     /// A fault of ours; the words are for the log.
     Internal(&'static str),
-}
-
-/// Why one identifier is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdentifierRefusal {
-    /// Not of an acceptable form.
-    Form(NotAnIdentifier),
-    /// A type without a challenge here.
-    Unsupported,
-    /// Not below a permitted suffix.
-    NotPermitted,
-    /// Wildcards are not issued.
-    Wildcard,
 }
 
 /// A problem as it is sent and stored (RFC 7807 §3.1, RFC 8555 §6.7).
@@ -300,28 +284,6 @@ impl Problem {
     }
 }
 
-impl IdentifierRefusal {
-    fn document(self) -> ProblemDocument {
-        let kind = self.kind();
-        match self {
-            Self::Form(error) => ProblemDocument::new(kind, None, sentence(&error)),
-            Self::Unsupported => ProblemDocument::new(kind, None, "Only identifiers of type \"dns\" are issued here."),
-            Self::NotPermitted => {
-                ProblemDocument::new(kind, None, "The policy does not permit certificates for this name.")
-            }
-            Self::Wildcard => ProblemDocument::new(kind, None, "The policy does not permit wildcards."),
-        }
-    }
-
-    const fn kind(self) -> &'static str {
-        match self {
-            Self::Form(NotAnIdentifier::UnknownType) | Self::Unsupported => "unsupportedIdentifier",
-            Self::Form(_) => "malformed",
-            Self::NotPermitted | Self::Wildcard => "rejectedIdentifier",
-        }
-    }
-}
-
 impl From<BadJws> for Problem {
     fn from(error: BadJws) -> Self {
         Self::Jws(error)
@@ -378,7 +340,7 @@ fn identifiers_kind(refused: &[(IdentifierObject, IdentifierRefusal)]) -> &'stat
 }
 
 /// An error's words as a sentence.
-fn sentence(error: &impl std::fmt::Display) -> String {
+pub(super) fn sentence(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let mut characters = text.chars();
     characters

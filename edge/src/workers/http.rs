@@ -16,6 +16,7 @@ use hyper::{
     header,
 };
 use hyper_util::rt::TokioIo;
+use shared::identifier::Identifier;
 
 use super::{dns, tcp::Connection, timeout::within};
 use crate::acme::{
@@ -68,10 +69,14 @@ async fn get(target: &HttpTarget, validation: &Validation) -> Result<Answer, Pro
     Err(last)
 }
 
-/// The addresses to try, IPv6 first: those of the name that a probe may connect to.
+/// The addresses that a probe may connect to: the target itself (RFC 8738 §4), or some of its name, IPv6 first.
 async fn addresses(target: &HttpTarget, validation: &Validation) -> Result<Vec<IpAddr>, ProbeFault> {
-    let ask =
-        async |kind| dns::ask(&validation.resolvers, &Question::address(&target.name, kind)?, share(validation)).await;
+    let name = match &target.host {
+        Identifier::Dns(name) => name,
+        Identifier::Ip(address) if validation.networks.permit(*address) => return Ok(vec![*address]),
+        Identifier::Ip(_) => return Err(ProbeFault::Refused),
+    };
+    let ask = async |kind| dns::ask(&validation.resolvers, &Question::address(name, kind)?, share(validation)).await;
     let found = match join(ask(RecordType::Aaaa), ask(RecordType::A)).await {
         (Ok(six), Ok(four)) => [six, four],
         (Ok(some), Err(_)) | (Err(_), Ok(some)) => [some, Vec::new()],
@@ -97,7 +102,7 @@ fn share(validation: &Validation) -> Duration {
 /// One GET on a connection of its own.
 async fn exchange(connection: Connection, target: &HttpTarget, port: u16) -> Result<Answer, ProbeFault> {
     let request = Request::get(&target.path)
-        .header(header::HOST, target.host(port))
+        .header(header::HOST, target.authority(port))
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::ACCEPT, "*/*")
         .header(header::CONNECTION, "close")

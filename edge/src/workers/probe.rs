@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use shared::identifier::{DnsName, Identifier};
+
 use super::{dns, http, timeout::within};
 use crate::acme::{
     challenge::ChallengeType,
@@ -16,19 +18,23 @@ use crate::acme::{
 pub(super) async fn run(probe: &Probe, validation: &Validation) -> ProbeOutcome {
     let limit = Duration::from_millis(u64::from(validation.timeout_ms));
     let look = async {
-        match probe.challenge {
-            ChallengeType::Http01 => http::look(HttpTarget::challenge(&probe.name, &probe.token), validation).await,
-            ChallengeType::Dns01 => texts(probe, validation, limit).await,
+        match (probe.challenge, &probe.identifier) {
+            (ChallengeType::Http01, identifier) => {
+                http::look(HttpTarget::challenge(identifier, &probe.token), validation).await
+            }
+            (ChallengeType::Dns01, Identifier::Dns(name)) => texts(name, validation, limit).await,
+            // Never offered (RFC 8738 §7).
+            (ChallengeType::Dns01, Identifier::Ip(_)) => Err(ProbeFault::NoRecords),
         }
     };
     within(limit, look).await.unwrap_or(Err(ProbeFault::Timeout))
 }
 
 /// dns-01 (RFC 8555 §8.4).
-async fn texts(probe: &Probe, validation: &Validation, limit: Duration) -> ProbeOutcome {
+async fn texts(name: &DnsName, validation: &Validation, limit: Duration) -> ProbeOutcome {
     let number = u32::try_from(validation.resolvers.len()).unwrap_or(u32::MAX);
     let each = limit.checked_div(number).unwrap_or(limit);
-    let records = dns::ask(&validation.resolvers, &Question::challenge(&probe.name)?, each).await?;
+    let records = dns::ask(&validation.resolvers, &Question::challenge(name)?, each).await?;
     let text = |record| match record {
         Record::Text(text) => Some(text),
         Record::Address(_) => None,

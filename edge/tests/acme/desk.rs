@@ -50,7 +50,12 @@ pub(crate) struct Desk {
 }
 
 pub(crate) fn config(ca: &TestCa) -> Config {
-    let object = json!({
+    serde_json::from_value::<ConfigObject>(config_object(ca)).unwrap().try_into().unwrap()
+}
+
+/// The configuration as an operator writes it.
+pub(crate) fn config_object(ca: &TestCa) -> Value {
+    json!({
         "deployment": "test", "base_url": "https://ca.test", "title": "Test", "root_certificate": ca.root_pem,
         "diagnostics": true, "signers": [{"binding": "SIGNER_1", "url": "https://signer-1.test"}],
         "default_profile": "server",
@@ -64,8 +69,7 @@ pub(crate) fn config(ca: &TestCa) -> Config {
         "lifetimes": {"order": 1000, "authorization": 500, "authorization_reuse": 0, "edge_nonce": 100, "idle_account": 100_000, "retention": 2000, "redrive": 10,
             "finalize_wait": 1},
         "limits": {"orders_page": 2, "body_bytes": 65536, "nonce_shards": 4},
-    });
-    serde_json::from_value::<ConfigObject>(object).unwrap().try_into().unwrap()
+    })
 }
 
 impl Desk {
@@ -220,7 +224,7 @@ impl Desk {
     /// The probe of a challenge, as it would be started.
     pub(crate) fn probe(&self, id: ObjectId, kind: ChallengeType) -> Probe {
         let record = AuthorizationRecord::load(&self.rows, Key::Authorization(id)).unwrap().unwrap();
-        challenge::probe(id, &record, kind).unwrap()
+        challenge::probe(id, &record, kind)
     }
 
     pub(crate) fn right_answer(&self, probe: &Probe) -> ProbeOutcome {

@@ -8,6 +8,7 @@ mod choices;
 mod desk;
 mod faults;
 mod finality;
+mod identifiers;
 mod issuance;
 mod key_changes;
 mod life;

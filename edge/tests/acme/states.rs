@@ -18,7 +18,7 @@ use edge::acme::{
     view::OrderStatus,
 };
 use serde_json::json;
-use shared::{serial::SerialNumber, signing::IssueReply, timestamp::Timestamp};
+use shared::{identifier::Identifier, serial::SerialNumber, signing::IssueReply, timestamp::Timestamp};
 
 use crate::desk::Desk;
 
@@ -113,7 +113,7 @@ fn authorization_table() {
             let probe = |challenge| Probe {
                 authorization: id(),
                 challenge,
-                name: "a.test".parse().unwrap(),
+                identifier: Identifier::Dns("a.test".parse().unwrap()),
                 token: "dG9rZW4".to_owned(),
             };
             run(&desk, &mut rows, |rows, context| match event {

@@ -1,8 +1,9 @@
-//! Everything that one running stack can show without being broken: issuance, nonces, hops, problems, the page, mutual TLS.
+//! Everything that one running stack can show without being broken: issuance, identifiers, nonces, hops, problems, the page, mutual TLS.
 #![cfg(feature = "stack")]
 
 mod choices;
 mod hops;
+mod identifiers;
 mod issuance;
 mod mutual_tls;
 mod nonces;

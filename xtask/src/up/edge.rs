@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::external_account::{self, BindingPolicy};
 use super::front::Front;
 use super::pki::{Authority, Pair};
+use super::resolver::LOOPBACK;
 use super::signers::Signer;
 use super::state::{State, write_private};
 use super::supervisor::{Ready, Service};
@@ -114,6 +115,8 @@ impl Edge<'_> {
             (["", "diagnostics"], json!(true)),
             (["", "external_account_binding"], json!(self.binding_policy.name())),
             (["", "signers"], json!(signers)),
+            (["identifiers", "single_labels"], json!(true)),
+            (["identifiers", "ip_networks"], json!(LOOPBACK)),
             (["validation", "resolvers"], json!([self.resolver])),
             (["validation", "http_port"], json!(self.http_port)),
             (["validation", "tls_alpn_port"], json!(self.tls_alpn_port)),
@@ -327,6 +330,7 @@ mod tests {
         assert_eq!(colophon["validation"]["allow_loopback"], true);
         assert_eq!(colophon["lifetimes"]["retention"], 60);
         assert_eq!(colophon.get("rate_limits"), None);
+        assert_eq!(colophon["identifiers"]["ip_networks"], json!(["127.0.0.0/8", "::1/128"]));
         assert_eq!(colophon["limits"], deployment.colophon().unwrap()["limits"]);
     }
 

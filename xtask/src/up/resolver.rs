@@ -1,5 +1,5 @@
-//! A throwaway DNS server for `up` without `--resolver`: every name under `test`, `example` and `internal` is at
-//! 127.0.0.1, and nothing else exists. UDP and TCP, on loopback.
+//! A throwaway DNS server for `up` without `--resolver`: every name under `test`, `example`, `internal` and `localhost` is
+//! at 127.0.0.1, and nothing else exists. UDP and TCP, on loopback.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,6 +13,12 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// The top-level names that exist here.
 pub(crate) const SUFFIXES: [&str; 3] = ["test", "example", "internal"];
+
+/// Loopback (RFC 6761 §6.3): as a name of one label a throwaway stack issues for it too.
+const LOCALHOST: &str = "localhost";
+
+/// The addresses that certificates of a throwaway stack may be for.
+pub(crate) const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
 /// How long answers may be kept: not at all.
 const TTL: u32 = 0;
@@ -83,7 +89,9 @@ fn answer(query: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn exists(name: &Name) -> bool {
-    name.iter().next_back().is_some_and(|top| SUFFIXES.iter().any(|suffix| top.eq_ignore_ascii_case(suffix.as_bytes())))
+    let known =
+        |top: &[u8]| SUFFIXES.iter().chain([&LOCALHOST]).any(|suffix| top.eq_ignore_ascii_case(suffix.as_bytes()));
+    name.iter().next_back().is_some_and(known)
 }
 
 #[cfg(test)]
@@ -100,7 +108,7 @@ mod tests {
 
     #[test]
     fn every_throwaway_name_is_at_loopback() {
-        for name in ["a.test.", "a.b.example.", "X.Internal.", "test."] {
+        for name in ["a.test.", "a.b.example.", "X.Internal.", "test.", "localhost."] {
             let reply = ask(name, RecordType::A);
             assert_eq!((reply.metadata.id, reply.metadata.response_code), (7, ResponseCode::NoError));
             assert_eq!(reply.answers[0].data, RData::A(A(Ipv4Addr::LOCALHOST)));

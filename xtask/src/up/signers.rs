@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::issuing::{Ceremony, KEY_LABEL, Token, write_softhsm_configuration};
 use super::pki::{Authority, Purpose};
-use super::resolver::SUFFIXES;
+use super::resolver::{LOOPBACK, SUFFIXES};
 use super::state::State;
 use super::supervisor::{Ready, Service};
 use super::{EDGE_NAME, front::Front};
@@ -102,6 +102,8 @@ impl Fleet<'_> {
                 "open": true,
                 "dns_suffixes": SUFFIXES,
                 "wildcards": true,
+                "single_labels": true,
+                "ip_networks": LOOPBACK,
                 "methods": ["http-01", "dns-01"],
                 "profiles": ["both", "client", "server"],
             }],

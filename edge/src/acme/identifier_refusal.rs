@@ -1,0 +1,59 @@
+//! Why an identifier is refused, and what its subproblem says: what is wrong with this one, and what to do (RFC 8555 §6.7.1).
+
+use shared::identifier::NotAnIdentifier;
+
+use super::problem::{ProblemDocument, sentence};
+
+/// Why one identifier is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentifierRefusal {
+    /// Not of an acceptable form.
+    Form(NotAnIdentifier),
+    /// A type without a challenge here.
+    Unsupported,
+    /// Not below a permitted suffix.
+    NotPermitted,
+    /// Not in a permitted network.
+    AddressNotPermitted,
+    /// A name of one label, which are not issued.
+    SingleLabel,
+    /// Wildcards are not issued.
+    Wildcard,
+    /// A wildcard in newAuthz.
+    WildcardInAdvance,
+}
+
+impl IdentifierRefusal {
+    /// Its subproblem, which does not say yet which identifier it is about.
+    #[must_use]
+    pub fn document(self) -> ProblemDocument {
+        let detail = match self {
+            Self::Form(error) => sentence(&error),
+            Self::Unsupported => "Only identifiers of type \"dns\" are issued here.".to_owned(),
+            Self::NotPermitted => "The policy does not permit certificates for this name.".to_owned(),
+            Self::AddressNotPermitted => "The policy does not permit certificates for this address.".to_owned(),
+            Self::SingleLabel => {
+                "A name of one label means another host in each network, and the policy does not permit \
+                                  those. Ask for the name with its domain."
+                    .to_owned()
+            }
+            Self::Wildcard => "The policy does not permit wildcards.".to_owned(),
+            Self::WildcardInAdvance => "A wildcard is authorized by an order only. Make an order for it.".to_owned(),
+        };
+        ProblemDocument::new(self.kind(), None, detail)
+    }
+
+    /// The ACME error type, without its prefix.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Form(NotAnIdentifier::UnknownType) | Self::Unsupported => "unsupportedIdentifier",
+            Self::Form(_) => "malformed",
+            Self::NotPermitted
+            | Self::AddressNotPermitted
+            | Self::SingleLabel
+            | Self::Wildcard
+            | Self::WildcardInAdvance => "rejectedIdentifier",
+        }
+    }
+}

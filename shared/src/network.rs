@@ -1,0 +1,89 @@
+//! IP networks, as operators list them: `10.0.0.0/8`, `fd00::/8` (RFC 4632 §3.1, RFC 4291 §2.3).
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+
+/// The addresses that share a prefix. An IPv4 network holds no IPv6 address and the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+/// The text is not a network in its one spelling, so that a slip of the pen is not taken for another network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a network is an address and the length of its prefix, without bits beyond it: 10.0.0.0/8, fd00::/8")]
+pub struct NotANetwork;
+
+impl Network {
+    /// True when the address is in the network.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl FromStr for Network {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+        let (address, prefix) = text.split_once('/').ok_or(NotANetwork)?;
+        let address = address.parse().map_err(|_| NotANetwork)?;
+        let network = IpNet::new(address, prefix.parse().map_err(|_| NotANetwork)?).map_err(|_| NotANetwork)?;
+        if network.trunc() == network && network.to_string() == text { Ok(Self(network)) } else { Err(NotANetwork) }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_the_addresses_of_its_prefix() {
+        let table = [
+            ("10.0.0.0/8", "10.255.255.255", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("192.0.2.1/32", "192.0.2.1", true),
+            ("192.0.2.1/32", "192.0.2.2", false),
+            ("0.0.0.0/0", "255.255.255.255", true),
+            ("0.0.0.0/0", "::1", false),
+            ("fd00::/8", "fdff::1", true),
+            ("fd00::/8", "fe00::1", false),
+            ("::1/128", "::1", true),
+            ("::/0", "127.0.0.1", false),
+        ];
+        for (network, address, inside) in table {
+            let network: Network = network.parse().unwrap();
+            assert_eq!(network.contains(address.parse().unwrap()), inside, "{network} {address}");
+        }
+    }
+
+    #[test]
+    fn one_network_has_one_spelling() {
+        for text in ["10.0.0.0/8", "::/0", "2001:db8::/32"] {
+            assert_eq!(text.parse::<Network>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "10.0.0.0",
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "10.0.0.0/-1",
+            "10/8",
+            "10.0.0.0/255.0.0.0",
+            "fd00::1/8",
+            "FD00::/8",
+            "::/129",
+            " ::/0",
+            "a.test/8",
+        ] {
+            assert_eq!(text.parse::<Network>(), Err(NotANetwork), "{text}");
+        }
+    }
+}
