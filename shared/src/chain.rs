@@ -62,6 +62,12 @@ pub enum BadChain {
     /// A CA key that is not P-256.
     #[error("a CA key is not P-256")]
     CaKey,
+    /// A CA key above an alternate chain's first certificate that no signature is verified with here.
+    #[error("a CA key is neither P-256 nor P-384 nor RSA of 2048 to 4096 bits")]
+    AboveKey,
+    /// An alternate chain that begins with a certificate that was issued under its own name.
+    #[error("an alternate chain begins with a cross certificate: one that another CA issued")]
+    NoCross,
     /// A certificate does not name the next one as its issuer, or does not verify under its key.
     #[error("a certificate was not issued by the next one in the chain")]
     NotIssuedByNext,
@@ -93,21 +99,17 @@ impl Issuer {
         Self::checked(Certificate::from_pem(pem.trim()).map_err(|_| BadChain::NotCertificates)?)
     }
 
-    fn checked(certificate: Certificate) -> Result<Self, BadChain> {
-        let tbs = certificate.tbs_certificate();
-        let constraints = tbs.get_extension::<BasicConstraints>().map_err(|_| BadChain::NotACa)?;
-        let usage = tbs.get_extension::<KeyUsage>().map_err(|_| BadChain::NotACa)?;
-        let identifier = tbs.get_extension::<SubjectKeyIdentifier>().map_err(|_| BadChain::NotACa)?;
-        let (Some((_, constraints)), Some((_, usage)), Some((_, identifier))) = (constraints, usage, identifier) else {
-            return Err(BadChain::NotACa);
-        };
-        if !constraints.ca || !usage.key_cert_sign() {
-            return Err(BadChain::NotACa);
-        }
-        let spki = tbs.subject_public_key_info().to_der().map_err(|_| BadChain::CaKey)?;
+    pub(crate) fn checked(certificate: Certificate) -> Result<Self, BadChain> {
+        let key_identifier = check_ca(&certificate)?;
+        let spki = certificate.tbs_certificate().subject_public_key_info().to_der().map_err(|_| BadChain::CaKey)?;
         let key = VerifyingKey::from_public_key_der(&spki).map_err(|_| BadChain::CaKey)?;
         let der = certificate.to_der().map_err(|_| BadChain::NotCertificates)?;
-        Ok(Self { der, key, key_identifier: identifier.0.as_bytes().to_vec(), certificate })
+        Ok(Self { der, key, key_identifier, certificate })
+    }
+
+    /// The certificate as parsed.
+    pub(crate) const fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     /// Its subject: the issuer field of what it signs.
@@ -161,18 +163,7 @@ impl Issuer {
     }
 
     fn verify_issued(&self, certificate: &Certificate) -> Result<(), BadChain> {
-        let tbs = certificate.tbs_certificate();
-        let signed = tbs.to_der().map_err(|_| BadChain::NotCertificates)?;
-        let signature = certificate.signature().as_bytes().ok_or(BadChain::NotIssuedByNext)?;
-        let key = PublicKey::from_spki(self.certificate.tbs_certificate().subject_public_key_info().clone())
-            .map_err(|_| BadChain::CaKey)?;
-        let algorithms_agree = tbs.signature() == certificate.signature_algorithm();
-        let verifies = key.verify(&signed, certificate.signature_algorithm(), signature).is_ok();
-        if tbs.issuer() == self.subject() && algorithms_agree && verifies {
-            Ok(())
-        } else {
-            Err(BadChain::NotIssuedByNext)
-        }
+        verify_issued(&self.certificate, certificate)
     }
 }
 
@@ -276,6 +267,41 @@ impl Leaf {
             extended_key_usage: usages.0.into_iter().collect(),
         })
     }
+}
+
+/// Checks that it is a CA's certificate, and gives its subject key identifier.
+///
+/// # Errors
+/// [`BadChain::NotACa`].
+pub(crate) fn check_ca(certificate: &Certificate) -> Result<Vec<u8>, BadChain> {
+    let tbs = certificate.tbs_certificate();
+    let constraints = tbs.get_extension::<BasicConstraints>().map_err(|_| BadChain::NotACa)?;
+    let usage = tbs.get_extension::<KeyUsage>().map_err(|_| BadChain::NotACa)?;
+    let identifier = tbs.get_extension::<SubjectKeyIdentifier>().map_err(|_| BadChain::NotACa)?;
+    match (constraints, usage, identifier) {
+        (Some((_, constraints)), Some((_, usage)), Some((_, identifier)))
+            if constraints.ca && usage.key_cert_sign() =>
+        {
+            Ok(identifier.0.as_bytes().to_vec())
+        }
+        _ => Err(BadChain::NotACa),
+    }
+}
+
+/// Checks that `certificate` names `issuer` and verifies under its key.
+///
+/// # Errors
+/// [`BadChain::NotIssuedByNext`], or [`BadChain::AboveKey`] for a key that nothing is verified with.
+pub(crate) fn verify_issued(issuer: &Certificate, certificate: &Certificate) -> Result<(), BadChain> {
+    let tbs = certificate.tbs_certificate();
+    let signed = tbs.to_der().map_err(|_| BadChain::NotCertificates)?;
+    let signature = certificate.signature().as_bytes().ok_or(BadChain::NotIssuedByNext)?;
+    let key = PublicKey::from_spki(issuer.tbs_certificate().subject_public_key_info().clone())
+        .map_err(|_| BadChain::AboveKey)?;
+    let algorithms_agree = tbs.signature() == certificate.signature_algorithm();
+    let verifies = key.verify(&signed, certificate.signature_algorithm(), signature).is_ok();
+    let names_it = tbs.issuer() == issuer.tbs_certificate().subject();
+    if names_it && algorithms_agree && verifies { Ok(()) } else { Err(BadChain::NotIssuedByNext) }
 }
 
 fn identifier(name: &GeneralName) -> Option<Identifier> {

@@ -13,6 +13,7 @@
     )
 )]
 
+pub mod alternate_chain;
 pub mod base64url;
 pub mod certificate;
 pub mod chain;

@@ -43,6 +43,7 @@ pub struct TestCa {
     /// The issuer, with the root above it.
     pub chain: IssuerChain,
     key: SigningKey,
+    seed: u8,
 }
 
 /// A client's key.
@@ -60,7 +61,16 @@ impl TestCa {
         let issuer = ca_certificate(&root_name, &root_key, &name, &key, 2, Some(0));
         let root_pem = der::pem::encode_string("CERTIFICATE", LineEnding::LF, &root).unwrap();
         let chain = IssuerChain::from_ders([issuer.as_slice(), root.as_slice()]).unwrap();
-        Self { root: Issuer::from_der(&root).unwrap(), root_pem, chain, key }
+        Self { root: Issuer::from_der(&root).unwrap(), root_pem, chain, key, seed }
+    }
+
+    /// A cross certificate in PEM: this CA's issuer, as the root of another CA certifies it.
+    #[must_use]
+    pub fn cross_certificate(&self, other: &Self) -> String {
+        let root_key = signing_key(other.seed, 1);
+        let subject = self.chain.issuer().subject();
+        let der = ca_certificate(other.root.subject(), &root_key, subject, &self.key, 3, Some(0));
+        der::pem::encode_string("CERTIFICATE", LineEnding::LF, &der).unwrap()
     }
 
     /// Signs with the issuer's key: a certificate in DER.

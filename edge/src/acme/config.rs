@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use shared::{
+    alternate_chain::AlternateChain,
     chain::{BadChain, Issuer},
     identifier::NotAnIdentifier,
     network::{Network, NotANetwork},
@@ -29,6 +30,10 @@ pub struct ConfigObject {
     pub title: String,
     /// The root that every issuer must chain to, PEM.
     pub root_certificate: String,
+    /// PEM, each a cross certificate of one of the issuers and those above it, for clients that ask for another way up
+    /// (RFC 8555 §7.4.2). Their URLs carry their numbers: append, and do not reorder.
+    #[serde(default)]
+    pub alternate_chains: Vec<String>,
     /// True: answers carry `Colophon-Hops`, the number of object calls they took.
     pub diagnostics: bool,
     /// URL of the terms of service (RFC 8555 §7.1.1).
@@ -149,6 +154,8 @@ pub struct Config {
     pub root: Issuer,
     /// The root certificate as the operator gave it.
     pub root_pem: String,
+    /// See [`ConfigObject::alternate_chains`].
+    pub alternate_chains: Vec<AlternateChain>,
     /// See [`ConfigObject::diagnostics`].
     pub diagnostics: bool,
     /// See [`ConfigObject::terms_of_service`].
@@ -211,6 +218,9 @@ pub enum BadConfig {
     /// `root_certificate`.
     #[error("root_certificate: {0}")]
     Root(BadChain),
+    /// One of `alternate_chains`, counted from 1.
+    #[error("alternate_chains: number {0}: {1}")]
+    AlternateChain(usize, BadChain),
     /// `signers` is empty, or names a binding twice.
     #[error("signers: at least one, each binding once")]
     Signers,
@@ -269,6 +279,10 @@ impl TryFrom<ConfigObject> for Config {
             return Err(BadConfig::NonceShards);
         }
         check_not_zero(&object.lifetimes, &object.limits)?;
+        let alternates = (1..).zip(&object.alternate_chains).map(|(number, pem)| {
+            AlternateChain::from_pem(pem).map_err(|error| BadConfig::AlternateChain(number, error))
+        });
+        let alternate_chains = alternates.collect::<Result<_, _>>()?;
         check_rates(&object.rate_limits)?;
         Ok(Self {
             deployment: object.deployment,
@@ -276,6 +290,7 @@ impl TryFrom<ConfigObject> for Config {
             title: object.title,
             root: Issuer::from_pem(&object.root_certificate).map_err(BadConfig::Root)?,
             root_pem: object.root_certificate,
+            alternate_chains,
             diagnostics: object.diagnostics,
             terms_of_service: object.terms_of_service,
             website: object.website,

@@ -210,7 +210,7 @@ pub fn reply(
         not_after: record.not_after,
         authorizations: record.authorizations.iter().map(|id| url(Resource::Authorization(*id))).collect(),
         finalize: url(Resource::Finalize(id)),
-        certificate: (status == OrderStatus::Valid).then(|| url(Resource::Certificate(id))),
+        certificate: (status == OrderStatus::Valid).then(|| url(Resource::Certificate(id, None))),
         error,
     };
     let probed = authorizations.iter().any(|record| matches!(record.state, AuthorizationState::Processing(_)));

@@ -1,7 +1,7 @@
 //! Routes: what a path means, and the URLs that clients are given. Every URL of an account carries the account's id and a
 //! MAC, so an id that this deployment did not give is refused before any object is woken.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU16};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -53,8 +53,8 @@ pub enum Resource {
     Order(ObjectId),
     /// RFC 8555 §7.4.
     Finalize(ObjectId),
-    /// RFC 8555 §7.4.2; has the id of its order.
-    Certificate(ObjectId),
+    /// RFC 8555 §7.4.2; has the id of its order, and the number of an alternate chain: its place in the configuration, from 1.
+    Certificate(ObjectId, Option<NonZeroU16>),
     /// RFC 8555 §7.1.4.
     Authorization(ObjectId),
     /// RFC 8555 §7.1.5: a challenge of this authorization.
@@ -174,7 +174,8 @@ impl Urls {
             Resource::Orders(Some(before)) => format!("/acme/orders/{account}/{before}"),
             Resource::Order(id) => format!("/acme/order/{account}/{id}"),
             Resource::Finalize(id) => format!("/acme/order/{account}/{id}{FINALIZE_SUFFIX}"),
-            Resource::Certificate(id) => format!("/acme/certificate/{account}/{id}"),
+            Resource::Certificate(id, None) => format!("/acme/certificate/{account}/{id}"),
+            Resource::Certificate(id, Some(alternate)) => format!("/acme/certificate/{account}/{id}/{alternate}"),
             Resource::Authorization(id) => format!("/acme/authorization/{account}/{id}"),
             Resource::Challenge(id, kind) => format!("/acme/challenge/{account}/{id}/{}", kind.name()),
         };
@@ -230,7 +231,13 @@ impl Resource {
             ("orders", Some(before), None) => Self::Orders(Some(object(before)?)),
             ("order", Some(id), None) => Self::Order(object(id)?),
             ("order", Some(id), Some("finalize")) => Self::Finalize(object(id)?),
-            ("certificate", Some(id), None) => Self::Certificate(object(id)?),
+            ("certificate", Some(id), None) => Self::Certificate(object(id)?, None),
+            ("certificate", Some(id), Some(alternate)) => {
+                // One number has one spelling.
+                let number: NonZeroU16 = alternate.parse().map_err(|_| NoRoute)?;
+                let canonical = number.to_string() == alternate;
+                Self::Certificate(object(id)?, Some(canonical.then_some(number).ok_or(NoRoute)?))
+            }
             ("authorization", Some(id), None) => Self::Authorization(object(id)?),
             ("challenge", Some(id), Some(kind)) => {
                 Self::Challenge(object(id)?, ChallengeType::from_name(kind).ok_or(NoRoute)?)
@@ -291,7 +298,9 @@ mod tests {
             Resource::Orders(Some(id)),
             Resource::Order(id),
             Resource::Finalize(id),
-            Resource::Certificate(id),
+            Resource::Certificate(id, None),
+            Resource::Certificate(id, NonZeroU16::new(1)),
+            Resource::Certificate(id, NonZeroU16::new(65_535)),
             Resource::Authorization(id),
             Resource::Challenge(id, ChallengeType::Http01),
             Resource::Challenge(id, ChallengeType::Dns01),
@@ -326,6 +335,17 @@ mod tests {
             ["", "x", "//", "/directory/", "/acme", "/acme/", "/acme/order", "/acme/new-nonce/x", "/acme/account/AAAA"]
         {
             assert_eq!(urls().parse(path), Err(NoRoute), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_an_alternate_has_one_spelling() {
+        let id: ObjectId = "6a000000abababababababab".parse().unwrap();
+        let url = urls().resource(ACCOUNT, Resource::Certificate(id, None));
+        let path = url.strip_prefix("https://ca.test").unwrap();
+        assert!(urls().parse(&format!("{path}/1")).is_ok());
+        for number in ["", "0", "01", "+1", "-1", "1/", "x", "65536"] {
+            assert_eq!(urls().parse(&format!("{path}/{number}")), Err(NoRoute), "{number}");
         }
     }
 }

@@ -114,6 +114,8 @@ pub struct Reply {
     pub up: Option<String>,
     /// URL for `Link: …;rel="next"` (RFC 8555 §7.1.2.1).
     pub next: Option<String>,
+    /// URLs for `Link: …;rel="alternate"` (RFC 8555 §7.4.2).
+    pub alternates: Vec<String>,
     /// Whole seconds for `Retry-After`.
     pub retry_after: Option<u64>,
     /// Media type and text.
@@ -156,7 +158,7 @@ pub fn step(
         Route::Of(_, Resource::Orders(before)) => orders::read(rows, before, &request, context),
         Route::Of(_, Resource::Order(id)) => order::read(rows, id, &request, context),
         Route::Of(_, Resource::Finalize(id)) => finalize::finalize(rows, &account, id, request, context),
-        Route::Of(_, Resource::Certificate(id)) => certificate::read(rows, id, &request),
+        Route::Of(_, Resource::Certificate(id, alternate)) => certificate::read(rows, id, alternate, &request, context),
         Route::Of(_, Resource::Authorization(id)) => authorization::read_or_deactivate(rows, id, &request, context),
         Route::Of(_, Resource::Challenge(id, kind)) => authorization::respond(rows, id, kind, &request, context),
         _ => Err(Problem::NotFound),
@@ -219,13 +221,19 @@ impl Reply {
     /// Never for the views of this crate, whose serialization cannot fail.
     pub fn json(status: u16, view: &impl Serialize) -> Result<Self, Problem> {
         let text = serde_json::to_string(view).map_err(|_| Problem::Internal("a view cannot be serialized"))?;
-        Ok(Self { status, location: None, up: None, next: None, retry_after: None, body: Body::Json(text) })
+        Ok(Self::new(status, Body::Json(text)))
+    }
+
+    /// Nothing but a status and a body.
+    #[must_use]
+    pub const fn new(status: u16, body: Body) -> Self {
+        Self { status, location: None, up: None, next: None, alternates: Vec::new(), retry_after: None, body }
     }
 
     /// Nothing but the status.
     #[must_use]
     pub const fn empty(status: u16) -> Self {
-        Self { status, location: None, up: None, next: None, retry_after: None, body: Body::Empty }
+        Self::new(status, Body::Empty)
     }
 
     /// The same with a `Location`.

@@ -78,6 +78,9 @@ impl From<Reply> for Answer {
         if let Some(url) = reply.next {
             answer = answer.with("Link", format!("<{url}>;rel=\"next\""));
         }
+        for url in reply.alternates {
+            answer = answer.with("Link", format!("<{url}>;rel=\"alternate\""));
+        }
         if let Some(seconds) = reply.retry_after {
             answer = answer.with("Retry-After", seconds.to_string());
         }

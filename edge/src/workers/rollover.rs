@@ -117,7 +117,7 @@ impl Incarnation {
             Found::Account(json) => {
                 let location = Some(environment.urls.resource(home, Resource::Account));
                 let body = Body::Json(json);
-                Ok(Some(Reply { status: 200, location, up: None, next: None, retry_after: None, body }))
+                Ok(Some(Reply { location, ..Reply::new(200, body) }))
             }
         }
     }

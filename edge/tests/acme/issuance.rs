@@ -111,7 +111,7 @@ fn a_second_answer_changes_nothing() {
     let (one, two) = (desk.signer_answer(&question), desk.signer_answer(&question));
     desk.event(Event::Signed(question.order, Ok(one))).unwrap();
     let Resource::Order(id) = order else { panic!() };
-    let certificate = Route::Of(desk.account(), Resource::Certificate(id));
+    let certificate = Route::Of(desk.account(), Resource::Certificate(id, None));
     let before = desk.get(certificate).unwrap();
     desk.event(Event::Signed(question.order, Ok(two))).unwrap();
     assert_eq!(desk.get(certificate).unwrap(), before);

@@ -2,6 +2,7 @@
 //! that fails at every commit.
 
 mod accounts;
+mod alternates;
 mod bindings;
 mod challenges;
 mod choices;

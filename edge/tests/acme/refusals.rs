@@ -119,7 +119,7 @@ fn a_foreign_account_is_refused_at_every_resource() {
         Resource::Account,
         order,
         Resource::Finalize(id),
-        Resource::Certificate(id),
+        Resource::Certificate(id, None),
         Resource::Authorization(authorization),
         Resource::Challenge(authorization, ChallengeType::Http01),
     ];
