@@ -47,10 +47,22 @@ impl SerialNumber {
     /// From a certificate that was parsed.
     ///
     /// # Errors
-    /// When the number is zero, negative, or wider than 127 bits.
+    /// As [`Self::from_integer`].
     pub fn from_x509(serial: &X509SerialNumber) -> Result<Self, NotASerialNumber> {
+        Self::from_integer(serial.as_bytes())
+    }
+
+    /// From the content of a DER INTEGER.
+    ///
+    /// # Errors
+    /// When the number is zero, negative, or wider than 127 bits.
+    pub fn from_integer(given: &[u8]) -> Result<Self, NotASerialNumber> {
         let mut bytes = [0; 16];
-        let given = serial.as_bytes();
+        let given = match given {
+            // The sign is the top bit of the first byte.
+            [128..=255, ..] => return Err(NotASerialNumber),
+            other => other,
+        };
         let given = match given {
             [0, rest @ ..] => rest,
             other => other,

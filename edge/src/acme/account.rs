@@ -14,6 +14,7 @@ use super::{
     route::{AccountId, Resource, Route},
     step::{Context, Reply, Settled, Step, payload},
     storage::{Change, Key, Rows, StorageFault},
+    terms,
     view::AccountView,
 };
 
@@ -90,14 +91,15 @@ pub fn create(
             Err(Problem::Unauthorized("This key was replaced by another one, and opens no account any more."))
         }
         None => {
-            if context.config.terms_of_service.is_some() && !asked.terms_of_service_agreed {
-                return Err(Problem::TermsNotAgreed);
+            if let Some(terms) = context.config.terms_of_service.as_ref().filter(|_| !asked.terms_of_service_agreed) {
+                return Err(Problem::TermsNotAgreed(terms.clone()));
             }
             if binding.is_none() && context.config.external_account_binding == BindingPolicy::Required {
                 return Err(Problem::BindingRequired);
             }
             let account = AccountRecord {
                 key: (**key).clone(),
+                terms_version: terms_version(&asked, context),
                 contact: check_contacts(asked.contact)?,
                 terms_agreed: asked.terms_of_service_agreed,
                 created: context.now,
@@ -200,10 +202,19 @@ fn view(account: &AccountRecord, context: &Context<'_>) -> AccountView {
     AccountView {
         status: account.status,
         contact: account.contact.clone(),
-        terms_of_service_agreed: context.config.terms_of_service.is_some().then_some(account.terms_agreed),
+        terms_of_service_agreed: context
+            .config
+            .terms_of_service
+            .is_some()
+            .then(|| terms::agreed(account, context.config)),
         external_account_binding: account.binding.as_ref().map(|binding| binding.proof.clone()),
         orders: context.urls.resource(context.account, Resource::Orders(None)),
     }
+}
+
+/// What is in force is what is agreed to.
+fn terms_version(asked: &NewAccount, context: &Context<'_>) -> Option<String> {
+    context.config.terms_of_service_version.clone().filter(|_| asked.terms_of_service_agreed)
 }
 
 /// One address each, without header fields (RFC 8555 §7.3).

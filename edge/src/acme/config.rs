@@ -39,6 +39,9 @@ pub struct ConfigObject {
     /// URL of the terms of service (RFC 8555 §7.1.1).
     #[serde(default)]
     pub terms_of_service: Option<String>,
+    /// The version of those terms that is in force; another one must be agreed to anew (RFC 8555 §7.3.3).
+    #[serde(default)]
+    pub terms_of_service_version: Option<String>,
     /// URL of a page about the CA (RFC 8555 §7.1.1).
     #[serde(default)]
     pub website: Option<String>,
@@ -160,6 +163,8 @@ pub struct Config {
     pub diagnostics: bool,
     /// See [`ConfigObject::terms_of_service`].
     pub terms_of_service: Option<String>,
+    /// See [`ConfigObject::terms_of_service_version`].
+    pub terms_of_service_version: Option<String>,
     /// See [`ConfigObject::website`].
     pub website: Option<String>,
     /// See [`ConfigObject::external_account_binding`].
@@ -293,6 +298,7 @@ impl TryFrom<ConfigObject> for Config {
             alternate_chains,
             diagnostics: object.diagnostics,
             terms_of_service: object.terms_of_service,
+            terms_of_service_version: object.terms_of_service_version,
             website: object.website,
             external_account_binding: object.external_account_binding,
             signers: object.signers,

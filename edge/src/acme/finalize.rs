@@ -182,7 +182,7 @@ fn sign(id: ObjectId, record: &OrderRecord, processing: &Processing, context: &C
             // A time that has passed since the order was made means from now on.
             not_before: record.not_before.map(|asked| asked.max(context.now)),
             not_after: record.not_after,
-            priority: Priority::New,
+            priority: if record.replaces.is_some() { Priority::Renewal } else { Priority::New },
             // The certificate is of use as long as the client may still ask for it.
             deadline: record.expires.max(context.now.plus(context.config.lifetimes.redrive)),
         },

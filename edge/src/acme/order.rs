@@ -17,6 +17,7 @@ use super::{
     problem::{Problem, ProblemDocument},
     rate_limit,
     record::{AuthorizationRecord, AuthorizationState, OrderRecord, OrderState, Record},
+    renewal_info,
     route::Resource,
     step::{Context, Reply, Settled, Step, payload, require_post_as_get},
     storage::{Change, Key, Rows, StorageFault},
@@ -27,7 +28,7 @@ use super::{
 ///
 /// # Errors
 /// `malformed`, `rejectedIdentifier`, `unsupportedIdentifier` (with a subproblem for each identifier), `invalidProfile`,
-/// `rateLimited`.
+/// `alreadyReplaced`, `rateLimited`.
 pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Result<Step, Problem> {
     let asked: NewOrder = payload(request, "a newOrder object with \"identifiers\"")?;
     let rules = &context.config.identifiers;
@@ -73,8 +74,13 @@ pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Res
         expires: context.now.plus(context.config.lifetimes.order),
         not_before,
         not_after,
+        replaces: asked.replaces,
+        replaced_by: None,
         state: OrderState::Open,
     };
+    if let Some(replaces) = &record.replaces {
+        changes.push(renewal_info::replace(rows, replaces, &record.identifiers, id, context)?);
+    }
     changes.push(put(id, &record, context)?);
     let records = authorizations.into_iter().map(|(_, record)| record).collect::<Vec<_>>();
     let reply = reply(201, id, &record, &records, context)?;
@@ -208,6 +214,7 @@ pub fn reply(
         profile: record.profile_named.then(|| record.profile.clone()),
         not_before: record.not_before,
         not_after: record.not_after,
+        replaces: record.replaces.clone(),
         authorizations: record.authorizations.iter().map(|id| url(Resource::Authorization(*id))).collect(),
         finalize: url(Resource::Finalize(id)),
         certificate: (status == OrderStatus::Valid).then(|| url(Resource::Certificate(id, None))),
@@ -268,6 +275,7 @@ fn check_times(
 struct NewOrder {
     identifiers: Vec<IdentifierObject>,
     profile: Option<String>,
+    replaces: Option<String>,
     not_before: Option<String>,
     not_after: Option<String>,
 }

@@ -19,21 +19,10 @@ pub fn html(config: &Config, urls: &Urls) -> String {
         .map(|(name, line)| format!("<dt>{name}</dt><dd><pre>{}</pre></dd>\n", escape(line)))
         .collect();
     let directory = escape(&directory);
-    format!(
-        r#"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-body {{ max-width: 46rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #222; background: #fff }}
-pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .6rem; background: #f3f3f0; border-radius: .3rem }}
-code, pre {{ font-size: .875rem }} dt {{ font-weight: 600 }} dd {{ margin: 0 0 1rem }} .fingerprint {{ word-break: break-all }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
+    document(
+        &title,
+        &format!(
+            r#"<h1>{title}</h1>
 <p>This is a private certificate authority. It speaks ACME (RFC 8555): point any ACME client at its directory.</p>
 <pre>{directory}</pre>
 <h2>The root certificate</h2>
@@ -48,7 +37,28 @@ Compare its fingerprint with one that you got another way.</p>
 <h2>Clients</h2>
 <dl>
 {clients}</dl>
-</body>
+"#
+        ),
+    )
+}
+
+/// A page of this style, complete in itself. Title and body are HTML.
+pub(super) fn document(title: &str, body: &str) -> String {
+    format!(
+        r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ max-width: 46rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #222; background: #fff }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .6rem; background: #f3f3f0; border-radius: .3rem }}
+code, pre {{ font-size: .875rem }} dt {{ font-weight: 600 }} dd {{ margin: 0 0 1rem }} .fingerprint {{ word-break: break-all }}
+</style>
+</head>
+<body>
+{body}</body>
 </html>
 "#
     )
@@ -74,7 +84,7 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -48,7 +48,18 @@ pub enum Problem {
     /// A contact of a scheme that is not supported.
     UnsupportedContact(String),
     /// The terms of service were not agreed to.
-    TermsNotAgreed,
+    TermsNotAgreed(String),
+    /// The terms have changed since the account agreed to them.
+    TermsChanged {
+        /// Their URL.
+        terms: String,
+        /// Where a person agrees to them.
+        instance: String,
+    },
+    /// What an order says that it replaces is nothing that it can; why is given.
+    Replaces(&'static str),
+    /// Another order has replaced the certificate, or is about to (RFC 9773 §5).
+    AlreadyReplaced,
     /// No external account binding where one is required.
     BindingRequired,
     /// The external account binding.
@@ -106,6 +117,9 @@ pub struct ProblemDocument {
     /// The HTTP status; absent in subproblems.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// Where a person can do something about it (RFC 8555 §7.3.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// The identifier that it is about (RFC 8555 §6.7.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identifier: Option<IdentifierObject>,
@@ -125,6 +139,7 @@ impl ProblemDocument {
             kind: format!("urn:ietf:params:acme:error:{kind}"),
             detail: detail.into(),
             status,
+            instance: None,
             identifier: None,
             subproblems: Vec::new(),
             algorithms: Vec::new(),
@@ -154,6 +169,15 @@ impl Problem {
         }
     }
 
+    /// URL for `Link: …;rel="terms-of-service"` (RFC 8555 §7.3.3).
+    #[must_use]
+    pub fn terms(&self) -> Option<&str> {
+        match self {
+            Self::TermsNotAgreed(terms) | Self::TermsChanged { terms, .. } => Some(terms),
+            _ => None,
+        }
+    }
+
     /// Whole seconds for `Retry-After`, where a problem goes away by itself.
     #[must_use]
     pub const fn retry_after(&self) -> Option<u64> {
@@ -177,6 +201,7 @@ impl Problem {
             Self::Binding(BadBinding::Algorithm) => {
                 document.algorithms = MacAlgorithm::ALL.iter().map(|algorithm| algorithm.name().to_owned()).collect();
             }
+            Self::TermsChanged { instance, .. } => document.instance = Some(instance.clone()),
             Self::Identifiers(refused) => {
                 document.subproblems =
                     refused.iter().map(|(identifier, why)| why.document().about(identifier.clone())).collect();
@@ -220,7 +245,20 @@ impl Problem {
             Self::UnsupportedContact(contact) => {
                 ("unsupportedContact", 400, format!("{contact:?}: only mailto contacts are supported."))
             }
-            Self::TermsNotAgreed => {
+            Self::TermsChanged { .. } => say(
+                "userActionRequired",
+                403,
+                "The terms of service have changed. Have a person agree to them at the URL in \"instance\".",
+            ),
+            Self::Replaces(why) => {
+                ("malformed", 400, format!("\"replaces\": {why}. Leave it out to make a new order."))
+            }
+            Self::AlreadyReplaced => say(
+                "alreadyReplaced",
+                409,
+                "Another order replaces this certificate. Leave \"replaces\" out to make a new order.",
+            ),
+            Self::TermsNotAgreed(_) => {
                 say("userActionRequired", 403, "Agree to the terms of service named in the directory first.")
             }
             Self::BindingRequired => say(

@@ -25,6 +25,9 @@ pub struct AccountRecord {
     pub contact: Vec<String>,
     /// Whether the terms of service were agreed to.
     pub terms_agreed: bool,
+    /// The version that was agreed to, where they had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms_version: Option<String>,
     /// When it was made.
     pub created: Timestamp,
     /// Whether it still can do anything.
@@ -80,6 +83,12 @@ pub struct OrderRecord {
     /// The notAfter that it asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
+    /// The certificate that it says to replace (RFC 9773 §5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// The order that last said to replace its certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<ObjectId>,
     /// How far it got.
     pub state: OrderState,
 }

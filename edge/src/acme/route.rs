@@ -38,6 +38,8 @@ pub enum Route {
     KeyChange,
     /// RFC 8555 §7.6. The account is named by the request's `kid`, or there is none.
     RevokeCertificate,
+    /// Where a person agrees to changed terms for an account (RFC 8555 §7.3.3); with the tag of the version.
+    Agreement(AccountId, [u8; 8]),
     /// A resource of one account.
     Of(AccountId, Resource),
 }
@@ -114,6 +116,9 @@ impl Urls {
             (Some("acme"), Some("new-authorization"), None, ..) => Route::NewAuthorization,
             (Some("acme"), Some("key-change"), None, ..) => Route::KeyChange,
             (Some("acme"), Some("revoke-certificate"), None, ..) => Route::RevokeCertificate,
+            (Some("acme"), Some("agreement"), Some(account), Some(tag), None, ..) => {
+                Route::Agreement(self.account_id(account)?, base64url::decode_array(tag).map_err(|_| NoRoute)?)
+            }
             (Some("acme"), Some(noun), Some(account), id, tail, None) => {
                 let resource = Resource::parse(noun, id, tail)?;
                 Route::Of(self.account_id(account)?, resource)
@@ -160,8 +165,25 @@ impl Urls {
             Route::NewAuthorization => self.absolute("/acme/new-authorization"),
             Route::KeyChange => self.absolute("/acme/key-change"),
             Route::RevokeCertificate => self.absolute("/acme/revoke-certificate"),
+            Route::Agreement(account, tag) => self.agreement_of(account, tag),
             Route::Of(account, resource) => self.resource(account, resource),
         }
+    }
+
+    /// Where a person agrees for this account to this version of the terms: known to whoever was told, and to nobody else.
+    #[must_use]
+    pub fn agreement(&self, account: AccountId, version: &str) -> String {
+        self.agreement_of(account, self.agreement_tag(account, version))
+    }
+
+    /// The part of that URL that cannot be guessed.
+    #[must_use]
+    pub fn agreement_tag(&self, account: AccountId, version: &str) -> [u8; 8] {
+        self.mac(&[b"colophon agreement\0", account.0.0.as_slice(), version.as_bytes()])
+    }
+
+    fn agreement_of(&self, account: AccountId, tag: [u8; 8]) -> String {
+        self.absolute(&format!("/acme/agreement/{}/{}", self.account_segment(account), base64url::encode(&tag)))
     }
 
     /// The URL of a resource.
@@ -193,13 +215,16 @@ impl Urls {
         if bool::from(self.tag(account).as_slice().ct_eq(tag)) { Ok(account) } else { Err(NoRoute) }
     }
 
-    /// The first 64 bits of HMAC-SHA256 over the account's id.
     fn tag(&self, account: AccountId) -> [u8; 8] {
+        self.mac(&[b"colophon account url\0", account.0.0.as_slice()])
+    }
+
+    /// The first 64 bits of HMAC-SHA256.
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 8] {
         let mut tag = [0; 8];
         // HMAC takes a key of any length; the error cannot occur.
         if let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.secret.0) {
-            mac.update(b"colophon account url\0");
-            mac.update(&account.0.0);
+            parts.iter().for_each(|part| mac.update(part));
             tag.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(to, from)| *to = from);
         }
         tag
@@ -211,7 +236,9 @@ impl Route {
     #[must_use]
     pub const fn is_signed(self) -> bool {
         match self {
-            Self::Page | Self::RootPem | Self::RootDer | Self::Directory | Self::NewNonce => false,
+            Self::Page | Self::RootPem | Self::RootDer | Self::Directory | Self::NewNonce | Self::Agreement(..) => {
+                false
+            }
             Self::NewAccount
             | Self::NewOrder
             | Self::NewAuthorization

@@ -24,6 +24,7 @@ use super::{
     record::{AccountRecord, AccountStatus, Record},
     route::{AccountId, Resource, Route, Urls},
     storage::{Change, Key, Rows},
+    terms,
 };
 
 /// What a step may look at besides the rows and the request.
@@ -152,6 +153,9 @@ pub fn step(
     }
     let account = acting_account(rows, &request)?;
     match route {
+        Route::NewOrder | Route::NewAuthorization if !terms::agreed(&account, context.config) => {
+            Err(terms::refusal(context))
+        }
         Route::NewOrder => order::create(rows, &request, context),
         Route::NewAuthorization => authorization::create(rows, &request, context),
         Route::Of(_, Resource::Account) => account::read_or_update(account, &request, context),

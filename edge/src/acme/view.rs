@@ -49,6 +49,9 @@ pub struct OrderView {
     /// The notAfter that it asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
+    /// The certificate that it replaces (RFC 9773 §5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
     /// URLs, one for each identifier.
     pub authorizations: Vec<String>,
     /// Where to send the CSR.

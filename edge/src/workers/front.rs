@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use js_sys::Uint8Array;
+use subtle::ConstantTimeEq;
 use worker::{Context, Env, Headers, Method, Request, RequestInit, Response, console_error, event};
 
 use super::{
@@ -11,16 +12,28 @@ use super::{
     body::{self, Unread},
     environment::Environment,
     reply::{self, Answer},
+    rollover,
     signed_request::SignedRequest,
     status,
 };
-use crate::acme::{authentication::Home, directory::Directory, page, problem::Problem, route::Route};
+use crate::acme::{
+    authentication::Home,
+    directory::Directory,
+    page,
+    problem::Problem,
+    route::{AccountId, Route},
+    terms,
+};
 
 /// The media type of every signed request (RFC 8555 §6.2).
 const SIGNED: &str = "application/jose+json";
 
 /// The page loads nothing and runs nothing.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
+/// This one sends its form to where it came from.
+const AGREEMENT_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; form-action 'self'";
 
 /// Who answers.
 enum Served {
@@ -58,6 +71,9 @@ async fn serve(request: &mut Request, env: &Env, environment: &Environment) -> R
         // RFC 8555 §7.2.
         (Route::NewNonce, Method::Head) => Ok(Served::Here(Answer::empty(200))),
         (Route::NewNonce, Method::Get) => Ok(Served::Here(Answer::empty(204))),
+        (Route::Agreement(account, tag), method) => {
+            agreement(account, tag, method, env, environment).await.map(Served::Here)
+        }
         (route, Method::Get | Method::Head) => content(route, environment).map(Served::Here),
         (_, _) => Err(Problem::MethodNotAllowed("GET, HEAD")),
     }
@@ -67,9 +83,7 @@ async fn serve(request: &mut Request, env: &Env, environment: &Environment) -> R
 fn content(route: Route, environment: &Environment) -> Result<Answer, Problem> {
     let Environment { config, urls, .. } = environment;
     Ok(match route {
-        Route::Page => Answer::content("text/html; charset=utf-8", page::html(config, urls))
-            .with("Content-Security-Policy", PAGE_POLICY)
-            .with("X-Content-Type-Options", "nosniff"),
+        Route::Page => html(page::html(config, urls), PAGE_POLICY),
         Route::Directory => {
             let directory = serde_json::to_vec(&Directory::new(config, urls))
                 .map_err(|_| Problem::Internal("the directory cannot be serialized"))?;
@@ -79,6 +93,37 @@ fn content(route: Route, environment: &Environment) -> Result<Answer, Problem> {
         Route::RootDer => Answer::content("application/pkix-cert", config.root.der()),
         _ => return Err(Problem::NotFound),
     })
+}
+
+/// A person reads what there is to agree to, or agrees, for an account whose URL was told to nobody else.
+async fn agreement(
+    account: AccountId,
+    tag: [u8; 8],
+    method: Method,
+    env: &Env,
+    environment: &Environment,
+) -> Result<Answer, Problem> {
+    let Environment { config, urls, .. } = environment;
+    let version = config.terms_of_service_version.as_deref().unwrap_or_default();
+    let ours = bool::from(urls.agreement_tag(account, version).as_slice().ct_eq(tag.as_slice()));
+    if config.terms_of_service.is_none() || !ours {
+        return Err(Problem::NotFound);
+    }
+    match method {
+        Method::Get | Method::Head => Ok(html(terms::html(config), AGREEMENT_POLICY)),
+        Method::Post => {
+            rollover::agree(env, environment, account).await?;
+            Ok(html(terms::agreed_html(config), AGREEMENT_POLICY))
+        }
+        _ => Err(Problem::MethodNotAllowed("GET, HEAD, POST")),
+    }
+}
+
+fn html(page: String, policy: &str) -> Answer {
+    Answer::content("text/html; charset=utf-8", page)
+        .with("Content-Security-Policy", policy)
+        .with("X-Content-Type-Options", "nosniff")
+        .with("Referrer-Policy", "no-referrer")
 }
 
 /// A signed request: everything that can be refused without its account is refused here; the rest is its object's.

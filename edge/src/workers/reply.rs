@@ -97,6 +97,8 @@ impl From<Problem> for Answer {
         let answer = Self::problem(problem.status(), &problem.document());
         let retry_after = problem.retry_after().map(|seconds| seconds.to_string());
         let answer = retry_after.into_iter().fold(answer, |answer, seconds| answer.with("Retry-After", seconds));
+        let terms = problem.terms().map(|url| format!("<{url}>;rel=\"terms-of-service\""));
+        let answer = terms.into_iter().fold(answer, |answer, link| answer.with("Link", link));
         match &problem {
             Problem::MethodNotAllowed(methods) => answer.with("Allow", *methods),
             _ => problem.location().into_iter().fold(answer, |answer, url| answer.with("Location", url)),

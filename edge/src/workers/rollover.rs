@@ -20,6 +20,7 @@ use crate::acme::{
     route::{AccountId, Resource},
     step::{Body, Reply, Step},
     storage::Key,
+    terms,
 };
 
 /// The host of URLs by which objects ask each other. The front never forwards one: it asks for paths under another host.
@@ -35,6 +36,11 @@ pub(super) enum Question {
         of: AccountId,
         /// The account that wants the key.
         home: AccountId,
+    },
+    /// A person agrees to the terms of service for your account.
+    Agree {
+        /// The object that is asked.
+        of: AccountId,
     },
     /// Is this your account's key, or about to be?
     Find {
@@ -132,6 +138,7 @@ impl Incarnation {
             Question::Reserve { of, home } => {
                 self.reserve(of, home, environment).await.map(|answer| Response::from_json(&answer))
             }
+            Question::Agree { of } => self.agree(of, environment).map(|()| Response::empty()),
             Question::Find { of, key } => self.find(of, key, environment).map(|answer| Response::from_json(&answer)),
         };
         answer.unwrap_or_else(|problem| {
@@ -161,6 +168,13 @@ impl Incarnation {
         })
     }
 
+    fn agree(&self, of: AccountId, environment: &Environment) -> Result<(), Problem> {
+        let entropy = environment::entropy()?;
+        let rows = self.rows(of)?;
+        let changes = terms::agree(&rows, &context(environment, of, &entropy))?;
+        Ok(self.commit(rows, &changes)?)
+    }
+
     fn find(&self, of: AccountId, key: AccountId, environment: &Environment) -> Result<Found, Problem> {
         let record = AccountRecord::load(&self.rows(of)?, Key::Account)?;
         let entropy = environment::entropy()?;
@@ -180,6 +194,14 @@ impl Incarnation {
     }
 }
 
+/// Tells an account's object that a person agrees to the terms of service for it.
+///
+/// # Errors
+/// When the object cannot be asked.
+pub(super) async fn agree(env: &Env, environment: &Environment, account: AccountId) -> Result<(), Problem> {
+    put(env, environment, account, &Question::Agree { of: account }).await.map(drop)
+}
+
 /// Asks another account's object: one hop.
 async fn ask<T: for<'de> Deserialize<'de>>(
     env: &Env,
@@ -189,6 +211,14 @@ async fn ask<T: for<'de> Deserialize<'de>>(
 ) -> Result<T, Problem> {
     let failed = |error: worker::Error| {
         console_error!("account {of}: {error}");
+        Problem::Internal("another account's object gives no answer")
+    };
+    put(env, environment, of, question).await?.json().await.map_err(failed)
+}
+
+async fn put(env: &Env, environment: &Environment, of: AccountId, question: &Question) -> Result<Response, Problem> {
+    let failed = |error: worker::Error| {
+        console_error!("account {of}: {error}");
         Problem::Internal("another account's object cannot be asked")
     };
     let body = serde_json::to_string(question).map_err(|error| failed(error.into()))?;
@@ -196,5 +226,6 @@ async fn ask<T: for<'de> Deserialize<'de>>(
     init.with_method(Method::Post).with_body(Some(body.into()));
     let request = Request::new_with_init(HOST, &init).map_err(failed)?;
     let stub = account::stub(env, environment, of).map_err(failed)?;
-    stub.fetch_with_request(request).await.map_err(failed)?.json().await.map_err(failed)
+    let response = stub.fetch_with_request(request).await.map_err(failed)?;
+    if response.status_code() == 200 { Ok(response) } else { Err(Problem::Internal("another account's object failed")) }
 }

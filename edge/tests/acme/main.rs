@@ -18,5 +18,7 @@ mod lists;
 mod nonces;
 mod records;
 mod refusals;
+mod replacements;
 mod revocations;
 mod states;
+mod terms;

@@ -77,6 +77,7 @@ fn rows_with(desk: &Desk, key: Key, record: &impl Record) -> Memory {
         key: desk.account_key.jwk(),
         contact: vec![],
         terms_agreed: true,
+        terms_version: None,
         created: Timestamp::from_seconds(NOW),
         status: AccountStatus::Valid,
         binding: None,
@@ -144,6 +145,8 @@ fn order_record(state: OrderState, expires: u64) -> OrderRecord {
         expires: Timestamp::from_seconds(expires),
         not_before: None,
         not_after: None,
+        replaces: None,
+        replaced_by: None,
         state,
     }
 }
