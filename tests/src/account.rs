@@ -224,7 +224,7 @@ impl Account {
         let object = self.wait(&order.url, "valid")?;
         let url = object["certificate"].as_str().context("a valid order has a certificate")?;
         let reply = self.read_patiently(url)?.expect(200)?;
-        ensure!(reply.header("content-type") == Some("application/pem-certificate-chain"), "{reply:?}");
+        ensure!(reply.media_type() == Some("application/pem-certificate-chain"), "{reply:?}");
         Ok(reply.text()?.to_owned())
     }
 

@@ -1,6 +1,6 @@
 //! HTTP as tests need it: trusts one CA file, never retries, never follows, and takes every status as an answer.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::stack::Report;
 /// The media type of signed requests (RFC 8555 §6.2).
 pub const JOSE: &str = "application/jose+json";
 
-/// A client of one stack. Cheap to clone; connections are shared.
+/// A client of one server. Cheap to clone; connections are shared.
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: Agent,
@@ -36,12 +36,20 @@ pub struct Reply {
 }
 
 impl Client {
-    /// Reads the directory.
+    /// Of a stack: reads its directory.
     ///
     /// # Errors
     /// When that fails.
     pub fn of(report: &Report) -> Result<Self> {
-        let root = Certificate::from_pem(&fs::read(&report.ca)?)?;
+        Self::at(&report.directory, &report.ca)
+    }
+
+    /// Of any server: reads the directory at this URL, trusting the CA in this PEM file.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn at(directory: &str, ca: &Path) -> Result<Self> {
+        let root = Certificate::from_pem(&fs::read(ca)?)?;
         let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).build();
         let agent = Agent::config_builder()
             .tls_config(tls)
@@ -52,7 +60,7 @@ impl Client {
             .build()
             .new_agent();
         let mut client = Self { agent, address: None, directory: Value::Null };
-        client.directory = client.get(&report.directory)?.json()?;
+        client.directory = client.get(directory)?.json()?;
         Ok(client)
     }
 
@@ -131,6 +139,12 @@ impl Reply {
     /// All headers of this name.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// Its media type, without parameters.
+    #[must_use]
+    pub fn media_type(&self) -> Option<&str> {
+        self.header("content-type")?.split(';').next().map(str::trim)
     }
 
     /// Its fresh nonce.

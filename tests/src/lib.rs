@@ -12,6 +12,7 @@ pub mod keeper;
 pub mod key;
 pub mod named;
 pub mod openssl;
+pub mod pebble;
 pub mod random;
 pub mod responder;
 pub mod stack;

@@ -66,6 +66,8 @@ pub struct Report {
     pub state: PathBuf,
     /// Milliseconds from the command's start.
     pub ready_ms: u64,
+    /// Where the edge looks names up: `tcp://IP:PORT` of the throwaway resolver, which answers over UDP too, or what `--resolver` named.
+    pub resolver: String,
 }
 
 impl Options {

@@ -51,8 +51,9 @@ fn walk(folder: &Path, found: &mut Vec<Source>) {
     for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let path = entry.expect("a folder can be read").path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        // `.ci` and `.cargo` are ours; other hidden folders are somebody's tools.
-        let foreign = name.starts_with('.') && path.is_dir() && !matches!(name, ".ci" | ".cargo");
+        // `.ci` and `.cargo` are ours; other hidden folders are somebody's tools. `.git` is a file in a second working tree.
+        let hidden = name.starts_with('.') && path.is_dir() && !matches!(name, ".ci" | ".cargo");
+        let foreign = hidden || name == ".git";
         if foreign || (path.is_dir() && MADE.contains(&name)) {
             continue;
         }

@@ -9,6 +9,7 @@ mod deploy_check;
 mod deployment;
 mod digest;
 mod down;
+mod newer_packages;
 mod npm;
 mod packages;
 mod paths;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::build::{self, Flavour, Size};
 use crate::deploy_check;
+use crate::newer_packages::PEBBLE;
 use crate::packages::{self, BIND, CLIPPY, LEGO, NSUPDATE, OPENSSL, PYTHON_VENV, RUSTFMT, SOFTHSM};
 use crate::paths::Paths;
 use crate::process::{cargo, command, output, run};
@@ -117,10 +118,13 @@ fn signers(paths: &Paths) -> Result<()> {
 
 fn stack_tests(paths: &Paths) -> Result<()> {
     packages::ensure([SOFTHSM, OPENSSL, BIND, NSUPDATE, LEGO])?;
-    let certbot = certbot(paths)?;
+    let (certbot, pebble) = (certbot(paths)?, PEBBLE.ensure(paths)?);
     let mut tests = cargo();
     tests.args(["test", "--package", "tests", "--features", "stack"]).current_dir(&paths.root);
-    run(tests.env("COLOPHON_XTASK", env::current_exe()?).env("COLOPHON_CERTBOT", certbot))
+    run(tests
+        .env("COLOPHON_XTASK", env::current_exe()?)
+        .env("COLOPHON_CERTBOT", certbot)
+        .env("COLOPHON_PEBBLE", pebble))
 }
 
 /// `cargo xtask deny`: licences, bans and sources of all dependencies. Not part of [`test`]: building cargo-deny takes
