@@ -104,7 +104,15 @@ impl Account {
     /// # Errors
     /// When there is no answer.
     pub fn send(&self, url: &str, payload: &[u8]) -> Result<Reply> {
-        let reply = self.client.post(url, &self.sign(url, &self.nonce()?, payload)?)?;
+        self.send_signed(url, &self.sign(url, &self.nonce()?, payload)?)
+    }
+
+    /// One request that [`Account::sign`] made, whatever the answer.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn send_signed(&self, url: &str, body: &[u8]) -> Result<Reply> {
+        let reply = self.client.post(url, body)?;
         *self.nonce.lock().unwrap_or_else(PoisonError::into_inner) = Some(reply.nonce()?);
         Ok(reply)
     }

@@ -49,6 +49,16 @@ impl Client {
     /// # Errors
     /// When that fails.
     pub fn at(directory: &str, ca: &Path) -> Result<Self> {
+        let mut client = Self::without_directory(ca)?;
+        client.directory = client.get(directory)?.json()?;
+        Ok(client)
+    }
+
+    /// Of a server that speaks no ACME, or is not asked for its directory yet.
+    ///
+    /// # Errors
+    /// When the file is none.
+    pub fn without_directory(ca: &Path) -> Result<Self> {
         let root = Certificate::from_pem(&fs::read(ca)?)?;
         let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).build();
         let agent = Agent::config_builder()
@@ -59,9 +69,7 @@ impl Client {
             .allow_non_standard_methods(true)
             .build()
             .new_agent();
-        let mut client = Self { agent, address: None, directory: Value::Null };
-        client.directory = client.get(directory)?.json()?;
-        Ok(client)
+        Ok(Self { agent, address: None, directory: Value::Null })
     }
 
     /// The same from this address, as far as the edge can tell.

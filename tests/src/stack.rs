@@ -68,6 +68,8 @@ pub struct Report {
     pub ready_ms: u64,
     /// Where the edge looks names up: `tcp://IP:PORT` of the throwaway resolver, which answers over UDP too, or what `--resolver` named.
     pub resolver: String,
+    /// Base URL of the benchmarks' floor, where `--floor` asked for it.
+    pub floor: Option<String>,
 }
 
 impl Options {

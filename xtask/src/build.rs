@@ -1,4 +1,6 @@
 //! `cargo xtask build`: the edge to WebAssembly as wrangler's `[build]` does, and the signer for the host.
+//!
+//! The benchmarks' floor is built the same way as the edge.
 
 use std::fs;
 use std::io::Write as _;
@@ -20,17 +22,22 @@ use crate::wasm_target::WasmToolchain;
 /// What the compressed bundle may weigh, in bytes.
 const BUNDLE_BUDGET: u64 = 700_000;
 
-/// Everything that the edge's bundle is made from, below the workspace.
-const EDGE_SOURCES: [&str; 8] = [
-    "Cargo.lock",
-    "Cargo.toml",
-    "edge/Cargo.toml",
-    "edge/build.rs",
-    "edge/src",
-    "shared/Cargo.toml",
-    "shared/src",
-    "xtask/npm/package-lock.json",
-];
+/// A crate that becomes a WebAssembly module and its glue.
+#[derive(Clone, Copy, Debug)]
+struct Worker {
+    name: &'static str,
+    /// Its folder below the workspace; the bundle is in `build` below that.
+    folder: &'static str,
+    /// Everything else below the workspace that the bundle is made from, its own `Cargo.toml` and `src` aside.
+    sources: &'static [&'static str],
+}
+
+const EDGE: Worker =
+    Worker { name: "the edge", folder: "edge", sources: &["edge/build.rs", "shared/Cargo.toml", "shared/src"] };
+const FLOOR: Worker = Worker { name: "the floor of the benchmarks", folder: "tests/floor", sources: &[] };
+
+/// What every bundle is made from.
+const COMMON_SOURCES: [&str; 3] = ["Cargo.lock", "Cargo.toml", "xtask/npm/package-lock.json"];
 
 /// The name of the stamp that lies beside the bundle.
 const STAMP: &str = ".sources";
@@ -71,34 +78,49 @@ pub(crate) fn build(paths: &Paths, options: BuildOptions) -> Result<()> {
 
 /// Builds the edge's bundle unless it is made from the sources at hand, and prints its size. Gives the bundle's folder.
 pub(crate) fn build_edge(paths: &Paths) -> Result<PathBuf> {
-    let bundle = paths.edge_bundle();
-    let sources = digest::of(&paths.root, &EDGE_SOURCES)?;
-    if fs::read_to_string(bundle.join(STAMP)).is_ok_and(|stamp| stamp == sources)
-        && bundle.join("index_bg.wasm").exists()
-    {
-        return Ok(bundle);
+    EDGE.build(paths)
+}
+
+/// The same for the floor of the benchmarks.
+pub(crate) fn build_floor(paths: &Paths) -> Result<PathBuf> {
+    FLOOR.build(paths)
+}
+
+impl Worker {
+    fn build(&self, paths: &Paths) -> Result<PathBuf> {
+        let folder = paths.root.join(self.folder);
+        let bundle = folder.join("build");
+        let own = ["Cargo.toml", "src"].map(|name| format!("{}/{name}", self.folder));
+        let own = own.iter().map(String::as_str);
+        let sources: Vec<&str> = COMMON_SOURCES.into_iter().chain(self.sources.iter().copied()).chain(own).collect();
+        let sources = digest::of(&paths.root, &sources)?;
+        if fs::read_to_string(bundle.join(STAMP)).is_ok_and(|stamp| stamp == sources)
+            && bundle.join("index_bg.wasm").exists()
+        {
+            return Ok(bundle);
+        }
+        let toolchain = WasmToolchain::prepare(paths)?;
+        let npm = Npm::install(paths)?;
+        let wasm_bindgen = tools::wasm_bindgen(paths)?;
+        let worker_build = tools::worker_build(paths)?;
+        let step = Step::begin(format!("building {} (wasm32, release)", self.name));
+        let mut build: Command = command(worker_build);
+        build
+            .arg("--release")
+            .current_dir(&folder)
+            .env("WASM_BINDGEN_BIN", wasm_bindgen)
+            .env("WASM_OPT_BIN", npm.program("wasm-opt")?)
+            .env("ESBUILD_BIN", npm.program("esbuild")?);
+        // wasm-opt is a script for Node.
+        let modules = npm.program("node")?.parent().map(Path::to_path_buf);
+        toolchain.configure(&mut build, paths, modules)?;
+        run(&mut build)?;
+        drop_names(&npm, &bundle)?;
+        fs::write(bundle.join(STAMP), sources).with_context(|| format!("stamping the bundle of {}", self.name))?;
+        step.done();
+        note(format!("the bundle of {}: {}", self.name, Size::of(&bundle)?));
+        Ok(bundle)
     }
-    let toolchain = WasmToolchain::prepare(paths)?;
-    let npm = Npm::install(paths)?;
-    let wasm_bindgen = tools::wasm_bindgen(paths)?;
-    let worker_build = tools::worker_build(paths)?;
-    let step = Step::begin("building the edge (wasm32, release)");
-    let mut build: Command = command(worker_build);
-    build
-        .arg("--release")
-        .current_dir(paths.root.join("edge"))
-        .env("WASM_BINDGEN_BIN", wasm_bindgen)
-        .env("WASM_OPT_BIN", npm.program("wasm-opt")?)
-        .env("ESBUILD_BIN", npm.program("esbuild")?);
-    // wasm-opt is a script for Node.
-    let modules = npm.program("node")?.parent().map(Path::to_path_buf);
-    toolchain.configure(&mut build, paths, modules)?;
-    run(&mut build)?;
-    drop_names(&npm, &bundle)?;
-    fs::write(bundle.join(STAMP), sources).context("stamping the edge's bundle")?;
-    step.done();
-    note(Size::of(&bundle)?.to_string());
-    Ok(bundle)
 }
 
 /// Drops the functions' names, a tenth of the module, which worker-build always keeps. Without them a trap is told by number.
@@ -114,7 +136,8 @@ fn drop_names(npm: &Npm, bundle: &Path) -> Result<()> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     raw: u64,
-    compressed: u64,
+    /// With gzip, each file by itself.
+    pub(crate) compressed: u64,
 }
 
 impl Size {
@@ -132,7 +155,7 @@ impl Size {
     /// An error when it is over the budget. A build does not ask: only what gets deployed has to keep it.
     pub(crate) fn within_budget(self) -> Result<()> {
         if self.compressed > BUNDLE_BUDGET {
-            bail!("over its budget: {self}");
+            bail!("the edge's bundle is over its budget of {} kB: {self}", BUNDLE_BUDGET / 1000);
         }
         Ok(())
     }
@@ -140,8 +163,7 @@ impl Size {
 
 impl std::fmt::Display for Size {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (raw, compressed, budget) = (self.raw / 1000, self.compressed / 1000, BUNDLE_BUDGET / 1000);
-        write!(out, "the edge's bundle: {raw} kB, compressed {compressed} kB (budget {budget} kB)")
+        write!(out, "{} kB, compressed {} kB", self.raw / 1000, self.compressed / 1000)
     }
 }
 

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the tooling lives in real time")]
 
+mod bench;
 mod build;
 mod demo;
 mod deploy_check;
@@ -53,6 +54,11 @@ enum Verb {
     Demo(demo::DemoOptions),
     /// Runs everything that CI checks
     Test(test::TestOptions),
+    /// Measures what the stack costs, as ratios to floors that are measured in the same run
+    Bench {
+        #[command(subcommand)]
+        subject: bench::Subject,
+    },
     /// Checks licences, bans and sources of the dependencies
     Deny,
     /// Shows what would be deployed, without deploying
@@ -83,6 +89,7 @@ fn run(verb: Verb, started: Instant) -> Result<()> {
         Verb::Down { state } => down::down(&up::state_folder(state.as_deref(), &paths)),
         Verb::Demo(options) => demo::demo(&paths, &options, started),
         Verb::Test(options) => test::test(&paths, &options),
+        Verb::Bench { subject } => bench::bench(&paths, &subject),
         Verb::Deny => test::deny(&paths),
         Verb::DeployCheck => deploy_check::deploy_check(&paths),
         Verb::Wrangler { arguments } => deploy_check::wrangler(&paths, &arguments),

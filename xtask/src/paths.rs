@@ -41,11 +41,6 @@ impl Paths {
         self.target.join("edge")
     }
 
-    /// Where worker-build leaves the edge's modules.
-    pub(crate) fn edge_bundle(&self) -> PathBuf {
-        self.root.join("edge/build")
-    }
-
     /// Fills `name` below the cache once: `fill` gets an empty sibling folder, which becomes `name` only when it
     /// succeeded. Concurrent callers wait for each other. Gives the folder.
     pub(crate) fn cached(&self, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::capnp::text;
 use super::external_account::{self, BindingPolicy};
 use super::front::Front;
 use super::pki::{Authority, Pair};
@@ -252,22 +253,6 @@ impl Setting {
     }
 }
 
-/// A string literal of Cap'n Proto's text form.
-fn text(value: &str) -> String {
-    let mut literal = String::from("\"");
-    for character in value.chars() {
-        match character {
-            '"' | '\\' => literal.extend(['\\', character]),
-            '\n' => literal.push_str("\\n"),
-            '\r' => literal.push_str("\\r"),
-            '\t' => literal.push_str("\\t"),
-            _ => literal.push(character),
-        }
-    }
-    literal.push('"');
-    literal
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,10 +317,5 @@ mod tests {
         assert_eq!(colophon.get("rate_limits"), None);
         assert_eq!(colophon["identifiers"]["ip_networks"], json!(["127.0.0.0/8", "::1/128"]));
         assert_eq!(colophon["limits"], deployment.colophon().unwrap()["limits"]);
-    }
-
-    #[test]
-    fn literals_are_escaped() {
-        assert_eq!(text("a\"b\\c\nd"), r#""a\"b\\c\nd""#);
     }
 }

@@ -1,8 +1,10 @@
 //! `cargo xtask up`: the whole stack on this machine, with throwaway authorities, until it is stopped.
 
+mod capnp;
 mod detach;
 mod edge;
 pub(crate) mod external_account;
+mod floor;
 mod front;
 mod issuing;
 mod pki;
@@ -22,6 +24,7 @@ use anyhow::{Context, Result, bail};
 
 use self::edge::Edge;
 use self::external_account::BindingPolicy;
+use self::floor::Floor;
 use self::front::Front;
 use self::issuing::Ceremony;
 use self::pki::{Authority, Purpose};
@@ -87,6 +90,9 @@ pub(crate) struct UpOptions {
     /// Returns when ready; `down` ends it
     #[arg(long)]
     pub(crate) detach: bool,
+    /// Starts the floor of the benchmarks too.
+    #[arg(long, hide = true)]
+    floor: bool,
     /// How `--detach` starts itself.
     #[arg(long, hide = true)]
     pub(crate) background: bool,
@@ -110,6 +116,8 @@ pub(crate) struct Artefacts {
     signer: PathBuf,
     workerd: PathBuf,
     module: PathBuf,
+    /// The bundle of the benchmarks' floor, where it was asked for.
+    floor: Option<PathBuf>,
 }
 
 impl Artefacts {
@@ -117,9 +125,10 @@ impl Artefacts {
     pub(crate) fn prepare(paths: &Paths, options: &UpOptions) -> Result<Self> {
         let [module] = packages::ensure([SOFTHSM])?;
         build::build_edge(paths)?;
+        let floor = if options.floor { Some(build::build_floor(paths)?) } else { None };
         let flavour = if options.token_latency_ms.is_some() { Flavour::SlowToken } else { Flavour::Usual };
         let signer = build::build_signer(paths, flavour)?;
-        Ok(Self { signer, workerd: Npm::install(paths)?.workerd()?, module })
+        Ok(Self { signer, workerd: Npm::install(paths)?.workerd()?, module, floor })
     }
 }
 
@@ -214,6 +223,16 @@ impl Stack {
         };
         supervisor.start(edge.prepare(&state, artefacts.workerd.clone())?).await?;
         supervisor.unless_one_dies(readiness::serves(front.directory(), front_authority.certificate())).await?;
+        let floor = match &artefacts.floor {
+            Some(bundle) => {
+                let address = state.address("floor", SocketAddr::from(([127, 0, 0, 1], 0)))?;
+                let floor = Floor { deployment: &deployment, bundle, address, certificate: &certificate };
+                supervisor.start(floor.prepare(&state, artefacts.workerd.clone())?).await?;
+                supervisor.unless_one_dies(readiness::listens(address)).await?;
+                Some(format!("https://localhost:{}", address.port()))
+            }
+            None => None,
+        };
         let report = Report {
             directory: front.directory(),
             ca: front_authority.certificate(),
@@ -224,6 +243,7 @@ impl Stack {
             state: state.folder().to_path_buf(),
             ready_ms: u64::try_from(started.elapsed().as_millis())?,
             resolver,
+            floor,
             throwaway_resolver: throwaway,
         };
         report.save()?;

@@ -1,9 +1,11 @@
-//! Whether the edge serves: asked as a client would.
+//! Whether the edge serves: asked as a client would. And whether anything listens.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 /// How long the edge may take until it answers.
@@ -38,6 +40,20 @@ pub(crate) async fn serves(directory: String, ca: PathBuf) -> Result<()> {
                 return Err(error.context("the edge does not serve its directory"));
             }
             Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Waits until something listens there.
+pub(crate) async fn listens(address: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + EDGE_LIMIT;
+    loop {
+        match TcpStream::connect(address).await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(error).with_context(|| format!("nothing listens on {address}"));
+            }
+            Err(_) => sleep(Duration::from_millis(20)).await,
         }
     }
 }

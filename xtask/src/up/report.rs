@@ -30,6 +30,9 @@ pub(crate) struct Report {
     pub(crate) ready_ms: u64,
     /// Where the edge looks names up.
     pub(crate) resolver: String,
+    /// Base URL of the benchmarks' floor, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) floor: Option<String>,
     #[serde(skip)]
     pub(crate) throwaway_resolver: bool,
 }
@@ -94,6 +97,7 @@ mod tests {
             state: "/s".into(),
             ready_ms: 1200,
             resolver: "tcp://127.0.0.1:53".into(),
+            floor: None,
             throwaway_resolver: true,
         };
         let line = serde_json::to_string(&report).unwrap();
