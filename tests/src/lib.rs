@@ -7,6 +7,8 @@
 pub mod account;
 pub mod binding;
 pub mod client;
+pub mod cpu;
+pub mod figures;
 pub mod journal;
 pub mod keeper;
 pub mod key;

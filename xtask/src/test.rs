@@ -98,7 +98,7 @@ fn wasm_lints(paths: &Paths) -> Result<()> {
             clippy
         }
     };
-    clippy.args(["--quiet", "--package", "edge", "--target", TARGET, "--", "-D", "warnings"]);
+    clippy.args(["--quiet", "--package", "edge", "--package", "floor", "--target", TARGET, "--", "-D", "warnings"]);
     run(clippy.current_dir(&paths.root))
 }
 

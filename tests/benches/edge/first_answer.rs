@@ -7,9 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use tests::{client::Client, stack::Stack};
-
-use crate::figures::milliseconds;
+use tests::{client::Client, figures::milliseconds, stack::Stack};
 
 /// Starts.
 const STARTS: usize = 4;

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tests::{
     account::{self, Account},
     client::{Client, Reply},
+    cpu::Processes,
+    figures::milliseconds,
     responder::Responder,
 };
-
-use crate::{cpu::Processes, figures::milliseconds};
 
 /// Issuances of a round.
 const ISSUANCES: usize = 50;

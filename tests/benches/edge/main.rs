@@ -3,8 +3,6 @@
 #![allow(clippy::disallowed_methods, reason = "benchmarks live in real time")]
 
 mod budgets;
-mod cpu;
-mod figures;
 mod first_answer;
 mod issuance;
 mod kinds;
@@ -22,13 +20,13 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use tests::{
+    cpu::Processes,
     pebble::{Pebble, Surroundings},
     responder::Responder,
     stack::{Options, Stack, free_port},
 };
 
 use crate::{
-    cpu::Processes,
     issuance::Issuances,
     kinds::Kind,
     report::{Machine, Report},
@@ -86,13 +84,13 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool> {
     let started = Instant::now();
     let place = env!("CARGO_TARGET_TMPDIR");
-    let machine = Machine::now()?;
     let responder = Responder::start()?;
     let options = Options::fresh(place, "bench-edge")?.http_port(responder.port);
     let stack = Stack::up(options.with(["--floor", "--restart"]))?;
     let dns_server = stack.report.resolver.strip_prefix("tcp://").context("the throwaway resolver has an address")?;
     let surroundings = Surroundings { dns_server, http_port: responder.port, tls_alpn_port: free_port()? };
-    let pebble = Pebble::start(place, &surroundings)?;
+    let pebble = Pebble::start(&format!("{place}/bench-edge-others"), &surroundings)?;
+    let machine = Machine::idle()?;
 
     let world = World::new(&stack.report, &responder)?;
     let mut kinds = Kind::ALL.map(|kind| (kind, Vec::new()));
@@ -125,8 +123,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let floor_start = first_answer::lowest(&stack, "floor", &format!("{floor}/empty"))?;
     let edge_start = first_answer::lowest(&stack, "edge", &stack.report.directory)?;
 
-    let report =
-        Report::new(machine, &kinds, [edge.lowest()?, other.lowest()?], [floor_start, edge_start], arguments.bundle)?;
+    let report = Report::new(
+        machine.and_now()?,
+        &kinds,
+        [edge.lowest()?, other.lowest()?],
+        [floor_start, edge_start],
+        arguments.bundle,
+    )?;
     println!("{report}");
     eprintln!("    measured in {:.0} s", started.elapsed().as_secs_f64());
     if let Some(file) = &arguments.json {

@@ -2,16 +2,16 @@
 
 use std::{
     fmt::{Display, Formatter},
-    fs,
-    time::{SystemTime, UNIX_EPOCH},
+    fs, thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
+use tests::figures::Figures;
 
 use crate::{
     budgets::{self, Budget},
-    figures::Figures,
     issuance::Cost,
     kinds::Kind,
 };
@@ -25,8 +25,8 @@ pub(crate) struct Machine {
     pub(crate) processor: String,
     /// How many of them the system has.
     pub(crate) processors: usize,
-    /// The mean number of others that wanted a processor in the minute before the run.
-    pub(crate) load: f64,
+    /// The part of all processors' time that was used in a second when nothing of ours ran: before the run, and after it.
+    pub(crate) busy: Vec<f64>,
 }
 
 /// A kind's figures over the floors'.
@@ -62,21 +62,46 @@ pub(crate) struct Report {
 }
 
 impl Machine {
-    /// As it is now.
+    /// As it is now, while nothing of ours runs.
     ///
     /// # Errors
     /// When the system does not tell.
-    pub(crate) fn now() -> Result<Self> {
+    pub(crate) fn idle() -> Result<Self> {
         let cpus = fs::read_to_string("/proc/cpuinfo")?;
         let names = cpus.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        let load = fs::read_to_string("/proc/loadavg")?;
         Ok(Self {
             time: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
             processor: names.map(|(_, name)| name.to_owned()).next().unwrap_or_else(|| "unknown".to_owned()),
-            processors: std::thread::available_parallelism()?.get(),
-            load: load.split(' ').next().context("/proc/loadavg begins with a number")?.parse()?,
+            processors: thread::available_parallelism()?.get(),
+            busy: vec![busy()?],
         })
     }
+
+    /// The same with how busy it is now.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn and_now(mut self) -> Result<Self> {
+        self.busy.push(busy()?);
+        Ok(self)
+    }
+}
+
+/// The part of all processors' time that is used in the next second.
+fn busy() -> Result<f64> {
+    let read = || -> Result<(f64, f64)> {
+        let text = fs::read_to_string("/proc/stat")?;
+        let times =
+            text.lines().next().and_then(|line| line.strip_prefix("cpu ")).context("/proc/stat has no times")?;
+        let times: Vec<f64> = times.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        // user nice system idle iowait irq softirq steal; what follows is counted in these.
+        let [_, _, _, idle, iowait, ..] = times.as_slice() else { bail!("/proc/stat has too few times") };
+        Ok((times.iter().take(8).sum(), idle + iowait))
+    };
+    let (all, idle) = read()?;
+    thread::sleep(Duration::from_secs(1));
+    let (all_then, idle_then) = read()?;
+    Ok(1.0 - (idle_then - idle) / (all_then - all))
 }
 
 impl Report {
@@ -144,8 +169,9 @@ impl Row {
 
 impl Display for Report {
     fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
-        let Machine { processor, processors, load, .. } = &self.machine;
-        writeln!(out, "{processors} × {processor}, load {load} before the run\n")?;
+        let Machine { processor, processors, busy, .. } = &self.machine;
+        let busy: Vec<String> = busy.iter().map(|part| format!("{:.0} %", part * 100.0)).collect();
+        writeln!(out, "{processors} × {processor}; others used {} of it before and after\n", busy.join(" and "))?;
         let rounds = self.rounds;
         writeln!(out, "Requests: the lowest of {rounds} rounds, one keep-alive connection, one after the other")?;
         writeln!(

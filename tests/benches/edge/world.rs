@@ -7,16 +7,14 @@ use serde_json::json;
 use tests::{
     account::{self, Account, Order},
     client::{Client, Reply},
+    cpu::Processes,
+    figures::{Figures, Series},
     key::AccountKey,
     responder::Responder,
     stack::Report,
 };
 
-use crate::{
-    cpu::Processes,
-    figures::{Figures, Series},
-    kinds::Kind,
-};
+use crate::kinds::Kind;
 
 /// Requests of a series that is cheap to prepare.
 const CHEAP: usize = 200;

@@ -92,3 +92,32 @@ const floor :Workerd.Worker = (
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::up::pki::{Authority, Purpose};
+
+    #[test]
+    fn the_floor_runs_on_the_platform_of_the_deployment() {
+        let place = tempfile::tempdir().unwrap();
+        let bundle = place.path().join("bundle");
+        fs::create_dir(&bundle).unwrap();
+        for module in ["index.js", "index_bg.wasm"] {
+            fs::write(bundle.join(module), "").unwrap();
+        }
+        let state = State::open(&place.path().join("state")).unwrap();
+        let deployment = Deployment::read(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()).unwrap();
+        let authority = Authority::open(place.path().join("front"), "front").unwrap();
+        let certificate = authority.leaf("front", &["localhost"], Purpose::Server).unwrap();
+        let address = "127.0.0.1:7001".parse().unwrap();
+        let floor = Floor { deployment: &deployment, bundle: &bundle, address, certificate: &certificate };
+        let service = floor.prepare(&state, "workerd".into()).unwrap();
+        let capnp = fs::read_to_string(service.folder.join("workerd.capnp")).unwrap();
+        let date = format!("compatibilityDate = {}", text(&deployment.compatibility_date));
+        for part in [r#"(name = "https", address = "127.0.0.1:7001""#, &date] {
+            assert!(capnp.contains(part), "{part} is not in\n{capnp}");
+        }
+        assert_eq!(capnp.matches('(').count(), capnp.matches(')').count());
+    }
+}

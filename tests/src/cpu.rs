@@ -1,0 +1,64 @@
+//! The CPU time of other processes, in nanoseconds: all of their threads, those that have ended included.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use nix::{time::ClockId, unistd::Pid};
+
+/// Processes that are read together.
+#[derive(Clone, Debug)]
+pub struct Processes(Vec<ClockId>);
+
+impl Processes {
+    /// By their ids.
+    ///
+    /// # Errors
+    /// When one is not there.
+    pub fn of(pids: impl IntoIterator<Item = i32>) -> Result<Self> {
+        let clock = |pid| ClockId::pid_cpu_clock_id(Pid::from_raw(pid)).with_context(|| format!("process {pid}"));
+        Ok(Self(pids.into_iter().map(clock).collect::<Result<_>>()?))
+    }
+
+    /// What they have used so far, in user space and in the kernel.
+    ///
+    /// # Errors
+    /// When one has ended.
+    pub fn cpu(&self) -> Result<Duration> {
+        let times = self.0.iter().map(|clock| Ok(Duration::from(clock.now().context("a process has ended")?)));
+        times.sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{process::Command, thread, time::Instant};
+
+    use super::*;
+
+    /// Keeps a processor busy until our process has used so much more.
+    fn work(ours: &Processes, more: Duration) {
+        let (before, started) = (ours.cpu().unwrap(), Instant::now());
+        while ours.cpu().unwrap() < before + more {
+            assert!(started.elapsed() < Duration::from_secs(60), "the clock stands still");
+        }
+    }
+
+    #[test]
+    fn work_is_counted_after_its_thread_has_ended() {
+        let ours = Processes::of([i32::try_from(std::process::id()).unwrap()]).unwrap();
+        let before = ours.cpu().unwrap();
+        let other = ours.clone();
+        thread::spawn(move || work(&other, Duration::from_millis(50))).join().unwrap();
+        assert!(ours.cpu().unwrap() >= before + Duration::from_millis(50));
+    }
+
+    #[test]
+    fn the_time_of_a_process_that_has_ended_is_an_error() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let processes = Processes::of([i32::try_from(child.id()).unwrap()]).unwrap();
+        assert!(processes.cpu().unwrap() < Duration::from_secs(1), "it sleeps");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(processes.cpu().is_err());
+    }
+}
