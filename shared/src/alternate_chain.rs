@@ -6,6 +6,7 @@ use x509_cert::Certificate;
 
 use crate::{
     chain::{BadChain, Issuer, check_ca, verify_issued},
+    signed_der::Proved,
     timestamp::Timestamp,
 };
 
@@ -38,7 +39,7 @@ impl AlternateChain {
         let above = certificates.map(Above::checked).collect::<Result<Vec<_>, _>>()?;
         let mut child = cross.certificate();
         for Above { certificate, .. } in &above {
-            verify_issued(certificate, child)?;
+            verify_issued(certificate, child, &Proved::default())?;
             child = certificate;
         }
         Ok(Self { cross, above })

@@ -15,7 +15,13 @@ use x509_cert::{
     name::Name,
 };
 
-use crate::{identifier::Identifier, public_key::PublicKey, serial::SerialNumber, timestamp::Timestamp};
+use crate::{
+    identifier::Identifier,
+    public_key::PublicKey,
+    serial::SerialNumber,
+    signed_der::{Proved, SignedDer},
+    timestamp::Timestamp,
+};
 
 /// A CA certificate whose P-256 key signs our certificates.
 #[derive(Clone, Debug)]
@@ -162,8 +168,8 @@ impl Issuer {
         if self.not_before() <= now && now <= self.not_after() { Ok(()) } else { Err(BadChain::Expired) }
     }
 
-    fn verify_issued(&self, certificate: &Certificate) -> Result<(), BadChain> {
-        verify_issued(&self.certificate, certificate)
+    fn verify_issued(&self, certificate: &Certificate, proved: &Proved) -> Result<(), BadChain> {
+        verify_issued(&self.certificate, certificate, proved)
     }
 }
 
@@ -174,7 +180,7 @@ impl IssuerChain {
     /// The first thing that is wrong; see [`BadChain`].
     pub fn from_pem(pem: &str) -> Result<Self, BadChain> {
         let certificates = Certificate::load_pem_chain(pem.as_bytes()).map_err(|_| BadChain::NotCertificates)?;
-        Self::from_certificates(certificates)
+        Self::from_certificates(certificates, &Proved::default())
     }
 
     /// The same from DER certificates.
@@ -182,17 +188,25 @@ impl IssuerChain {
     /// # Errors
     /// As [`Self::from_pem`].
     pub fn from_ders<'a>(ders: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, BadChain> {
-        let certificates = ders.into_iter().map(Certificate::from_der).collect::<der::Result<Vec<_>>>();
-        Self::from_certificates(certificates.map_err(|_| BadChain::NotCertificates)?)
+        Self::from_ders_proved(ders, &Proved::default())
     }
 
-    fn from_certificates(certificates: Vec<Certificate>) -> Result<Self, BadChain> {
+    /// The same, without computing what is known to be valid.
+    ///
+    /// # Errors
+    /// As [`Self::from_pem`].
+    pub fn from_ders_proved<'a>(ders: impl IntoIterator<Item = &'a [u8]>, proved: &Proved) -> Result<Self, BadChain> {
+        let certificates = ders.into_iter().map(Certificate::from_der).collect::<der::Result<Vec<_>>>();
+        Self::from_certificates(certificates.map_err(|_| BadChain::NotCertificates)?, proved)
+    }
+
+    fn from_certificates(certificates: Vec<Certificate>, proved: &Proved) -> Result<Self, BadChain> {
         let mut issuers = certificates.into_iter().map(Issuer::checked);
         let issuer = issuers.next().ok_or(BadChain::NotCertificates)??;
         let above = issuers.collect::<Result<Vec<_>, _>>()?;
         let mut child = &issuer;
         for parent in &above {
-            parent.verify_issued(&child.certificate)?;
+            parent.verify_issued(&child.certificate, proved)?;
             child = parent;
         }
         Ok(Self { issuer, above })
@@ -216,11 +230,19 @@ impl IssuerChain {
     /// # Errors
     /// [`BadChain::OtherRoot`] or [`BadChain::Expired`].
     pub fn verify_to(&self, root: &Issuer, now: Timestamp) -> Result<(), BadChain> {
+        self.verify_to_proved(root, now, &Proved::default())
+    }
+
+    /// The same, without computing what is known to be valid.
+    ///
+    /// # Errors
+    /// As [`Self::verify_to`].
+    pub fn verify_to_proved(&self, root: &Issuer, now: Timestamp, proved: &Proved) -> Result<(), BadChain> {
         root.check_time(now)?;
         self.issuer.check_time(now)?;
         self.above.iter().try_for_each(|issuer| issuer.check_time(now))?;
         let last = self.above.last().unwrap_or(&self.issuer);
-        if last.der == root.der || root.verify_issued(&last.certificate).is_ok() {
+        if last.der == root.der || root.verify_issued(&last.certificate, proved).is_ok() {
             Ok(())
         } else {
             Err(BadChain::OtherRoot)
@@ -233,8 +255,16 @@ impl IssuerChain {
     /// # Errors
     /// When it is not DER, not signed by this issuer, or of another form.
     pub fn verify_leaf(&self, der: &[u8]) -> Result<Leaf, BadChain> {
+        self.verify_leaf_proved(der, &Proved::default())
+    }
+
+    /// The same, without computing what is known to be valid.
+    ///
+    /// # Errors
+    /// As [`Self::verify_leaf`].
+    pub fn verify_leaf_proved(&self, der: &[u8], proved: &Proved) -> Result<Leaf, BadChain> {
         let certificate = Certificate::from_der(der).map_err(|_| BadChain::NotCertificates)?;
-        self.issuer.verify_issued(&certificate)?;
+        self.issuer.verify_issued(&certificate, proved)?;
         Leaf::read(&certificate).ok_or(BadChain::NotOurLeaf)
     }
 }
@@ -292,16 +322,12 @@ pub(crate) fn check_ca(certificate: &Certificate) -> Result<Vec<u8>, BadChain> {
 ///
 /// # Errors
 /// [`BadChain::NotIssuedByNext`], or [`BadChain::AboveKey`] for a key that nothing is verified with.
-pub(crate) fn verify_issued(issuer: &Certificate, certificate: &Certificate) -> Result<(), BadChain> {
+pub(crate) fn verify_issued(issuer: &Certificate, certificate: &Certificate, proved: &Proved) -> Result<(), BadChain> {
     let tbs = certificate.tbs_certificate();
-    let signed = tbs.to_der().map_err(|_| BadChain::NotCertificates)?;
-    let signature = certificate.signature().as_bytes().ok_or(BadChain::NotIssuedByNext)?;
-    let key = PublicKey::from_spki(issuer.tbs_certificate().subject_public_key_info().clone())
-        .map_err(|_| BadChain::AboveKey)?;
+    let signed = SignedDer::issued(certificate, issuer).ok_or(BadChain::AboveKey)?;
     let algorithms_agree = tbs.signature() == certificate.signature_algorithm();
-    let verifies = key.verify(&signed, certificate.signature_algorithm(), signature).is_ok();
     let names_it = tbs.issuer() == issuer.tbs_certificate().subject();
-    if names_it && algorithms_agree && verifies { Ok(()) } else { Err(BadChain::NotIssuedByNext) }
+    if names_it && algorithms_agree && signed.verify(proved).is_ok() { Ok(()) } else { Err(BadChain::NotIssuedByNext) }
 }
 
 fn identifier(name: &GeneralName) -> Option<Identifier> {

@@ -23,6 +23,7 @@ use crate::{
     base64url,
     identifier::{DnsName, Identifier},
     public_key::{BadSignature, PublicKey, WeakKey},
+    signed_der::{Proved, SignedDer},
 };
 
 /// A request whose form, key and own signature are good.
@@ -68,11 +69,19 @@ impl Csr {
     /// # Errors
     /// The first thing that is wrong with it; see [`BadCsr`].
     pub fn parse(der: &[u8]) -> Result<Self, BadCsr> {
+        Self::parse_proved(der, &Proved::default())
+    }
+
+    /// The same, without computing what is known to be valid.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_proved(der: &[u8], proved: &Proved) -> Result<Self, BadCsr> {
         let request = CertReq::from_der(der).map_err(|_| BadCsr::NotDer)?;
         let public_key = PublicKey::from_spki(request.info.public_key.clone())?;
         let signed = request.info.to_der().map_err(|_| BadCsr::NotDer)?;
         let signature = request.signature.as_bytes().ok_or(BadCsr::NotDer)?;
-        public_key.verify(&signed, &request.algorithm, signature)?;
+        SignedDer::new(public_key.clone(), signed, request.algorithm.clone(), signature.to_vec()).verify(proved)?;
 
         let extensions = requested_extensions(&request)?;
         let mut names = subject_alt_names(&extensions)?;

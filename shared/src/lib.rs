@@ -28,6 +28,7 @@ pub mod profile;
 pub mod public_key;
 pub mod revocation;
 pub mod serial;
+pub mod signed_der;
 pub mod signing;
 #[cfg(feature = "testing")]
 pub mod testing;

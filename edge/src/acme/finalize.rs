@@ -47,7 +47,7 @@ pub fn finalize(
         return Err(Problem::OrderNotReady(status));
     }
     let asked: Finalize = payload(&request, "an object with \"csr\": base64url of a DER request, without padding")?;
-    let csr = Csr::parse(&asked.csr.0)?;
+    let csr = Csr::parse_proved(&asked.csr.0, context.proved)?;
     if csr.names() != &record.identifiers.iter().cloned().collect::<BTreeSet<_>>() {
         return Err(Problem::CsrNames);
     }
@@ -189,6 +189,12 @@ fn sign(id: ObjectId, record: &OrderRecord, processing: &Processing, context: &C
     }))
 }
 
+/// The CSR in a finalize request, as far as it can be read.
+#[must_use]
+pub fn csr_of(request: &Verified) -> Option<Vec<u8>> {
+    json::object::<Finalize>(request.payload()).ok().map(|asked| asked.csr.0)
+}
+
 /// Reads back what a signer sent: it must be what was asked for, under an issuer of our root (RFC 8555 §7.4.2).
 fn check(
     identifiers: &[Identifier],
@@ -197,9 +203,10 @@ fn check(
     context: &Context<'_>,
 ) -> Result<Leaf, BadChain> {
     let (leaf, issuers) = issued.chain.split_first().ok_or(BadChain::NotCertificates)?;
-    let chain = IssuerChain::from_ders(issuers.iter().map(|Base64Url(der)| der.as_slice()))?;
-    chain.verify_to(&context.config.root, context.now)?;
-    let leaf = chain.verify_leaf(&leaf.0)?;
+    let issuers = issuers.iter().map(|Base64Url(der)| der.as_slice());
+    let chain = IssuerChain::from_ders_proved(issuers, context.proved)?;
+    chain.verify_to_proved(&context.config.root, context.now, context.proved)?;
+    let leaf = chain.verify_leaf_proved(&leaf.0, context.proved)?;
     let names: BTreeSet<_> = identifiers.iter().cloned().collect();
     let request = Unverified::from_flattened(processing.finalize.clone()).map_err(|_| BadChain::NotOurLeaf)?;
     let asked: Finalize = json::object(request.payload()).map_err(|_| BadChain::NotOurLeaf)?;

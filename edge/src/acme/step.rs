@@ -6,6 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     json,
     jws::Verified,
+    signed_der::Proved,
     signing::{IssueReply, IssueRequest},
     timestamp::Timestamp,
 };
@@ -40,6 +41,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// Fresh for this step.
     pub entropy: &'a Entropy,
+    /// Signatures that the platform has found to be valid; all others are computed here.
+    pub proved: &'a Proved,
 }
 
 /// What a request had to show elsewhere before its step may run.

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use shared::signed_der::{Proved, SignedDer};
 use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, durable_object};
 
 use super::{
@@ -35,12 +36,13 @@ use crate::acme::{
     account,
     authentication::key_of,
     entropy::Entropy,
+    finalize,
     key_change::KeyChange,
     nonce::{AccountNonce, BadNonce, Nonce, Redeemed, Window},
     order,
     problem::Problem,
     rate_limit, revoke,
-    route::{AccountId, Route},
+    route::{AccountId, Resource, Route},
     step::{self, Admission, Context, Effect, Reply},
     storage::{Change, Key, Storage as _, StorageFault},
 };
@@ -191,7 +193,14 @@ impl Incarnation {
                     admission.binding = Some(external_account::verify(environment, claim).await?);
                 }
             }
-            step::step(&rows, route, verified, admission, &context(environment, account, &entropy))?
+            let mut proved = Proved::default();
+            if let Route::Of(_, Resource::Finalize(_)) = route
+                && let Some(signed) = finalize::csr_of(&verified).and_then(|der| SignedDer::request(&der))
+            {
+                webcrypto::prove(&signed, &mut proved).await;
+            }
+            let context = Context { proved: &proved, ..context(environment, account, &entropy) };
+            step::step(&rows, route, verified, admission, &context)?
         };
         // Between the step and its commit no await.
         self.commit(rows.clone(), &step.changes)?;
@@ -256,5 +265,7 @@ fn client_address(request: &Request) -> Option<IpAddr> {
 
 /// What a step may look at, now.
 pub(super) fn context<'a>(environment: &'a Environment, account: AccountId, entropy: &'a Entropy) -> Context<'a> {
-    Context { config: &environment.config, urls: &environment.urls, account, now: environment::now(), entropy }
+    static NOTHING: Proved = Proved::nothing();
+    let (config, urls, now) = (&environment.config, &environment.urls, environment::now());
+    Context { config, urls, account, now, entropy, proved: &NOTHING }
 }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use shared::signing::IssueReply;
+use shared::{signed_der::Proved, signing::IssueReply};
 use worker::console_error;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     environment::{self, Environment},
     meter, probe, signer,
     storage::SqlRows,
+    webcrypto,
 };
 use crate::acme::{
     object_id::ObjectId,
@@ -19,7 +20,7 @@ use crate::acme::{
     rate_limit,
     record::{AuthorizationRecord, AuthorizationState, Record as _},
     route::AccountId,
-    step::{self, Effect, Event, Sign},
+    step::{self, Context, Effect, Event, Sign},
     storage::{Key, Rows as _},
 };
 
@@ -61,7 +62,7 @@ impl Incarnation {
                 left_over = true;
                 continue;
             }
-            match self.settle(Event::Due(key), environment, account).await {
+            match self.settle(Event::Due(key), &Proved::nothing(), environment, account).await {
                 Ok(Some(effect)) => drop(self.start(effect, environment, account)),
                 Ok(None) => {}
                 Err(problem) => {
@@ -85,12 +86,18 @@ impl Incarnation {
                 return;
             }
             let event = self.run_effect(effect, environment).await;
+            let proved = match &event {
+                Event::Signed(_, Ok(IssueReply::Issued(issued))) => {
+                    webcrypto::prove_chain(&issued.chain, &environment.config.root).await
+                }
+                _ => Proved::nothing(),
+            };
             let probed = match &event {
                 Event::Probed(probe, _) => Some(probe.authorization),
                 _ => None,
             };
             self.running.borrow_mut().remove(&key);
-            match self.settle(event, environment, account).await {
+            match self.settle(event, &proved, environment, account).await {
                 Ok(effect) => {
                     next = effect;
                     if let Some(id) = probed {
@@ -161,12 +168,14 @@ impl Incarnation {
     async fn settle(
         &self,
         event: Event,
+        proved: &Proved,
         environment: &Environment,
         account: AccountId,
     ) -> Result<Option<Effect>, Problem> {
         let rows = self.rows(account)?;
         let entropy = environment::entropy()?;
-        let settled = step::settle(&rows, event, &context(environment, account, &entropy))?;
+        let context = Context { proved, ..context(environment, account, &entropy) };
+        let settled = step::settle(&rows, event, &context)?;
         if settled.ends {
             self.delete().await?;
             return Ok(None);

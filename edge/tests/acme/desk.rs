@@ -26,6 +26,7 @@ use shared::{
     csr::Csr,
     jws::{Unverified, Verified},
     serial::SerialNumber,
+    signed_der::Proved,
     signing::{IssueReply, Issued},
     testing::{TestCa, TestKey, server_profile},
     timestamp::Timestamp,
@@ -38,6 +39,7 @@ pub(crate) struct Desk {
     pub(crate) urls: Urls,
     pub(crate) secrets: NonceSecrets,
     pub(crate) binding_keys: BindingKeys,
+    pub(crate) proved: Proved,
     pub(crate) window: Window,
     pub(crate) now: Timestamp,
     pub(crate) ca: TestCa,
@@ -80,6 +82,7 @@ impl Desk {
             config: config(&ca),
             urls: Urls::new("https://ca.test".to_owned(), UrlSecret::new("a url secret of enough length....")),
             binding_keys: BindingKeys::default(),
+            proved: Proved::default(),
             secrets: NonceSecrets::new("a nonce secret of enough length..", None),
             window: Window::new([1; 8]),
             now: "2026-11-21T12:00:00Z".parse().unwrap(),
@@ -327,7 +330,8 @@ impl Desk {
     }
 
     pub(crate) fn context<'a>(&'a self, entropy: &'a Entropy) -> Context<'a> {
-        Context { config: &self.config, urls: &self.urls, account: self.account(), now: self.now, entropy }
+        let account = self.account();
+        Context { config: &self.config, urls: &self.urls, account, now: self.now, entropy, proved: &self.proved }
     }
 
     pub(crate) fn entropy(&mut self) -> Entropy {

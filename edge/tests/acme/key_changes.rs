@@ -31,8 +31,14 @@ fn roll(desk: &mut Desk, inner: &Value, new_home: &mut Memory) -> Result<Reply, 
     let Ok(Nonce::Account(nonce)) = desk.secrets.parse(nonce, Some(desk.account()), desk.now) else { panic!() };
     let redeemed = desk.window.redeem(nonce).unwrap();
     let entropy = Entropy::new([0; 32]);
-    let context =
-        |account| Context { config: &desk.config, urls: &desk.urls, account, now: desk.now, entropy: &entropy };
+    let context = |account| Context {
+        config: &desk.config,
+        urls: &desk.urls,
+        account,
+        now: desk.now,
+        entropy: &entropy,
+        proved: &desk.proved,
+    };
     let home = desk.account();
     let change = KeyChange::check(&desk.rows, verified, redeemed, &context(home))?;
     let (reservation, changes) = reserve(new_home, home, &context(change.new_home()))?;
@@ -122,8 +128,14 @@ fn a_key_in_use_is_a_conflict_that_names_the_account() {
 fn a_reservation_is_the_homes_alone_and_may_be_asked_for_again() {
     let desk = Desk::new();
     let entropy = Entropy::new([0; 32]);
-    let context =
-        Context { config: &desk.config, urls: &desk.urls, account: desk.account(), now: desk.now, entropy: &entropy };
+    let context = Context {
+        config: &desk.config,
+        urls: &desk.urls,
+        account: desk.account(),
+        now: desk.now,
+        entropy: &entropy,
+        proved: &desk.proved,
+    };
     let mut rows = Memory::default();
     let (one, two) = (AccountId(TestKey::new(6).jwk().thumbprint()), AccountId(TestKey::new(7).jwk().thumbprint()));
     let (reservation, changes) = reserve(&rows, one, &context).unwrap();

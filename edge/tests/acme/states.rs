@@ -89,7 +89,14 @@ fn rows_with(desk: &Desk, key: Key, record: &impl Record) -> Memory {
 fn run(desk: &Desk, rows: &mut Memory, event: impl FnOnce(&Memory, &Context<'_>) -> Settled) {
     let entropy = Entropy::new([1; 32]);
     let now = Timestamp::from_seconds(NOW);
-    let context = Context { config: &desk.config, urls: &desk.urls, account: desk.account(), now, entropy: &entropy };
+    let context = Context {
+        config: &desk.config,
+        urls: &desk.urls,
+        account: desk.account(),
+        now,
+        entropy: &entropy,
+        proved: &desk.proved,
+    };
     let settled = event(rows, &context);
     rows.commit(&settled.changes).unwrap();
 }
