@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use shared::{
     identifier::DnsName,
+    json,
     jws::{Flattened, KeyReference, Verified},
     timestamp::Timestamp,
 };
@@ -46,7 +47,7 @@ pub fn binding_claim(
     let KeyReference::Jwk(key) = &request.header().key else { return Err(Problem::WrongKeyMember("jwk")) };
     match asked.external_account_binding {
         Some(binding) => {
-            let proof: Flattened = serde_json::from_value(binding).map_err(|_| BadBinding::Form)?;
+            let proof: Flattened = json::object(binding.to_string().as_bytes()).map_err(|_| BadBinding::Form)?;
             Ok(Some(BindingClaim::parse(proof, key, &context.urls.of(Route::NewAccount))?))
         }
         None if policy == BindingPolicy::Required => Err(Problem::BindingRequired),

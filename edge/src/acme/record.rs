@@ -229,7 +229,9 @@ pub trait Record: Serialize + DeserializeOwned {
     /// # Errors
     /// When the row cannot be read, or holds an unknown form.
     fn load(rows: &dyn Rows, key: Key) -> Result<Option<Self>, StorageFault> {
-        rows.read(key)?.map(|body| serde_json::from_str(&body).map_err(|_| StorageFault::UnknownForm)).transpose()
+        // As bytes, as everything else: two kinds of input would be two deserializers of each type in the module.
+        let parse = |body: String| serde_json::from_slice(body.as_bytes()).map_err(|_| StorageFault::UnknownForm);
+        rows.read(key)?.map(parse).transpose()
     }
 }
 

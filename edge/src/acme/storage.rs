@@ -154,7 +154,8 @@ impl Rows for Memory {
     fn order_of(&self, serial: SerialNumber) -> Result<Option<ObjectId>, StorageFault> {
         for (key, (body, _)) in &self.rows {
             if let Key::Order(id) = key {
-                let order: OrderRecord = serde_json::from_str(body).map_err(|_| StorageFault::UnknownForm)?;
+                let order: OrderRecord =
+                    serde_json::from_slice(body.as_bytes()).map_err(|_| StorageFault::UnknownForm)?;
                 if matches!(&order.state, OrderState::Valid(issued) if issued.serial == serial) {
                     return Ok(Some(*id));
                 }

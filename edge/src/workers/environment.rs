@@ -134,7 +134,7 @@ fn config_object(bindings: &Env) -> Result<ConfigObject, BadEnvironment> {
         return Err(BadEnvironment::NoConfig);
     }
     let text = JSON::stringify(&object).map_err(|_| BadEnvironment::NoConfig)?;
-    Ok(serde_json::from_str(&String::from(text))?)
+    Ok(serde_json::from_slice(String::from(text).as_bytes())?)
 }
 
 /// A secret that is there is long enough.

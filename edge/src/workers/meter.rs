@@ -97,7 +97,8 @@ async fn exchange(
     let request = Request::new_with_init(HOST, &init).map_err(failed)?;
     let object = format!("{}/{of}", environment.config.deployment);
     let stub = env.durable_object(BINDING).and_then(|namespace| namespace.get_by_name(&object)).map_err(failed)?;
-    stub.fetch_with_request(request).await.map_err(failed)?.json().await.map_err(failed)
+    let bytes = stub.fetch_with_request(request).await.map_err(failed)?.bytes().await.map_err(failed)?;
+    serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))
 }
 
 /// The meters of one address or binding.
@@ -113,7 +114,7 @@ impl DurableObject for Meter {
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let question: Question = request.json().await?;
+        let question: Question = serde_json::from_slice(&request.bytes().await?)?;
         let (verdict, forgettable) = answer(&self.state.storage().sql(), &question, environment::now())?;
         if let Some(forgettable) = forgettable {
             self.state.storage().set_alarm(scheduled(forgettable)).await?;

@@ -28,7 +28,7 @@ pub(super) const HOST: &str = "https://objects/";
 
 /// What one account's object may ask another. `of` is the object that is asked.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "ask")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) enum Question {
     /// May this account have your key?
     Reserve {
@@ -213,7 +213,8 @@ async fn ask<T: for<'de> Deserialize<'de>>(
         console_error!("account {of}: {error}");
         Problem::Internal("another account's object gives no answer")
     };
-    put(env, environment, of, question).await?.json().await.map_err(failed)
+    let bytes = put(env, environment, of, question).await?.bytes().await.map_err(failed)?;
+    serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))
 }
 
 async fn put(env: &Env, environment: &Environment, of: AccountId, question: &Question) -> Result<Response, Problem> {

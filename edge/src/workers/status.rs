@@ -61,8 +61,8 @@ pub(super) async fn revoke(env: &Env, environment: &Environment, order: &Revocat
     init.with_method(Method::Post).with_body(Some(body.into()));
     let request = Request::new_with_init(HOST, &init).map_err(failed)?;
     let stub = stub(env, environment, order.serial).map_err(failed)?;
-    let verdict: Verdict = stub.fetch_with_request(request).await.map_err(failed)?.json().await.map_err(failed)?;
-    verdict.into()
+    let bytes = stub.fetch_with_request(request).await.map_err(failed)?.bytes().await.map_err(failed)?;
+    serde_json::from_slice::<Verdict>(&bytes).map_err(|error| failed(error.into()))?.into()
 }
 
 /// What the object answers to an account's object.
