@@ -16,8 +16,8 @@ use shared::{
 
 use crate::{issuance::Claim, policy::Policy};
 
-/// Longer ones are nobody's order.
-const ORDER_URL_MAX_BYTES: usize = 1024;
+/// Longer ones are nobody's.
+const URL_MAX_BYTES: usize = 1024;
 
 /// The account's own request for the certificate of an order: its signature is good and all of it fits together.
 #[derive(Debug)]
@@ -61,10 +61,8 @@ impl Evidence {
     pub(crate) fn verify(policy: &Policy, edge: &str, request: IssueRequest) -> Result<Self, Refused> {
         // 1. The edge is known and speaks for this URL.
         let order = request.order.as_str();
-        let plain = order.len() <= ORDER_URL_MAX_BYTES && order.bytes().all(|byte| byte.is_ascii_graphic());
-        let base_url = policy.base_url(edge, order).filter(|_| plain);
-        let base_url =
-            base_url.ok_or_else(|| refused(Refusal::UnknownEdge, "the edge does not speak for this order"))?;
+        let base_url = speaks_for(policy, edge, order)
+            .ok_or_else(|| refused(Refusal::UnknownEdge, "the edge does not speak for this order"))?;
 
         // 2. The account's key has signed a finalize request of this very order.
         let evidence = |detail: String| refused(Refusal::BadEvidence, detail);
@@ -162,6 +160,12 @@ impl RequestedTimes {
         let starts_well = self.not_before.is_none() || not_before >= earliest;
         starts_well && not_after > now && not_before <= not_after && not_after <= longest && not_after <= latest
     }
+}
+
+/// The base URL of this edge under which a URL lies that is as plain as all of ours.
+pub(crate) fn speaks_for<'a>(policy: &'a Policy, edge: &str, url: &str) -> Option<&'a str> {
+    let is_plain = url.len() <= URL_MAX_BYTES && url.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_plain { policy.base_url(edge, url) } else { None }
 }
 
 /// A refusal with its detail.

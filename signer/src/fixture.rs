@@ -6,7 +6,7 @@ use shared::{
     csr::Csr,
     identifier::Identifier,
     jws::Flattened,
-    signing::{Grant, IssueRequest, Priority, ProvenIdentifier},
+    signing::{Grant, IssueRequest, Priority, ProvenIdentifier, Refusal},
     testing::{TestCa, TestKey},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     admit::{Admitted, Evidence},
     clock,
     issuer::Issuer,
-    journal::Intent,
+    journal::{Event, Intent, Journal, Location, RefusedRequest},
     policy, random,
 };
 
@@ -72,4 +72,20 @@ pub(crate) fn intent(ca: &TestCa, seed: u8) -> Intent {
     Issuer::new("a1".into(), ca.chain.clone(), Vec::new())
         .prepare(&admitted, random::serial_number().unwrap(), now)
         .unwrap()
+}
+
+/// Two records' places, which a journal alone makes.
+pub(crate) async fn locations() -> (tempfile::TempDir, [Location; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path(), |_, _| Ok(())).unwrap();
+    let event = || {
+        Event::Refused(RefusedRequest {
+            reason: Refusal::Malformed,
+            detail: String::new(),
+            edge: String::new(),
+            order: String::new(),
+        })
+    };
+    let locations = [journal.append(event()).await.unwrap(), journal.append(event()).await.unwrap()];
+    (folder, locations)
 }

@@ -2,7 +2,7 @@
 //! tokens. A daemon (`signer serve`) and the command line of the ceremonies around it.
 //!
 //! The rooms, each of which knows only the next: `serve -> listen -> service -> issuance -> queue -> issuer -> token`. Beside
-//! them `policy` and `admit` (what may be signed), `journal` (what was), `ceremony` (how keys and chains come to be).
+//! them `policy`, `admit` and `revocation` (what may be signed and revoked), `journal` (what was), `ceremony` (how keys and chains come to be).
 //!
 //! What never happens here: nothing is signed that this crate did not build; no signature leaves before its record is on
 //! disk; the process that speaks to the network never holds a PIN.
@@ -35,6 +35,7 @@ mod listen;
 mod policy;
 mod queue;
 mod random;
+mod revocation;
 mod serve;
 mod service;
 mod settings;

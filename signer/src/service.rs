@@ -8,8 +8,8 @@ use hyper::{
     body::{Body, Bytes},
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
-use serde::Serialize;
-use shared::signing::{ISSUE_PATH, IssueReply, IssueRequest, Refusal, Refused, STATUS_PATH};
+use serde::{Serialize, de::DeserializeOwned};
+use shared::signing::{ISSUE_PATH, IssueReply, REVOKE_PATH, Refusal, Refused, RevokeReply, STATUS_PATH};
 
 use crate::{admit::refused, identity::ClientIdentity, issuance::Issuance};
 
@@ -35,27 +35,45 @@ impl Service {
             let name = client.names.first().map_or("", String::as_str);
             let refused = refused(Refusal::UnknownEdge, "the client certificate names no edge of the configuration");
             self.issuance.note(name, "", &refused).await;
-            return reply(&IssueReply::Refused(refused));
+            return issue_answer(&IssueReply::Refused(refused));
         };
         match (request.method(), request.uri().path()) {
             (&Method::POST, ISSUE_PATH) => {
-                let answer = match self.read(request).await {
+                let reply = match self.read(edge, request).await {
                     Ok(asked) => self.issuance.issue(edge, asked).await,
-                    Err(refused) => {
-                        self.issuance.note(edge, "", &refused).await;
-                        IssueReply::Refused(refused)
-                    }
+                    Err(refused) => IssueReply::Refused(refused),
                 };
-                reply(&answer)
+                issue_answer(&reply)
+            }
+            (&Method::POST, REVOKE_PATH) => {
+                let reply = match self.read(edge, request).await {
+                    Ok(asked) => self.issuance.revoke(edge, asked).await,
+                    Err(refused) => RevokeReply::Refused(refused),
+                };
+                revoke_answer(&reply)
             }
             (&Method::GET, STATUS_PATH) => json(StatusCode::OK, &self.issuance.status()),
-            (_, ISSUE_PATH | STATUS_PATH) => no_such(StatusCode::METHOD_NOT_ALLOWED),
+            (_, ISSUE_PATH | REVOKE_PATH | STATUS_PATH) => no_such(StatusCode::METHOD_NOT_ALLOWED),
             _ => no_such(StatusCode::NOT_FOUND),
         }
     }
 
-    async fn read<B>(&self, request: Request<B>) -> Result<IssueRequest, Refused>
+    /// Reads what this edge asks. What cannot be read is noted.
+    async fn read<T, B>(&self, edge: &str, request: Request<B>) -> Result<T, Refused>
     where
+        T: DeserializeOwned,
+        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        let read = self.parse(request).await;
+        if let Err(refused) = &read {
+            self.issuance.note(edge, "", refused).await;
+        }
+        read
+    }
+
+    async fn parse<T, B>(&self, request: Request<B>) -> Result<T, Refused>
+    where
+        T: DeserializeOwned,
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         let malformed = |detail: String| refused(Refusal::Malformed, detail);
@@ -66,7 +84,7 @@ impl Service {
     }
 }
 
-fn reply(reply: &IssueReply) -> Answer {
+fn issue_answer(reply: &IssueReply) -> Answer {
     match reply {
         IssueReply::Issued(_) => json(StatusCode::OK, reply),
         IssueReply::Queued { retry_after } => {
@@ -74,11 +92,19 @@ fn reply(reply: &IssueReply) -> Answer {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after));
             answer
         }
-        IssueReply::Refused(refused) => {
-            let status = StatusCode::from_u16(refused.reason.http_status());
-            json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reply)
-        }
+        IssueReply::Refused(refused) => json(status_of(refused), reply),
     }
+}
+
+fn revoke_answer(reply: &RevokeReply) -> Answer {
+    match reply {
+        RevokeReply::Revoked(_) => json(StatusCode::OK, reply),
+        RevokeReply::Refused(refused) => json(status_of(refused), reply),
+    }
+}
+
+fn status_of(refused: &Refused) -> StatusCode {
+    StatusCode::from_u16(refused.reason.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 fn no_such(status: StatusCode) -> Answer {

@@ -28,7 +28,7 @@ pub(crate) struct Works {
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) queue: Queue<Job>,
     pub(crate) journal: Journal,
-    /// Certificates that are signed and not yet answered.
+    /// Certificates that are signed and not yet answered, and revocations that are not yet on the disk.
     pub(crate) running: TaskTracker,
 }
 

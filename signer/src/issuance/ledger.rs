@@ -1,5 +1,6 @@
-//! What is known about every order: nothing, a running job, an intent that waits for its signature, or a certificate. Built
-//! from the journal at start. This is where "one order, one certificate" is kept.
+//! What is known about every order: nothing, a running job, an intent that waits for its signature, or a certificate; and with
+//! them about every certificate (see [`Certificates`]). Built from the journal at start. This is where "one order, one
+//! certificate" is kept.
 //!
 //! ```text
 //! unknown --begin--> running --signed--> signed
@@ -20,6 +21,7 @@ use shared::{
 };
 use tokio::sync::watch;
 
+use super::certificates::Certificates;
 use crate::{
     journal::{BadRecord, Event, Fault, Location, Record},
     queue::Place,
@@ -69,10 +71,11 @@ pub(crate) struct Ticket {
     ended: bool,
 }
 
-/// All orders.
+/// All orders and all certificates.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     orders: Mutex<HashMap<OrderHash, Entry>>,
+    certificates: Certificates,
 }
 
 /// SHA-256 of an order's URL: a constant size for every order that ever was.
@@ -89,7 +92,8 @@ impl Ledger {
     /// Takes in a record of the journal, in order, at start.
     ///
     /// # Errors
-    /// When it contradicts an earlier one: a second intent or certificate of one order, a certificate without an intent.
+    /// When it contradicts an earlier one: a second intent or certificate of one order, a certificate without an intent, a
+    /// second certificate of one serial number, a second revocation or one of a certificate that is not there.
     pub(crate) fn replay(&self, record: &Record, location: Location) -> Result<(), BadRecord> {
         let bad = BadRecord { index: record.index, fault: Fault::Contradiction };
         let mut orders = self.orders();
@@ -110,9 +114,22 @@ impl Ledger {
                     return Err(bad);
                 }
                 *entry = Entry::Signed { claim: *claim, signed: location };
+                if !self.certificates.signed(signed.serial, location) {
+                    return Err(bad);
+                }
+            }
+            Event::Revoked(revoked) => {
+                if !self.certificates.revoked(revoked.serial, location) {
+                    return Err(bad);
+                }
             }
         }
         Ok(())
+    }
+
+    /// All certificates.
+    pub(crate) const fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// What is known about an order, to whoever has this claim.
@@ -154,6 +171,9 @@ impl Ticket {
 
     /// The certificate is on the disk: tells everybody who waits.
     pub(crate) fn signed(mut self, signed: Location, issued: Arc<Issued>) {
+        if !self.ledger.certificates.signed(issued.serial, signed) {
+            tracing::error!(serial = %issued.serial, "two certificates have one serial number");
+        }
         self.end(Some(Entry::Signed { claim: self.claim, signed }), Ok(issued));
     }
 

@@ -1,8 +1,10 @@
-//! Issuance: from a request to the one certificate of its order. The same request again joins the running job or gets the stored
+//! Issuance and revocation. From a request to the one certificate of its order. The same request again joins the running job or gets the stored
 //! bytes; after a crash, the intent of the journal is signed as it stands.
 
+mod certificates;
 pub(crate) mod job;
 mod ledger;
+mod revoke;
 
 use std::{sync::Arc, time::Duration};
 

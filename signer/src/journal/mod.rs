@@ -1,4 +1,4 @@
-//! The journal: the truth about what this signer has signed. Append-only, hash-chained, on disk before anything is answered
+//! The journal: the truth about what this signer has signed and revoked. Append-only, hash-chained, on disk before anything is answered
 //! from it. One thread writes; records that wait at the same time share one `fdatasync`.
 
 pub(crate) mod file;
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::{
     file::{Head, Location},
-    record::{BadRecord, Event, Fault, Intent, Record, RefusedRequest, Signed},
+    record::{BadRecord, Event, Fault, Intent, Record, RefusedRequest, RevokedCertificate, Signed},
 };
 use crate::{ceremony::hex, exit::Final};
 
@@ -50,6 +50,8 @@ pub(crate) struct Summary {
     intents: u64,
     /// Certificates that were signed.
     signed: u64,
+    /// Certificates that were revoked.
+    revoked: u64,
     /// Bytes of a torn last line.
     torn_bytes: u64,
 }
@@ -102,17 +104,18 @@ impl Journal {
 pub(crate) fn verify(state: &Path) -> anyhow::Result<Summary> {
     let path = file::path(state);
     let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    let (mut intents, mut signed) = (0_u64, 0_u64);
+    let (mut intents, mut signed, mut revoked) = (0_u64, 0_u64, 0_u64);
     let count = |record: Record, _| {
         match record.event {
             Event::Intent(_) => intents = intents.saturating_add(1),
             Event::Signed(_) => signed = signed.saturating_add(1),
+            Event::Revoked(_) => revoked = revoked.saturating_add(1),
             Event::Refused(_) => {}
         }
         Ok(())
     };
     let (head, torn_bytes) = file::read(&mut file, count).operator_must_act()?;
-    Ok(Summary { records: head.length, head: hex(&head.hash), intents, signed, torn_bytes })
+    Ok(Summary { records: head.length, head: hex(&head.hash), intents, signed, revoked, torn_bytes })
 }
 
 /// Verifies a journal and copies its whole lines.
@@ -137,8 +140,8 @@ fn lock(state: &Path) -> anyhow::Result<Flock<File>> {
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { records, head, intents, signed, torn_bytes } = self;
-        write!(f, "{records} records are good; {intents} intents, {signed} signed; head {head}")?;
+        let Self { records, head, intents, signed, revoked, torn_bytes } = self;
+        write!(f, "{records} records are good; {intents} intents, {signed} signed, {revoked} revoked; head {head}")?;
         if *torn_bytes > 0 { write!(f, "; a torn last line of {torn_bytes} bytes follows") } else { Ok(()) }
     }
 }

@@ -6,8 +6,9 @@ use shared::{
     base64url::Base64Url,
     identifier::Identifier,
     profile::{ProfileName, Usage},
+    revocation::RevocationReason,
     serial::SerialNumber,
-    signing::Refusal,
+    signing::{Refusal, Right},
     timestamp::Timestamp,
 };
 
@@ -39,6 +40,8 @@ pub(crate) enum Event {
     Intent(Box<Intent>),
     /// The certificate of an intent was signed.
     Signed(Signed),
+    /// A certificate was revoked, for ever.
+    Revoked(RevokedCertificate),
     /// A request was refused by policy.
     Refused(RefusedRequest),
 }
@@ -90,6 +93,26 @@ pub(crate) struct Signed {
     pub(crate) chain: Vec<Base64Url>,
 }
 
+/// A certificate that was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokedCertificate {
+    /// Its serial number.
+    pub(crate) serial: SerialNumber,
+    /// Why.
+    pub(crate) reason: RevocationReason,
+    /// By what right, as the edge said.
+    pub(crate) right: Right,
+    /// The URL of the order that the certificate was issued for.
+    pub(crate) order: String,
+    /// Thumbprint of the key that asked (RFC 7638).
+    pub(crate) key: Base64Url,
+    /// SHA-256 of the certificate's DER.
+    pub(crate) certificate_sha256: Base64Url,
+    /// The edge that asked.
+    pub(crate) edge: String,
+}
+
 /// A request that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,7 +123,7 @@ pub(crate) struct RefusedRequest {
     pub(crate) detail: String,
     /// The caller: a DNS name of its certificate.
     pub(crate) edge: String,
-    /// The order's URL as far as it was known, cut to a bounded length.
+    /// The order's URL as far as it was known, cut to a bounded length; empty for a revocation.
     pub(crate) order: String,
 }
 
@@ -125,7 +148,7 @@ pub(crate) enum Fault {
     /// It does not name the hash of the line before it.
     #[error("it does not continue the line before it")]
     Previous,
-    /// It speaks of an intent that is not there, or of an order that is done.
+    /// It speaks of an intent or a certificate that is not there, or of an order or a revocation that is done.
     #[error("it contradicts the records before it")]
     Contradiction,
 }
@@ -184,9 +207,21 @@ mod tests {
             edge: "edge.test".into(),
             order: "o".into(),
         });
+        let revoked = Event::Revoked(RevokedCertificate {
+            serial: SerialNumber::from_random([1; 16]),
+            reason: RevocationReason::KeyCompromise,
+            right: Right::CertificateKey,
+            order: "https://ca.test/acme/order/a/b".into(),
+            key: Base64Url(vec![4]),
+            certificate_sha256: Base64Url(vec![5]),
+            edge: "edge.test".into(),
+        });
         let line = |index, event| {
             let previous = Base64Url(BEFORE_THE_FIRST.to_vec());
-            serde_json::to_string(&Record { index, previous, at: Timestamp::from_seconds(0), event }).unwrap()
+            let record = Record { index, previous, at: Timestamp::from_seconds(0), event };
+            let line = serde_json::to_string(&record).unwrap();
+            assert_eq!(Record::parse(line.as_bytes(), index, &BEFORE_THE_FIRST), Ok(record));
+            line
         };
         let zeros = "A".repeat(43);
         assert_eq!(
@@ -205,6 +240,12 @@ mod tests {
             line(2, refused),
             format!(
                 r#"{{"index":2,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"refused":{{"reason":"not-permitted","detail":"no scope","edge":"edge.test","order":"o"}}}}}}"#
+            )
+        );
+        assert_eq!(
+            line(3, revoked),
+            format!(
+                r#"{{"index":3,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"revoked":{{"serial":"01010101010101010101010101010101","reason":"keyCompromise","right":"certificate-key","order":"https://ca.test/acme/order/a/b","key":"BA","certificate_sha256":"BQ","edge":"edge.test"}}}}}}"#
             )
         );
     }

@@ -2,10 +2,17 @@
 
 use super::*;
 use crate::{
-    journal::{Journal, RefusedRequest, Signed},
+    fixture,
+    journal::{RevokedCertificate, Signed},
     queue::{Queue, Waits},
 };
-use shared::{base64url::Base64Url, serial::SerialNumber, signing::Priority, timestamp::Timestamp};
+use shared::{
+    base64url::Base64Url,
+    revocation::RevocationReason,
+    serial::SerialNumber,
+    signing::{Priority, Right},
+    timestamp::Timestamp,
+};
 
 struct Nothing;
 
@@ -33,25 +40,9 @@ fn issued() -> Arc<Issued> {
     Arc::new(Issued { chain: Vec::new(), serial: SerialNumber::from_random([1; 16]), journal_index: 1 })
 }
 
-/// Locations are made by a journal alone.
-async fn locations() -> (tempfile::TempDir, [Location; 2]) {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::open(folder.path(), |_, _| Ok(())).unwrap();
-    let event = || {
-        Event::Refused(RefusedRequest {
-            reason: Refusal::Malformed,
-            detail: String::new(),
-            edge: String::new(),
-            order: String::new(),
-        })
-    };
-    let locations = [journal.append(event()).await.unwrap(), journal.append(event()).await.unwrap()];
-    (folder, locations)
-}
-
 #[tokio::test]
 async fn an_order_has_one_job_and_then_one_certificate_for_ever() {
-    let (_folder, [intent, signed]) = locations().await;
+    let (_folder, [intent, signed]) = fixture::locations().await;
     let ledger = Arc::new(Ledger::default());
     assert!(matches!(ledger.look_up("o", claim(1)), Known::Nothing));
     let (mut ticket, running, earlier) = ledger.begin("o", claim(1), place()).unwrap();
@@ -66,7 +57,7 @@ async fn an_order_has_one_job_and_then_one_certificate_for_ever() {
 
 #[tokio::test]
 async fn another_key_or_csr_gets_nothing_in_any_state() {
-    let (_folder, [intent, signed]) = locations().await;
+    let (_folder, [intent, signed]) = fixture::locations().await;
     let ledger = Arc::new(Ledger::default());
     let nobody_else = |state: &str| {
         for other in others() {
@@ -87,7 +78,7 @@ async fn another_key_or_csr_gets_nothing_in_any_state() {
 
 #[tokio::test]
 async fn a_job_that_is_given_up_or_lost_leaves_what_the_journal_says() {
-    let (_folder, [intent, _]) = locations().await;
+    let (_folder, [intent, _]) = fixture::locations().await;
     let ledger = Arc::new(Ledger::default());
     let (ticket, running, _) = ledger.begin("o", claim(1), place()).unwrap();
     ticket.give_up(Refusal::Busy, "late");
@@ -102,10 +93,10 @@ async fn a_job_that_is_given_up_or_lost_leaves_what_the_journal_says() {
 
 #[tokio::test]
 async fn records_that_contradict_each_other_are_bad() {
-    let (_folder, [first, second]) = locations().await;
+    let (_folder, [first, second]) = fixture::locations().await;
     let record =
         |index, event| Record { index, previous: Base64Url(vec![0; 32]), at: Timestamp::from_seconds(0), event };
-    let intent = crate::fixture::intent(&shared::testing::TestCa::new(1), 7);
+    let intent = fixture::intent(&shared::testing::TestCa::new(1), 7);
     let signed = |intent: u64, order: &str| {
         Event::Signed(Signed {
             order: order.into(),
@@ -116,9 +107,20 @@ async fn records_that_contradict_each_other_are_bad() {
     };
     let order = intent.order.clone();
     let intent = || Event::Intent(Box::new(intent.clone()));
+    let revoked = |seed: u8| {
+        Event::Revoked(RevokedCertificate {
+            serial: SerialNumber::from_random([seed; 16]),
+            reason: RevocationReason::Unspecified,
+            right: Right::Account,
+            order: String::new(),
+            key: Base64Url(Vec::new()),
+            certificate_sha256: Base64Url(Vec::new()),
+            edge: String::new(),
+        })
+    };
     let play = |events: &[Event]| {
         let ledger = Ledger::default();
-        let mut locations = [first, second, second].into_iter();
+        let mut locations = [first, second, second, second].into_iter();
         events.iter().try_for_each(|event| ledger.replay(&record(7, event.clone()), locations.next().unwrap()))
     };
     let bad = Err(BadRecord { index: 7, fault: Fault::Contradiction });
@@ -128,4 +130,8 @@ async fn records_that_contradict_each_other_are_bad() {
     assert_eq!(play(&[intent(), signed(first.index + 5, &order)]), bad);
     assert_eq!(play(&[intent(), signed(first.index, "another")]), bad);
     assert_eq!(play(&[intent(), signed(first.index, &order), signed(first.index, &order)]), bad);
+    assert_eq!(play(&[intent(), signed(first.index, &order), revoked(1)]), Ok(()));
+    assert_eq!(play(&[intent(), revoked(1)]), bad);
+    assert_eq!(play(&[intent(), signed(first.index, &order), revoked(2)]), bad);
+    assert_eq!(play(&[intent(), signed(first.index, &order), revoked(1), revoked(1)]), bad);
 }
