@@ -80,9 +80,7 @@ pub fn create(
     let KeyReference::Jwk(key) = &request.header().key else { return Err(Problem::WrongKeyMember("jwk")) };
     let location = context.urls.resource(context.account, Resource::Account);
     match AccountRecord::load(rows, Key::Account)? {
-        Some(account) if account.status == AccountStatus::Deactivated => {
-            Err(Problem::Unauthorized("The account of this key is deactivated."))
-        }
+        Some(account) if account.status == AccountStatus::Deactivated => Err(Problem::Deactivated),
         Some(account) if account.key != **key => {
             Err(Problem::Unauthorized("The account that this key opened has another key now."))
         }

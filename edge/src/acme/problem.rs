@@ -41,7 +41,9 @@ pub enum Problem {
     Payload(&'static str),
     /// newAccount with onlyReturnExisting, or a request of an account that is not there.
     AccountDoesNotExist,
-    /// The account is deactivated, or the resource is another account's.
+    /// The account is deactivated (RFC 8555 §7.3.6).
+    Deactivated,
+    /// The resource is another account's, or the key is not the right one; which is given.
     Unauthorized(&'static str),
     /// A contact that is not a mailto URL of one address.
     InvalidContact(String),
@@ -238,6 +240,7 @@ impl Problem {
                 say("unauthorized", 403, "The \"url\" of the protected header is not this request's URL.")
             }
             Self::Payload(expected) => ("malformed", 400, format!("The payload must be {expected}.")),
+            Self::Deactivated => say("unauthorized", 401, "The account is deactivated, for ever. Use another key."),
             Self::Unauthorized(why) => say("unauthorized", 403, why),
             Self::InvalidContact(contact) => {
                 ("invalidContact", 400, format!("{contact:?} is not a mailto URL of one address without parameters."))

@@ -183,7 +183,7 @@ pub fn acting_account(rows: &dyn Rows, request: &Verified) -> Result<AccountReco
         return Err(Problem::Unauthorized("The account has another key now."));
     }
     if account.status == AccountStatus::Deactivated {
-        return Err(Problem::Unauthorized("The account is deactivated."));
+        return Err(Problem::Deactivated);
     }
     Ok(account)
 }

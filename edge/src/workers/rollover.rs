@@ -119,7 +119,7 @@ impl Incarnation {
         match ask(&self.env, environment, home, &Question::Find { of: home, key: account }).await? {
             Found::No => Ok(None),
             Found::Soon => Err(Problem::Internal("a rollover to this key is under way")),
-            Found::Deactivated => Err(Problem::Unauthorized("The account of this key is deactivated.")),
+            Found::Deactivated => Err(Problem::Deactivated),
             Found::Account(json) => {
                 let location = Some(environment.urls.resource(home, Resource::Account));
                 let body = Body::Json(json);

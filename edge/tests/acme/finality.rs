@@ -87,7 +87,7 @@ impl Seen {
                 }
                 Err(Problem::NotFound | Problem::AccountDoesNotExist) => {}
                 // The account is deactivated: nothing can be read any more, and that does not change.
-                Err(Problem::Unauthorized(_)) => prop_assert_eq!(self.statuses.get("account").unwrap(), "deactivated"),
+                Err(Problem::Deactivated) => prop_assert_eq!(self.statuses.get("account").unwrap(), "deactivated"),
                 Err(other) => return Err(TestCaseError::fail(format!("{other:?}"))),
             }
         }

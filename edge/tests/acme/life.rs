@@ -168,5 +168,5 @@ fn a_deactivated_account_makes_nothing_valid_any_more_and_stays_closed() {
 
     desk.live_until(desk.now.plus(300_000));
     assert_eq!(desk.rows.keys().collect::<Vec<_>>(), [Key::Account], "all but the account is deleted");
-    assert!(matches!(desk.post(Route::NewAccount, &json!({})), Err(Problem::Unauthorized(_))));
+    assert!(matches!(desk.post(Route::NewAccount, &json!({})), Err(Problem::Deactivated)));
 }

@@ -223,9 +223,9 @@ fn a_csr_of_other_names_is_refused_and_the_order_stays_ready() -> Result<()> {
 fn a_deactivated_account_can_do_nothing_any_more() -> Result<()> {
     let account = Account::new(&world().client)?;
     account.post(&account.url, &json!({"status": "deactivated"}))?.expect(200)?;
-    refused(&account.read(&account.url)?, 403, "unauthorized", &account.client)?;
+    refused(&account.read(&account.url)?, 401, "unauthorized", &account.client)?;
     let order = json!({"identifiers": [{"type": "dns", "value": "late.test"}]});
-    refused(&account.post(account.client.url("newOrder"), &order)?, 403, "unauthorized", &account.client)
+    refused(&account.post(account.client.url("newOrder"), &order)?, 401, "unauthorized", &account.client)
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Key rollover on the real platform: two objects, each behind its own door (RFC 8555 §7.3.5).
 
 use anyhow::Result;
-use serde_json::{Value, json};
-use tests::{account::Account, client::Reply, key::AccountKey};
+use serde_json::json;
+use tests::{
+    account::{Account, register},
+    client::Reply,
+    key::AccountKey,
+};
 
 use crate::world::world;
 
@@ -12,13 +16,6 @@ fn roll(account: &Account, new_key: &AccountKey) -> Result<Reply> {
     let payload = json!({"account": account.url, "oldKey": account.key.jwk()});
     let inner = new_key.sign(&json!({"url": url, "jwk": new_key.jwk()}), payload.to_string().as_bytes())?;
     account.send(url, inner.to_string().as_bytes())
-}
-
-/// newAccount with this key.
-fn register(account: &Account, key: &AccountKey, payload: &Value) -> Result<Reply> {
-    let url = account.client.url("newAccount");
-    let header = json!({"url": url, "nonce": account.client.nonce()?, "jwk": key.jwk()});
-    account.client.post(url, key.sign(&header, payload.to_string().as_bytes())?.to_string().as_bytes())
 }
 
 #[test]
@@ -35,11 +32,11 @@ fn an_account_keeps_its_url_and_orders_under_its_new_key() -> Result<()> {
     account.post(&order.finalize()?, &Account::finalize_payload(&["rolled.test"])?)?.expect(200)?;
     account.certificate(&order)?;
 
-    let found = register(&account, &account.key, &json!({"onlyReturnExisting": true}))?.expect(200)?;
+    let found = register(&account.client, &account.key, &json!({"onlyReturnExisting": true}))?.expect(200)?;
     assert_eq!(found.location()?, account.url, "the new key finds the account where it was");
-    let again = register(&account, &account.key, &json!({"termsOfServiceAgreed": true}))?.expect(200)?;
+    let again = register(&account.client, &account.key, &json!({"termsOfServiceAgreed": true}))?.expect(200)?;
     assert_eq!(again.location()?, account.url, "and opens no other");
-    register(&account, &old_key, &json!({"termsOfServiceAgreed": true}))?.expect(403)?;
+    register(&account.client, &old_key, &json!({"termsOfServiceAgreed": true}))?.expect(403)?;
     account.key = old_key;
     account.read(&account.url)?.expect(400)?;
     Ok(())
