@@ -60,8 +60,11 @@ pub fn binding_claim(
 /// # Errors
 /// `malformed`.
 pub fn opens(rows: &dyn Rows, request: &Verified) -> Result<bool, Problem> {
+    if AccountRecord::load(rows, Key::Account)?.is_some() {
+        return Ok(false);
+    }
     let asked: NewAccount = payload(request, NEW_ACCOUNT)?;
-    Ok(!asked.only_return_existing && AccountRecord::load(rows, Key::Account)?.is_none())
+    Ok(!asked.only_return_existing)
 }
 
 /// newAccount (RFC 8555 §7.3): makes the account of the key in the request, or finds it (§7.3.1). `binding` is the verified
@@ -76,39 +79,42 @@ pub fn create(
     binding: Option<Binding>,
     context: &Context<'_>,
 ) -> Result<Step, Problem> {
-    let asked: NewAccount = payload(&request, NEW_ACCOUNT)?;
     let KeyReference::Jwk(key) = &request.header().key else { return Err(Problem::WrongKeyMember("jwk")) };
     let location = context.urls.resource(context.account, Resource::Account);
-    match AccountRecord::load(rows, Key::Account)? {
-        Some(account) if account.status == AccountStatus::Deactivated => Err(Problem::Deactivated),
-        Some(account) if account.key != **key => {
-            Err(Problem::Unauthorized("The account that this key opened has another key now."))
-        }
-        Some(account) => Ok(Step::read(reply(200, &account, context)?.at(location))),
-        None if asked.only_return_existing => Err(Problem::AccountDoesNotExist),
-        None if RetiredRecord::load(rows, Key::Retired)?.is_some() => {
-            Err(Problem::Unauthorized("This key was replaced by another one, and opens no account any more."))
-        }
-        None => {
-            if let Some(terms) = context.config.terms_of_service.as_ref().filter(|_| !asked.terms_of_service_agreed) {
-                return Err(Problem::TermsNotAgreed(terms.clone()));
+    if let Some(account) = AccountRecord::load(rows, Key::Account)? {
+        // Whatever the payload says is ignored (RFC 8555 §7.3.1).
+        return match account.status {
+            AccountStatus::Deactivated => Err(Problem::Deactivated),
+            AccountStatus::Valid if account.key != **key => {
+                Err(Problem::Unauthorized("The account that this key opened has another key now."))
             }
-            if binding.is_none() && context.config.external_account_binding == BindingPolicy::Required {
-                return Err(Problem::BindingRequired);
-            }
-            let account = AccountRecord {
-                key: (**key).clone(),
-                terms_version: terms_version(&asked, context),
-                contact: check_contacts(asked.contact)?,
-                terms_agreed: asked.terms_of_service_agreed,
-                created: context.now,
-                status: AccountStatus::Valid,
-                binding,
-            };
-            let reply = reply(201, &account, context)?.at(location);
-            Ok(Step { changes: vec![put(&account, context)?], effect: None, reply })
-        }
+            AccountStatus::Valid => Ok(Step::read(reply(200, &account, context)?.at(location))),
+        };
     }
+    let asked: NewAccount = payload(&request, NEW_ACCOUNT)?;
+    if asked.only_return_existing {
+        return Err(Problem::AccountDoesNotExist);
+    }
+    if RetiredRecord::load(rows, Key::Retired)?.is_some() {
+        return Err(Problem::Unauthorized("This key was replaced by another one, and opens no account any more."));
+    }
+    if let Some(terms) = context.config.terms_of_service.as_ref().filter(|_| !asked.terms_of_service_agreed) {
+        return Err(Problem::TermsNotAgreed(terms.clone()));
+    }
+    if binding.is_none() && context.config.external_account_binding == BindingPolicy::Required {
+        return Err(Problem::BindingRequired);
+    }
+    let account = AccountRecord {
+        key: (**key).clone(),
+        terms_version: terms_version(&asked, context),
+        contact: check_contacts(asked.contact)?,
+        terms_agreed: asked.terms_of_service_agreed,
+        created: context.now,
+        status: AccountStatus::Valid,
+        binding,
+    };
+    let reply = reply(201, &account, context)?.at(location);
+    Ok(Step { changes: vec![put(&account, context)?], effect: None, reply })
 }
 
 /// A POST to the account's URL: read (§7.3.3 of POST-as-GET), update contacts (§7.3.2), deactivate (§7.3.6).
@@ -119,12 +125,10 @@ pub fn read_or_update(mut account: AccountRecord, request: &Verified, context: &
     if request.payload().is_empty() {
         return Ok(Step::read(reply(200, &account, context)?));
     }
-    const EXPECTED: &str = "an account object with \"contact\", or with \"status\": \"deactivated\", or empty";
-    let update: AccountUpdate = payload(request, EXPECTED)?;
-    match update.status.as_deref() {
-        None | Some("valid") => {}
-        Some("deactivated") => account.status = AccountStatus::Deactivated,
-        Some(_) => return Err(Problem::Payload(EXPECTED)),
+    let update: AccountUpdate = payload(request, "an account object, or empty")?;
+    // No other status is a client's to give (RFC 8555 §7.3.2).
+    if update.status.is_some_and(|status| status == "deactivated") {
+        account.status = AccountStatus::Deactivated;
     }
     if let Some(contact) = update.contact {
         account.contact = check_contacts(contact)?;
@@ -261,9 +265,9 @@ struct NewAccount {
     external_account_binding: Option<serde_json::Value>,
 }
 
-/// RFC 8555 §7.3.2, §7.3.6.
+/// RFC 8555 §7.3.2, §7.3.6. Everything else is ignored.
 #[derive(Deserialize)]
 struct AccountUpdate {
     contact: Option<Vec<String>>,
-    status: Option<String>,
+    status: Option<serde_json::Value>,
 }

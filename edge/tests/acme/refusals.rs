@@ -14,7 +14,7 @@ use shared::{
     testing::{TestCa, TestKey},
 };
 
-use crate::desk::Desk;
+use crate::desk::{Desk, json_of};
 
 fn kind(problem: &Problem) -> String {
     problem.document().kind.rsplit(':').next().unwrap().to_owned()
@@ -37,6 +37,23 @@ fn new_account_refusals() {
         let problem = desk.post(Route::NewAccount, &payload).unwrap_err();
         assert_eq!(kind(&problem), expected, "{payload}");
         assert_eq!(desk.rows.commits, 0);
+    }
+}
+
+#[test]
+fn what_a_client_may_not_say_of_its_account_is_ignored() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let before = desk.read(Resource::Account);
+    for payload in [json!({"contact": 1}), json!({"contact": ["tel:1"]}), json!({"onlyReturnExisting": "x"}), json!([])]
+    {
+        let found = desk.post(Route::NewAccount, &payload).unwrap();
+        assert_eq!((found.status, json_of(&found)), (200, before.clone()), "{payload}");
+    }
+    let account = Route::Of(desk.account(), Resource::Account);
+    for status in [json!("valid"), json!("revoked"), json!("other"), json!(1)] {
+        let updated = desk.post(account, &json!({"status": status, "termsOfServiceAgreed": 1, "orders": []})).unwrap();
+        assert_eq!(json_of(&updated), before, "{status}");
     }
 }
 
