@@ -1,0 +1,58 @@
+//! `up --set`: one value of the edge's configuration, for tests of what an operator may choose.
+
+use std::str::FromStr;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+/// A value and its place. The edge itself refuses what it does not know.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Setting {
+    path: Vec<String>,
+    value: Value,
+}
+
+impl FromStr for Setting {
+    type Err = anyhow::Error;
+
+    /// Reads `lifetimes.order=3`: the value is JSON, or else text.
+    fn from_str(text: &str) -> Result<Self> {
+        let (path, value) = text.split_once('=').context("expected KEY=VALUE")?;
+        let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+        ensure!(path.iter().all(|key| !key.is_empty()), "`{text}` has an empty key");
+        Ok(Self { path, value: serde_json::from_str(value).unwrap_or_else(|_| json!(value)) })
+    }
+}
+
+impl Setting {
+    /// Puts the value into its place, over what is there.
+    pub(crate) fn apply(&self, configuration: &mut Value) -> Result<()> {
+        let mut place = configuration;
+        for key in &self.path {
+            let table = place.as_object_mut().with_context(|| format!("{} is below a value", self.path.join(".")))?;
+            place = table.entry(key).or_insert_with(|| json!({}));
+        }
+        *place = self.value.clone();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_replaces_or_adds_one_value() {
+        let mut configuration = json!({"title": "a", "limits": {"orders_page": 100, "nonce_shards": 16}});
+        for text in ["title=b c", "limits.orders_page=2", r#"rate_limits.orders_per_account={"count":1}"#] {
+            text.parse::<Setting>().unwrap().apply(&mut configuration).unwrap();
+        }
+        let expected = json!({"title": "b c", "limits": {"orders_page": 2, "nonce_shards": 16},
+            "rate_limits": {"orders_per_account": {"count": 1}}});
+        assert_eq!(configuration, expected);
+        assert!("title.x=1".parse::<Setting>().unwrap().apply(&mut configuration).is_err());
+        for wrong in ["title", "=1", "a..b=1"] {
+            assert!(wrong.parse::<Setting>().is_err(), "{wrong}");
+        }
+    }
+}
