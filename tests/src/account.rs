@@ -68,11 +68,9 @@ impl Account {
     /// # Errors
     /// When there is no answer.
     pub fn register(client: &Client, key: &AccountKey, members: &Value) -> Result<Reply> {
-        let url = client.url("newAccount");
-        let header = json!({"url": url, "nonce": client.nonce()?, "jwk": key.jwk()});
         let mut payload = members.clone();
         payload["termsOfServiceAgreed"] = json!(true);
-        client.post(url, key.sign(&header, payload.to_string().as_bytes())?.to_string().as_bytes())
+        register(client, key, &payload)
     }
 
     /// An account that is there.
@@ -279,6 +277,16 @@ impl Order {
         let urls = self.object["authorizations"].as_array().context("an order has authorizations")?;
         Ok(urls.iter().filter_map(|url| url.as_str().map(str::to_owned)).collect())
     }
+}
+
+/// newAccount of this key with exactly this payload, whatever the answer (RFC 8555 §7.3).
+///
+/// # Errors
+/// When there is no answer.
+pub fn register(client: &Client, key: &AccountKey, payload: &Value) -> Result<Reply> {
+    let url = client.url("newAccount");
+    let header = json!({"url": url, "nonce": client.nonce()?, "jwk": key.jwk()});
+    client.post(url, key.sign(&header, payload.to_string().as_bytes())?.to_string().as_bytes())
 }
 
 /// The challenge of this type.

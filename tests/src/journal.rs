@@ -20,21 +20,35 @@ pub struct Signed {
 /// # Errors
 /// When a journal is missing or is not what its document says. A last line without its end is one that is being written.
 pub fn signed(state: &Path) -> Result<Vec<Signed>> {
+    let mut all = Vec::new();
+    for record in records(state)? {
+        if let Some(signed) = record["event"].get("signed") {
+            let order = signed["order"].as_str().context("a signed record has its order")?.to_owned();
+            let leaf = signed["chain"][0].as_str().context("a signed record has its chain")?;
+            all.push(Signed { order, leaf: base64url::decode(leaf)? });
+        }
+    }
+    Ok(all)
+}
+
+fn records(state: &Path) -> Result<Vec<Value>> {
     let mut records = Vec::new();
     for signer in fs::read_dir(state.join("signers"))? {
         let file = signer?.path().join("state/journal/00000000.jsonl");
         let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-            let record: Value =
-                serde_json::from_str(line).with_context(|| format!("a record of {}", file.display()))?;
-            if let Some(signed) = record["event"].get("signed") {
-                let order = signed["order"].as_str().context("a signed record has its order")?.to_owned();
-                let leaf = signed["chain"][0].as_str().context("a signed record has its chain")?;
-                records.push(Signed { order, leaf: base64url::decode(leaf)? });
-            }
+            records.push(serde_json::from_str(line).with_context(|| format!("a record of {}", file.display()))?);
         }
     }
     Ok(records)
+}
+
+/// How many records of all journals say that the certificate of this serial number is revoked.
+///
+/// # Errors
+/// As [`signed`].
+pub fn revocations(state: &Path, serial: &str) -> Result<usize> {
+    Ok(records(state)?.iter().filter(|record| record["event"]["revoked"]["serial"] == serial).count())
 }
 
 /// The certificates that the journals name for this order.

@@ -1,7 +1,11 @@
-//! Account keys. RSA ones are OpenSSL's: its signatures are not made by the code that checks them.
+//! Account keys. RSA ones are OpenSSL's and Ed25519 ones ring's: their signatures are not made by the code that checks them.
 
 use anyhow::{Context as _, Result};
-use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
+use p256::{
+    ecdsa::{Signature, SigningKey, signature::Signer as _},
+    pkcs8::DecodePrivateKey as _,
+};
+use rcgen::{KeyPair, PKCS_ED25519, SigningKey as _};
 use serde_json::{Value, json};
 use shared::base64url;
 use tempfile::NamedTempFile;
@@ -15,6 +19,8 @@ pub enum AccountKey {
     Es256(Box<SigningKey>),
     /// RSASSA-PKCS1-v1_5 with SHA-256: the private key in PEM, and the modulus.
     Rs256(NamedTempFile, Vec<u8>),
+    /// Ed25519.
+    EdDsa(Box<KeyPair>),
 }
 
 impl AccountKey {
@@ -27,13 +33,37 @@ impl AccountKey {
         Self::Es256(Box::new(SigningKey::from_slice(&random::bytes::<32>()).expect("nearly all numbers are keys")))
     }
 
+    /// A certificate's key on P-256, to sign requests with.
+    ///
+    /// # Errors
+    /// When it is of another kind.
+    pub fn of(pair: &KeyPair) -> Result<Self> {
+        Ok(Self::Es256(Box::new(SigningKey::from_pkcs8_der(pair.serialized_der())?)))
+    }
+
+    /// A fresh Ed25519 key.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn ed25519() -> Result<Self> {
+        Ok(Self::EdDsa(Box::new(KeyPair::generate_for(&PKCS_ED25519)?)))
+    }
+
     /// A fresh RS256 key of 2048 bits.
     ///
     /// # Errors
     /// When OpenSSL fails.
     pub fn rs256() -> Result<Self> {
+        Self::rsa(2048)
+    }
+
+    /// A fresh RS256 key of so many bits.
+    ///
+    /// # Errors
+    /// When OpenSSL fails.
+    pub fn rsa(bits: u32) -> Result<Self> {
         let file = NamedTempFile::new()?;
-        openssl::run(openssl::command(["genrsa", "-out"]).arg(file.path()).arg("2048"), b"")?;
+        openssl::run(openssl::command(["genrsa", "-out"]).arg(file.path()).arg(bits.to_string()), b"")?;
         let modulus = openssl::run(openssl::command(["rsa", "-noout", "-modulus", "-in"]).arg(file.path()), b"")?;
         let modulus = String::from_utf8(modulus)?;
         let digits = modulus.trim().strip_prefix("Modulus=").context("OpenSSL prints the modulus")?.as_bytes();
@@ -47,6 +77,7 @@ impl AccountKey {
         match self {
             Self::Es256(_) => "ES256",
             Self::Rs256(..) => "RS256",
+            Self::EdDsa(_) => "EdDSA",
         }
     }
 
@@ -63,6 +94,9 @@ impl AccountKey {
                 json!({"kty": "EC", "crv": "P-256", "x": x, "y": y})
             }
             Self::Rs256(_, modulus) => json!({"kty": "RSA", "n": base64url::encode(modulus), "e": "AQAB"}),
+            Self::EdDsa(pair) => {
+                json!({"kty": "OKP", "crv": "Ed25519", "x": base64url::encode(pair.public_key_raw())})
+            }
         }
     }
 
@@ -84,7 +118,15 @@ impl AccountKey {
         if header.get("alg").is_none() {
             header["alg"] = json!(self.algorithm());
         }
-        let protected = base64url::encode(header.to_string().as_bytes());
+        self.sign_text(&header.to_string(), payload)
+    }
+
+    /// A flattened JWS of a header that is taken as it is, and this payload.
+    ///
+    /// # Errors
+    /// When OpenSSL fails.
+    pub fn sign_text(&self, header: &str, payload: &[u8]) -> Result<Value> {
+        let protected = base64url::encode(header.as_bytes());
         let payload = base64url::encode(payload);
         let message = format!("{protected}.{payload}");
         let signature = match self {
@@ -95,6 +137,7 @@ impl AccountKey {
             Self::Rs256(file, _) => {
                 openssl::run(openssl::command(["dgst", "-sha256", "-sign"]).arg(file.path()), message.as_bytes())?
             }
+            Self::EdDsa(pair) => pair.sign(message.as_bytes())?,
         };
         Ok(json!({"protected": protected, "payload": payload, "signature": base64url::encode(&signature)}))
     }

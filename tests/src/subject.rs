@@ -8,7 +8,15 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 /// # Errors
 /// When a name is none.
 pub fn csr(names: &[&str]) -> Result<Vec<u8>> {
+    csr_of(names, &KeyPair::generate()?)
+}
+
+/// The same under this key.
+///
+/// # Errors
+/// When a name is none.
+pub fn csr_of(names: &[&str], key: &KeyPair) -> Result<Vec<u8>> {
     let mut request = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
     request.distinguished_name = DistinguishedName::new();
-    Ok(request.serialize_request(&KeyPair::generate()?)?.der().to_vec())
+    Ok(request.serialize_request(key)?.der().to_vec())
 }

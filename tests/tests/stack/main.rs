@@ -1,4 +1,5 @@
-//! Everything that one running stack can show without being broken: issuance, identifiers, nonces, hops, problems, the page, mutual TLS.
+//! Everything that one running stack can show without being broken: issuance, identifiers, nonces, hops, problems, the page,
+//! revocation, mutual TLS.
 #![cfg(feature = "stack")]
 
 mod choices;
@@ -9,5 +10,6 @@ mod mutual_tls;
 mod nonces;
 mod page;
 mod problems;
+mod revocation;
 mod rollover;
 mod world;

@@ -14,6 +14,7 @@ use super::external_account::{self, BindingPolicy};
 use super::front::Front;
 use super::pki::{Authority, Pair};
 use super::resolver::LOOPBACK;
+use super::setting::Setting;
 use super::signers::Signer;
 use super::state::{State, write_private};
 use super::supervisor::{Ready, Service};
@@ -52,13 +53,6 @@ pub(crate) struct Edge<'a> {
     pub(crate) rate_limits: bool,
     /// Applied last.
     pub(crate) settings: &'a [Setting],
-}
-
-/// A value for a key of the deployment's configuration.
-#[derive(Clone, Debug)]
-pub(crate) struct Setting {
-    path: Vec<String>,
-    value: Value,
 }
 
 /// The modules, by the names under which they import each other. The first is the entry.
@@ -232,27 +226,6 @@ const edge :Workerd.Worker = (
     }
 }
 
-impl Setting {
-    /// Reads `key.key=JSON`.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        let (path, value) = text.split_once('=').context("expected KEY=VALUE")?;
-        let value = serde_json::from_str(value).with_context(|| format!("{value} is not JSON (texts in quotes)"))?;
-        Ok(Self { path: path.split('.').map(str::to_owned).collect(), value })
-    }
-
-    /// Puts it into the configuration, where it stands in for another value or is the first. The edge refuses keys that it does
-    /// not know.
-    fn apply(&self, configuration: &mut Value) -> Result<()> {
-        let mut place = configuration;
-        for key in &self.path {
-            let table = place.as_object_mut().with_context(|| format!("{key} is not in a table"))?;
-            place = table.entry(key.clone()).or_insert(json!({}));
-        }
-        *place = self.value.clone();
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,7 +259,7 @@ mod tests {
             tls_alpn_port: 5001,
             binding_policy: BindingPolicy::Optional,
             rate_limits: false,
-            settings: &[Setting::parse("lifetimes.retention=60").unwrap()],
+            settings: &["lifetimes.retention=60".parse().unwrap()],
         };
         let service = edge.prepare(&state, "workerd".into()).unwrap();
 

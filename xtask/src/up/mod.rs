@@ -11,6 +11,7 @@ mod pki;
 mod readiness;
 mod report;
 mod resolver;
+mod setting;
 mod signers;
 pub(crate) mod state;
 mod stop;
@@ -29,6 +30,7 @@ use self::front::Front;
 use self::issuing::Ceremony;
 use self::pki::{Authority, Purpose};
 pub(crate) use self::report::Report;
+use self::setting::Setting;
 use self::signers::{Fleet, Signer};
 use self::state::State;
 pub(crate) use self::stop::{Stop, run};
@@ -79,8 +81,8 @@ pub(crate) struct UpOptions {
     #[arg(long)]
     rate_limits: bool,
     /// Another value for a key of wrangler.toml's COLOPHON, as JSON (lifetimes.retention=60)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = edge::Setting::parse)]
-    set: Vec<edge::Setting>,
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Setting>,
     /// Starts a process that died again instead of ending
     #[arg(long)]
     restart: bool,
