@@ -65,6 +65,9 @@ pub enum BadJwk {
     /// An RSA key that is too small, too large, or has a weak exponent or modulus.
     #[error(transparent)]
     Weak(#[from] WeakKey),
+    /// A good key, but not one of the algorithm that the header names.
+    #[error("the key is not one of the header's \"alg\"")]
+    OtherAlgorithm,
 }
 
 #[derive(Clone, PartialEq, Eq)]

@@ -79,7 +79,7 @@ pub enum BadJws {
     /// An unprotected header, or several signatures.
     #[error("the JWS has the member \"{0}\", which ACME does not allow")]
     Forbidden(&'static str),
-    /// A member that is not base64url without padding.
+    /// A member that is not base64url without padding; the nonce is one, too.
     #[error("the member \"{0}\" is not base64url without padding")]
     NotBase64Url(&'static str),
     /// The protected header is not a JSON object of the expected members.
@@ -235,10 +235,20 @@ impl ProtectedHeader {
         let algorithm =
             Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == header.alg).ok_or(BadJws::Algorithm)?;
         let key = match (header.jwk, header.kid) {
-            (Some(jwk), None) => KeyReference::Jwk(Box::new(Jwk::try_from(jwk)?)),
+            (Some(jwk), None) => {
+                let jwk = Jwk::try_from(jwk)?;
+                if jwk.algorithm() != algorithm {
+                    return Err(BadJwk::OtherAlgorithm.into());
+                }
+                KeyReference::Jwk(Box::new(jwk))
+            }
             (None, Some(kid)) => KeyReference::Kid(kid),
             _ => return Err(BadJws::JwkXorKid),
         };
+        // RFC 8555 §6.5.2.
+        if header.nonce.as_deref().is_some_and(|nonce| base64url::decode(nonce).is_err()) {
+            return Err(BadJws::NotBase64Url("nonce"));
+        }
         Ok(Self { algorithm, url: header.url, nonce: header.nonce, key })
     }
 }
@@ -288,7 +298,7 @@ mod tests {
     }
 
     fn header() -> Value {
-        json!({"alg": "ES256", "url": "https://ca.test/acme/new-account", "nonce": "n", "jwk": jwk()})
+        json!({"alg": "ES256", "url": "https://ca.test/acme/new-account", "nonce": "bm9uY2U", "jwk": jwk()})
     }
 
     fn parse(value: &Value) -> Result<Unverified, BadJws> {
@@ -355,13 +365,16 @@ mod tests {
         assert_eq!(with("alg", json!("none")), BadJws::Algorithm);
         assert_eq!(with("alg", json!("HS256")), BadJws::Algorithm);
         assert_eq!(with("url", json!(1)), BadJws::NotAHeader);
+        assert_eq!(with("alg", json!("RS256")), BadJws::Key(BadJwk::OtherAlgorithm));
+        for nonce in ["n", "AAAA=", "AA+A", "a nonce"] {
+            assert_eq!(with("nonce", json!(nonce)), BadJws::NotBase64Url("nonce"), "{nonce}");
+        }
     }
 
     #[test]
     fn an_algorithm_of_another_key_is_refused_before_the_signature() {
         let key: Jwk = serde_json::from_value(jwk()).unwrap();
-        let mut header = header();
-        header["alg"] = json!("RS256");
+        let header = json!({"alg": "RS256", "url": "https://ca.test/", "kid": "https://ca.test/acme/account/1"});
         assert_eq!(parse(&signed(&header, b"")).unwrap().verify(&key).unwrap_err(), BadJws::AlgorithmKeyMismatch);
     }
 }

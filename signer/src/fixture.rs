@@ -25,7 +25,7 @@ pub(crate) const ORDER: &str = "https://ca.test/acme/order/ref/1";
 
 /// The protected header of that order's finalize request, but for `alg`.
 pub(crate) fn header(order: &str) -> Value {
-    json!({"kid": "https://ca.test/acme/account/1", "nonce": "n", "url": format!("{order}/finalize")})
+    json!({"kid": "https://ca.test/acme/account/1", "nonce": "bm9uY2U", "url": format!("{order}/finalize")})
 }
 
 /// A JWS of this key.

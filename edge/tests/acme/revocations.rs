@@ -102,7 +102,7 @@ fn what_cannot_be_revoked_is_said() {
 
 /// A request signed by a key that no account has to have.
 fn by_key(desk: &mut Desk, key: &TestKey, certificate: &[u8]) -> (Vec<u8>, Home) {
-    let header = json!({"url": desk.urls.of(Route::RevokeCertificate), "nonce": "x"});
+    let header = json!({"url": desk.urls.of(Route::RevokeCertificate), "nonce": "eA"});
     let body = key.sign_jws_with_jwk(&header, payload(certificate).to_string().as_bytes()).to_string().into_bytes();
     let home = home_of(Route::RevokeCertificate, &Unverified::parse(&body).unwrap(), &desk.urls).unwrap();
     (body, home)

@@ -70,7 +70,7 @@ fn the_account_must_have_signed_a_finalize_request_of_this_order() {
     assert_eq!(changed("url", json!(ORDER)), Refusal::BadEvidence);
     assert_eq!(changed("kid", json!("https://other.test/acme/account/1")), Refusal::BadEvidence);
     let jwk = serde_json::to_value(account.jwk()).unwrap();
-    assert_eq!(with(json!({"jwk": jwk, "nonce": "n", "url": format!("{ORDER}/finalize")})), Refusal::BadEvidence);
+    assert_eq!(with(json!({"jwk": jwk, "nonce": "bm9uY2U", "url": format!("{ORDER}/finalize")})), Refusal::BadEvidence);
     // Another key, whether it signed or is said to have.
     assert_eq!(
         refusal(|request| request.finalize = fixture::sign(&TestKey::new(2), &fixture::header(ORDER), &payload)),

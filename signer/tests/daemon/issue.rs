@@ -111,7 +111,7 @@ fn each_forbidden_thing_is_refused_for_its_reason_and_journaled() {
     assert_eq!(refusal(&|asked| asked.finalize.payload = other.finalize.payload.clone()), Refusal::BadEvidence);
     assert_eq!(
         refusal(&|asked| {
-            let header = json!({"nonce": "n", "url": format!("{}/finalize", asked.order)});
+            let header = json!({"nonce": "bm9uY2U", "url": format!("{}/finalize", asked.order)});
             asked.finalize = serde_json::from_value(account.sign_jws_with_jwk(&header, b"{}")).unwrap();
         }),
         Refusal::BadEvidence
