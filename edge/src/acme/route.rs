@@ -232,6 +232,13 @@ impl Urls {
 }
 
 impl Route {
+    /// True for what a signed POST may ask for: what is read without an account can be read by POST-as-GET, too
+    /// (RFC 8555 §6.3).
+    #[must_use]
+    pub const fn takes_signed(self) -> bool {
+        self.is_signed() || matches!(self, Self::Directory | Self::NewNonce)
+    }
+
     /// True for what is asked for by a signed POST, and by nothing else (RFC 8555 §6.2).
     #[must_use]
     pub const fn is_signed(self) -> bool {

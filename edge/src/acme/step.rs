@@ -14,6 +14,7 @@ use shared::{
 use super::{
     account, authorization, certificate,
     config::Config,
+    directory::Directory,
     entropy::Entropy,
     external_account::Binding,
     finalize,
@@ -156,6 +157,14 @@ pub fn step(
     }
     let account = acting_account(rows, &request)?;
     match route {
+        Route::Directory => {
+            require_post_as_get(&request)?;
+            Reply::json(200, &Directory::new(context.config, context.urls)).map(Step::read)
+        }
+        Route::NewNonce => {
+            require_post_as_get(&request)?;
+            Ok(Step::read(Reply::empty(204)))
+        }
         Route::NewOrder | Route::NewAuthorization if !terms::agreed(&account, context.config) => {
             Err(terms::refusal(context))
         }

@@ -64,7 +64,7 @@ async fn serve(request: &mut Request, env: &Env, environment: &Environment) -> R
         return Err(Problem::PlainHttp);
     }
     match (route, request.method()) {
-        (route, Method::Post) if route.is_signed() => {
+        (route, Method::Post) if route.takes_signed() => {
             signed(route, request, env, environment).await.map(Served::ByObject)
         }
         (route, _) if route.is_signed() => Err(Problem::MethodNotAllowed("POST")),
@@ -75,6 +75,7 @@ async fn serve(request: &mut Request, env: &Env, environment: &Environment) -> R
             agreement(account, tag, method, env, environment).await.map(Served::Here)
         }
         (route, Method::Get | Method::Head) => content(route, environment).map(Served::Here),
+        (Route::Directory | Route::NewNonce, _) => Err(Problem::MethodNotAllowed("GET, HEAD, POST")),
         (_, _) => Err(Problem::MethodNotAllowed("GET, HEAD")),
     }
 }

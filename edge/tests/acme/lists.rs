@@ -1,8 +1,26 @@
 //! Lists of orders (RFC 8555 §7.1.2.1).
 
-use edge::acme::route::{Resource, Route};
+use edge::acme::{
+    problem::Problem,
+    route::{Resource, Route},
+    step::Body,
+};
+use serde_json::json;
 
 use crate::desk::{Desk, json_of};
+
+#[test]
+fn directory_and_new_nonce_are_read_by_an_account_too() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let directory = json_of(&desk.get(Route::Directory).unwrap());
+    assert_eq!(directory["newNonce"], "https://ca.test/acme/new-nonce");
+    let nonce = desk.get(Route::NewNonce).unwrap();
+    assert_eq!((nonce.status, nonce.body), (204, Body::Empty));
+    for route in [Route::Directory, Route::NewNonce] {
+        assert!(matches!(desk.post(route, &json!({})), Err(Problem::Payload(_))));
+    }
+}
 
 #[test]
 fn pages_show_every_order_once_the_newest_first() {

@@ -43,13 +43,13 @@ fn a_method_that_a_resource_does_not_have_is_405_with_those_that_it_has() -> Res
         ("GET", client.url("newOrder"), "POST"),
         ("GET", account.url.as_str(), "POST"),
         ("DELETE", account.url.as_str(), "POST"),
-        ("DELETE", client.url("newNonce"), "GET, HEAD"),
+        ("DELETE", client.url("newNonce"), "GET, HEAD, POST"),
     ] {
         let reply = client.bare(method, url)?;
         refused(&reply, 405, "malformed", client)?;
         assert_eq!(reply.header("allow"), Some(allow), "{method} {url}");
     }
-    let reply = client.post(&format!("{}/directory", base(client)), b"{}")?;
+    let reply = client.post(&format!("{}/root.pem", base(client)), b"{}")?;
     refused(&reply, 405, "malformed", client)?;
     assert_eq!(reply.header("allow"), Some("GET, HEAD"));
     Ok(())
