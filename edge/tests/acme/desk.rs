@@ -44,6 +44,8 @@ pub(crate) struct Desk {
     pub(crate) now: Timestamp,
     pub(crate) ca: TestCa,
     pub(crate) account_key: TestKey,
+    /// The account's key since a rollover.
+    pub(crate) rolled_over: Option<TestKey>,
     pub(crate) subject_key: TestKey,
     /// Effects that were started and have not come back.
     pub(crate) effects: Vec<Effect>,
@@ -88,6 +90,7 @@ impl Desk {
             now: "2026-11-21T12:00:00Z".parse().unwrap(),
             ca,
             account_key: TestKey::new(1),
+            rolled_over: None,
             subject_key: TestKey::new(2),
             effects: Vec::new(),
             serials: Cell::new(0),
@@ -111,7 +114,7 @@ impl Desk {
             self.account_key.sign_jws_with_jwk(&header, payload)
         } else {
             header["kid"] = json!(self.url(Resource::Account));
-            self.account_key.sign_jws(&header, payload)
+            self.rolled_over.as_ref().unwrap_or(&self.account_key).sign_jws(&header, payload)
         };
         jws.to_string().into_bytes()
     }

@@ -22,3 +22,4 @@ mod replacements;
 mod revocations;
 mod states;
 mod terms;
+mod whole_life;

@@ -7,7 +7,7 @@ use edge::{
         problem::Problem,
         revoke::by_certificate_key,
         route::{Resource, Route},
-        storage::{Memory, Rows, Storage},
+        storage::{Failure, Memory, Rows, Storage},
     },
     status::revocation::{Ask, Outcome, Revoking, answered, begin, due},
 };
@@ -207,4 +207,42 @@ fn a_refusal_takes_away_only_its_own_question() {
     rows.commit(&changes).unwrap();
     let (changes, outcome) = answered(&rows, &ask, Ok(refused(Refusal::UnknownCertificate))).unwrap();
     assert_eq!((changes.len(), outcome), (0, Outcome::Refused(Problem::NotOurCertificate)));
+}
+
+#[test]
+fn every_write_of_a_revocation_may_fail() {
+    let (mut desk, certificate) = Desk::with_a_certificate(&["a.test"]);
+    for failure in [Failure::Lost, Failure::Kept] {
+        for at in 0..3 {
+            let (serial, revoking) = asked(&mut desk, &certificate);
+            let mut rows = Memory::default();
+            rows.fail_commit_number(at, failure);
+            // The client asks until it is told that the certificate is revoked; in between an alarm rings.
+            let mut told = false;
+            for _ in 0..4 {
+                match begin(&rows, serial, revoking.clone(), desk.now) {
+                    Err(problem) => {
+                        assert_eq!(problem, Problem::AlreadyRevoked(Timestamp::from_seconds(1)));
+                        told = true;
+                        break;
+                    }
+                    Ok((changes, ask)) => {
+                        if rows.commit(&changes).is_ok() {
+                            let (changes, _) = answered(&rows, &ask, Ok(confirmed(serial, 1))).unwrap();
+                            let _ = rows.commit(&changes);
+                        }
+                    }
+                }
+                let (changes, ask) = due(&rows, serial, desk.now).unwrap();
+                if rows.commit(&changes).is_ok()
+                    && let Some(ask) = ask
+                {
+                    let (changes, outcome) = answered(&rows, &ask, Ok(confirmed(serial, 1))).unwrap();
+                    assert_eq!(outcome, Outcome::Revoked);
+                    let _ = rows.commit(&changes);
+                }
+            }
+            assert!(told, "{failure:?} at commit {at}");
+        }
+    }
 }

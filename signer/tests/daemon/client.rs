@@ -26,7 +26,8 @@ pub(crate) struct Edge {
 
 /// A finalize request of this account (RFC 8555 §7.4).
 pub(crate) fn finalize(account: &TestKey, order: &str, csr: &[u8]) -> Flattened {
-    let header = json!({"kid": format!("{BASE_URL}/acme/account/1"), "nonce": "bm9uY2U", "url": format!("{order}/finalize")});
+    let header =
+        json!({"kid": format!("{BASE_URL}/acme/account/1"), "nonce": "bm9uY2U", "url": format!("{order}/finalize")});
     let payload = json!({"csr": base64url::encode(csr)}).to_string();
     serde_json::from_value(account.sign_jws(&header, payload.as_bytes())).unwrap()
 }
