@@ -9,7 +9,8 @@ use shared::{
     identifier::Identifier,
     jws::Flattened,
     signing::{
-        Grant, ISSUE_PATH, IssueReply, IssueRequest, Issued, Priority, ProvenIdentifier, Refusal, STATUS_PATH, Status,
+        Grant, ISSUE_PATH, IssueReply, IssueRequest, Issued, Priority, ProvenIdentifier, REVOKE_PATH, Refusal,
+        RevokeReply, RevokeRequest, STATUS_PATH, Status,
     },
     testing::TestKey,
     timestamp::Timestamp,
@@ -95,8 +96,22 @@ impl Edge {
     }
 
     pub(crate) fn post(&self, body: &[u8]) -> anyhow::Result<(u16, Value)> {
-        let mut answer = self.agent.post(format!("{}{ISSUE_PATH}", self.base)).send(body)?;
-        Ok((answer.status().as_u16(), serde_json::from_str(&answer.body_mut().read_to_string()?)?))
+        let (status, answer) = self.post_to(ISSUE_PATH, body)?;
+        Ok((status, serde_json::from_str(&answer)?))
+    }
+
+    pub(crate) fn post_revocation(&self, body: &[u8]) -> anyhow::Result<(u16, String)> {
+        self.post_to(REVOKE_PATH, body)
+    }
+
+    pub(crate) fn revoke(&self, request: &RevokeRequest) -> anyhow::Result<RevokeReply> {
+        let (_, answer) = self.post_revocation(&serde_json::to_vec(request).unwrap())?;
+        Ok(serde_json::from_str(&answer).unwrap())
+    }
+
+    fn post_to(&self, path: &str, body: &[u8]) -> anyhow::Result<(u16, String)> {
+        let mut answer = self.agent.post(format!("{}{path}", self.base)).send(body)?;
+        Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
     }
 
     pub(crate) fn issue(&self, request: &IssueRequest) -> anyhow::Result<IssueReply> {

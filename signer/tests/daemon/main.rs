@@ -7,6 +7,7 @@ mod crash;
 mod handshake;
 mod issue;
 mod journal;
+mod revoke;
 mod site;
 #[cfg(feature = "slow-token")]
 mod slow;
