@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use shared::{
-    base64url,
+    base64url::{self, Base64Url},
+    certificate::TbsDer,
     csr::Csr,
     identifier::Identifier,
     jws::Flattened,
@@ -14,7 +15,7 @@ use crate::{
     admit::{Admitted, Evidence},
     clock,
     issuer::Issuer,
-    journal::{Event, Intent, Journal, Location, RefusedRequest},
+    journal::{Event, Intent, Journal, Location, RefusedRequest, Signed},
     policy, random,
 };
 
@@ -72,6 +73,15 @@ pub(crate) fn intent(ca: &TestCa, seed: u8) -> Intent {
     Issuer::new("a1".into(), ca.chain.clone(), Vec::new())
         .prepare(&admitted, random::serial_number().unwrap(), now)
         .unwrap()
+}
+
+/// The certificate of [`intent`] for the key 7, as a journal has it behind that intent.
+pub(crate) fn signed() -> (Intent, Signed) {
+    let ca = TestCa::new(1);
+    let intent = intent(&ca, 7);
+    let leaf = TbsDer::from_journal(intent.tbs.0.clone()).assemble(&ca.sign(&intent.tbs.0)).unwrap();
+    let signed = Signed { order: ORDER.into(), intent: 0, serial: intent.serial, chain: vec![Base64Url(leaf)] };
+    (intent, signed)
 }
 
 /// Two records' places, which a journal alone makes.

@@ -68,3 +68,54 @@ impl Issuance {
         Ok(Revoked { serial, reason, at: record.at, journal_index: record.index })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixture::{self, EDGE},
+        issuance::{Ledger, job::Works},
+        journal::Journal,
+        policy,
+        queue::Queue,
+    };
+    use serde_json::json;
+    use shared::{base64url, signing::Right, testing::TestKey};
+    use std::{pin::pin, task::Poll, time::Duration};
+    use tokio_util::task::TaskTracker;
+
+    /// A signer without a token, whose journal has one certificate; and a request for its revocation.
+    async fn signer() -> (tempfile::TempDir, Issuance, RevokeRequest) {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), |_, _| Ok(())).unwrap();
+        let ledger = Arc::new(Ledger::default());
+        let (intent, signed) = fixture::signed();
+        let payload = json!({"certificate": base64url::encode(&signed.chain[0].0)});
+        for event in [Event::Intent(Box::new(intent)), Event::Signed(signed)] {
+            let location = journal.append(event).await.unwrap();
+            ledger.replay(&journal.read(&location).unwrap(), location).unwrap();
+        }
+        let works = Works { issuers: Vec::new(), queue: Queue::new(1), journal, running: TaskTracker::new() };
+        let policy = policy::tests::policy();
+        let issuance = Issuance { policy, ledger, works: Arc::new(works), answer: Duration::ZERO };
+        let account = TestKey::new(1);
+        let header = json!({"kid": "https://ca.test/acme/account/1", "url": "https://ca.test/acme/revoke-cert"});
+        let request = fixture::sign(&account, &header, &payload);
+        (folder, issuance, RevokeRequest { request, key: account.jwk(), right: Right::Account })
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_leaves_one_revocation_that_the_next_one_gets() {
+        let (_folder, issuance, asked) = signer().await;
+        {
+            let mut lost = pin!(issuance.revoke(EDGE, asked.clone()));
+            let polled = std::future::poll_fn(|context| Poll::Ready(lost.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
+        }
+        for _ in 0..2 {
+            let RevokeReply::Revoked(revoked) = issuance.revoke(EDGE, asked.clone()).await else { panic!("refused") };
+            assert_eq!(revoked.journal_index, 2);
+        }
+        assert_eq!(issuance.works.journal.head().length, 3);
+    }
+}

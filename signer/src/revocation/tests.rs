@@ -6,21 +6,13 @@ use crate::{
     policy::tests::policy,
 };
 use serde_json::{Value, json};
-use shared::{
-    base64url,
-    certificate::TbsDer,
-    revocation::RevocationReason,
-    testing::{TestCa, TestKey},
-};
+use shared::{base64url, revocation::RevocationReason, testing::TestKey};
 
 const URL: &str = "https://ca.test/acme/revoke-cert";
 
 /// The journal's certificate, of the key 7.
 fn signed() -> Signed {
-    let ca = TestCa::new(1);
-    let intent = fixture::intent(&ca, 7);
-    let leaf = TbsDer::from_journal(intent.tbs.0.clone()).assemble(&ca.sign(&intent.tbs.0)).unwrap();
-    Signed { order: ORDER.into(), intent: 0, serial: intent.serial, chain: vec![Base64Url(leaf)] }
+    fixture::signed().1
 }
 
 fn payload(signed: &Signed) -> Value {
