@@ -20,11 +20,11 @@ fn payload(signed: &Signed) -> Value {
 }
 
 fn with_kid() -> Value {
-    json!({"kid": "https://ca.test/acme/account/1", "nonce": "n", "url": URL})
+    json!({"kid": "https://ca.test/acme/account/1", "nonce": "bm9uY2U", "url": URL})
 }
 
 fn with_jwk(key: &TestKey) -> Value {
-    json!({"jwk": serde_json::to_value(key.jwk()).unwrap(), "nonce": "n", "url": URL})
+    json!({"jwk": serde_json::to_value(key.jwk()).unwrap(), "nonce": "bm9uY2U", "url": URL})
 }
 
 fn ask(key: &TestKey, right: Right, header: &Value, payload: &Value) -> RevokeRequest {

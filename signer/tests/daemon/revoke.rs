@@ -31,13 +31,13 @@ fn payload(certificate: &[u8], reason: i64) -> Value {
 }
 
 fn by_account(account: &TestKey, right: Right, url: &str, payload: &Value) -> RevokeRequest {
-    let header = json!({"kid": format!("{BASE_URL}/acme/account/1"), "nonce": "n", "url": url});
+    let header = json!({"kid": format!("{BASE_URL}/acme/account/1"), "nonce": "bm9uY2U", "url": url});
     let request = account.sign_jws(&header, payload.to_string().as_bytes());
     RevokeRequest { request: serde_json::from_value(request).unwrap(), key: account.jwk(), right }
 }
 
 fn by_key(key: &TestKey, payload: &Value) -> RevokeRequest {
-    let header = json!({"nonce": "n", "url": format!("{BASE_URL}{URL}")});
+    let header = json!({"nonce": "bm9uY2U", "url": format!("{BASE_URL}{URL}")});
     let request = key.sign_jws_with_jwk(&header, payload.to_string().as_bytes());
     let right = Right::CertificateKey;
     RevokeRequest { request: serde_json::from_value(request).unwrap(), key: key.jwk(), right }
