@@ -2,8 +2,6 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use idna::punycode;
-
 use crate::identifier::NotAnIdentifier;
 
 /// A DNS name in canonical form: lower case, A-labels, no trailing dot, at most 253 bytes; possibly `*.` before it.
@@ -104,14 +102,61 @@ fn check_label(label: &str) -> Result<(), NotAnIdentifier> {
     }
 }
 
-/// The Punycode of an A-label: of at least one character that is not ASCII, and of none that no U-label has (of those, what
-/// can be told without the tables of RFC 5892), in the one spelling that encoding gives again.
+/// The Punycode of an A-label: well formed, of at least one character that is not ASCII, and of none that no U-label has (of
+/// those, what can be told without the tables of RFC 5892). One label has one Punycode, so lower case is the one spelling.
 fn check_a_label(encoded: &str) -> Result<(), NotAnIdentifier> {
-    let foreign = |character: &char| character.is_control() || character.is_whitespace() || character.is_uppercase();
-    let decoded =
-        punycode::decode(encoded).filter(|label| !label.iter().any(foreign) && !label.iter().all(char::is_ascii));
-    let again = decoded.and_then(|label| punycode::encode(&label));
-    if again.as_deref() == Some(encoded) { Ok(()) } else { Err(NotAnIdentifier::BadALabel) }
+    let foreign = |character: char| character.is_control() || character.is_whitespace() || character.is_uppercase();
+    let good = extended_characters(encoded).is_some_and(|found| !found.is_empty() && !found.into_iter().any(foreign));
+    if good { Ok(()) } else { Err(NotAnIdentifier::BadALabel) }
+}
+
+/// The characters that Punycode puts between the ASCII ones, in the order of their numbers; nothing when it is not well
+/// formed (RFC 3492 §6.2; where they go is of no interest here).
+fn extended_characters(encoded: &str) -> Option<Vec<char>> {
+    const BASE: u32 = 36;
+    let (ascii, digits) = encoded.rsplit_once('-').unwrap_or(("", encoded));
+    if ascii.is_empty() && digits.len() < encoded.len() {
+        return None;
+    }
+    let mut length = u32::try_from(ascii.len()).ok()?;
+    let (mut code, mut place, mut bias) = (0x80_u32, 0_u32, 72_u32);
+    let mut digits = digits.bytes().peekable();
+    let mut found = Vec::new();
+    while digits.peek().is_some() {
+        let (before, mut weight, mut threshold_from) = (place, 1_u32, BASE);
+        loop {
+            let digit = match digits.next()? {
+                letter @ b'a'..=b'z' => u32::from(letter.checked_sub(b'a')?),
+                number @ b'0'..=b'9' => u32::from(number.checked_sub(b'0')?).checked_add(26)?,
+                _ => return None,
+            };
+            place = place.checked_add(digit.checked_mul(weight)?)?;
+            let threshold = threshold_from.saturating_sub(bias).clamp(1, 26);
+            if digit < threshold {
+                break;
+            }
+            weight = weight.checked_mul(BASE.checked_sub(threshold)?)?;
+            threshold_from = threshold_from.checked_add(BASE)?;
+        }
+        length = length.checked_add(1)?;
+        bias = adapted_bias(place.checked_sub(before)?, length, found.is_empty())?;
+        code = code.checked_add(place.checked_div(length)?)?;
+        place = place.checked_rem(length)?.checked_add(1)?;
+        found.push(char::from_u32(code)?);
+    }
+    Some(found)
+}
+
+/// RFC 3492 §6.1.
+fn adapted_bias(delta: u32, length: u32, first: bool) -> Option<u32> {
+    let delta = delta.checked_div(if first { 700 } else { 2 })?;
+    let mut delta = delta.checked_add(delta.checked_div(length)?)?;
+    let mut bias = 0_u32;
+    while delta > 455 {
+        delta = delta.checked_div(35)?;
+        bias = bias.checked_add(36)?;
+    }
+    bias.checked_add(delta.checked_mul(36)?.checked_div(delta.checked_add(38)?)?)
 }
 
 /// What some parsers of addresses take for a number: decimal, or hexadecimal behind `0x`.
@@ -124,6 +169,8 @@ fn is_number(label: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use idna::punycode;
+    use proptest::prelude::*;
 
     fn dns(text: &str) -> Result<DnsName, NotAnIdentifier> {
         text.parse()
@@ -208,6 +255,7 @@ mod tests {
         for text in ["xn--0", "xn--99999999", "xn--a", "xn--6a.test", "a.xn--7ba.test"] {
             assert_eq!(dns(text), Err(NotAnIdentifier::BadALabel), "{text}");
         }
+        assert_eq!(dns("xn---4ca.test"), Err(NotAnIdentifier::BadALabel));
         // Punycode of ASCII alone, which ends in a hyphen.
         assert_eq!(dns("xn--abc-.test"), Err(NotAnIdentifier::EdgeHyphen));
     }
@@ -219,5 +267,19 @@ mod tests {
         assert!(!name.is_within("est") && !name.is_within("b.a.test"));
         assert!(!dns("atest").unwrap().is_within("test"));
         assert!(dns("localhost").unwrap().is_single_label() && !dns("*.localhost").unwrap().is_single_label());
+    }
+    proptest! {
+        #[test]
+        fn punycode_is_read_as_another_implementation_reads_it(encoded in "[a-z0-9-]{0,20}", label in "\\PC{1,8}") {
+            let extended = |label: Vec<char>| {
+                let mut found: Vec<_> = label.into_iter().filter(|character| !character.is_ascii()).collect();
+                found.sort_unstable();
+                found
+            };
+            prop_assert_eq!(extended_characters(&encoded), punycode::decode(&encoded).map(extended));
+            let label: Vec<char> = label.chars().collect();
+            let encoded = punycode::encode(&label).unwrap();
+            prop_assert_eq!(extended_characters(&encoded), Some(extended(label)));
+        }
     }
 }

@@ -2,11 +2,14 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use ipnet::IpNet;
-
 /// The addresses that share a prefix. An IPv4 network holds no IPv6 address and the other way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network(IpNet);
+pub struct Network {
+    /// Its bits beyond the prefix are zero.
+    first: IpAddr,
+    /// Bits, at most as many as the address has.
+    prefix: u32,
+}
 
 /// The text is not a network in its one spelling, so that a slip of the pen is not taken for another network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +20,11 @@ impl Network {
     /// True when the address is in the network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.contains(&address)
+        let (first, width) = bits(self.first);
+        let (bits, other_width) = bits(address);
+        // A shift by all bits leaves none.
+        let beyond = width.saturating_sub(self.prefix);
+        width == other_width && (first ^ bits).checked_shr(beyond).unwrap_or(0) == 0
     }
 }
 
@@ -26,15 +33,26 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, NotANetwork> {
         let (address, prefix) = text.split_once('/').ok_or(NotANetwork)?;
-        let address = address.parse().map_err(|_| NotANetwork)?;
-        let network = IpNet::new(address, prefix.parse().map_err(|_| NotANetwork)?).map_err(|_| NotANetwork)?;
-        if network.trunc() == network && network.to_string() == text { Ok(Self(network)) } else { Err(NotANetwork) }
+        let first: IpAddr = address.parse().map_err(|_| NotANetwork)?;
+        let network = Self { first, prefix: prefix.parse().map_err(|_| NotANetwork)? };
+        let (bits, width) = bits(first);
+        let beyond = width.checked_sub(network.prefix).ok_or(NotANetwork)?;
+        let is_first = bits.trailing_zeros() >= beyond;
+        if is_first && network.to_string() == text { Ok(network) } else { Err(NotANetwork) }
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{}/{}", self.first, self.prefix)
+    }
+}
+
+/// The address as a number, and how many bits its family has.
+fn bits(address: IpAddr) -> (u128, u32) {
+    match address {
+        IpAddr::V4(address) => (address.to_bits().into(), 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
     }
 }
 
@@ -49,7 +67,13 @@ mod tests {
             ("10.0.0.0/8", "11.0.0.0", false),
             ("192.0.2.1/32", "192.0.2.1", true),
             ("192.0.2.1/32", "192.0.2.2", false),
+            ("10.0.0.0/8", "9.255.255.255", false),
+            ("128.0.0.0/1", "255.0.0.0", true),
+            ("128.0.0.0/1", "127.255.255.255", false),
             ("0.0.0.0/0", "255.255.255.255", true),
+            ("0.0.0.0/32", "0.0.0.0", true),
+            ("::/0", "ffff::1", true),
+            ("8000::/1", "7fff::", false),
             ("0.0.0.0/0", "::1", false),
             ("fd00::/8", "fdff::1", true),
             ("fd00::/8", "fe00::1", false),

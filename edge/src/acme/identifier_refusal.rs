@@ -28,17 +28,16 @@ impl IdentifierRefusal {
     #[must_use]
     pub fn document(self) -> ProblemDocument {
         let detail = match self {
-            Self::Form(error) => sentence(&error),
-            Self::Unsupported => "Only identifiers of type \"dns\" are issued here.".to_owned(),
-            Self::NotPermitted => "The policy does not permit certificates for this name.".to_owned(),
-            Self::AddressNotPermitted => "The policy does not permit certificates for this address.".to_owned(),
+            Self::Form(error) => return ProblemDocument::new(self.kind(), None, sentence(&error)),
+            Self::Unsupported => "Only identifiers of type \"dns\" are issued here.",
+            Self::NotPermitted => "The policy does not permit certificates for this name.",
+            Self::AddressNotPermitted => "The policy does not permit certificates for this address.",
             Self::SingleLabel => {
-                "A name of one label means another host in each network, and the policy does not permit \
-                                  those. Ask for the name with its domain."
-                    .to_owned()
+                "A name of one label means another host in each network, and the policy does not permit those. Ask for the \
+                 name with its domain."
             }
-            Self::Wildcard => "The policy does not permit wildcards.".to_owned(),
-            Self::WildcardInAdvance => "A wildcard is authorized by an order only. Make an order for it.".to_owned(),
+            Self::Wildcard => "The policy does not permit wildcards.",
+            Self::WildcardInAdvance => "A wildcard is authorized by an order only. Make an order for it.",
         };
         ProblemDocument::new(self.kind(), None, detail)
     }

