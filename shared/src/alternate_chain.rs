@@ -14,18 +14,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct AlternateChain {
     cross: Issuer,
-    above: Vec<Above>,
-}
-
-/// A CA certificate of somebody else's, so of any key that signatures are verified with.
-#[derive(Clone, Debug)]
-struct Above {
-    certificate: Certificate,
-    der: Vec<u8>,
+    sent: Vec<Vec<u8>>,
+    not_before: Timestamp,
+    not_after: Timestamp,
 }
 
 impl AlternateChain {
     /// Reads PEM certificates: the cross certificate first, each issued by the next; the other root may be last or absent.
+    /// Those above the first may have any key that signatures are verified with.
     ///
     /// # Errors
     /// The first thing that is wrong; see [`BadChain`].
@@ -36,13 +32,21 @@ impl AlternateChain {
         if is_self_issued(cross.certificate()) {
             return Err(BadChain::NoCross);
         }
-        let above = certificates.map(Above::checked).collect::<Result<Vec<_>, _>>()?;
-        let mut child = cross.certificate();
-        for Above { certificate, .. } in &above {
-            verify_issued(certificate, child, &Proved::default())?;
-            child = certificate;
+        let (mut not_before, mut not_after) = (cross.not_before(), cross.not_after());
+        let mut sent = vec![cross.der().to_vec()];
+        let mut child = None;
+        for parent in certificates {
+            check_ca(&parent)?;
+            verify_issued(&parent, child.as_ref().unwrap_or_else(|| cross.certificate()), &Proved::default())?;
+            let validity = parent.tbs_certificate().validity();
+            not_before = not_before.max(Timestamp::from_x509(&validity.not_before));
+            not_after = not_after.min(Timestamp::from_x509(&validity.not_after));
+            if !is_self_issued(&parent) {
+                sent.push(parent.to_der().map_err(|_| BadChain::NotCertificates)?);
+            }
+            child = Some(parent);
         }
-        Ok(Self { cross, above })
+        Ok(Self { cross, sent, not_before, not_after })
     }
 
     /// True when what this issuer signed verifies under the cross certificate as well: subject, key and subject key
@@ -57,26 +61,13 @@ impl AlternateChain {
     /// True when all of it is valid at `now`.
     #[must_use]
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
-        self.cross.check_time(now).is_ok() && self.above.iter().all(|above| above.is_valid_at(now))
+        self.not_before <= now && now <= self.not_after
     }
 
     /// DER: what clients get behind a leaf, all but a self-issued root (RFC 8555 §9.1).
-    pub fn sent(&self) -> impl Iterator<Item = &[u8]> {
-        let above = self.above.iter().filter(|above| !is_self_issued(&above.certificate));
-        std::iter::once(self.cross.der()).chain(above.map(|above| above.der.as_slice()))
-    }
-}
-
-impl Above {
-    fn checked(certificate: Certificate) -> Result<Self, BadChain> {
-        check_ca(&certificate)?;
-        let der = certificate.to_der().map_err(|_| BadChain::NotCertificates)?;
-        Ok(Self { certificate, der })
-    }
-
-    fn is_valid_at(&self, now: Timestamp) -> bool {
-        let validity = self.certificate.tbs_certificate().validity();
-        Timestamp::from_x509(&validity.not_before) <= now && now <= Timestamp::from_x509(&validity.not_after)
+    #[must_use]
+    pub fn sent(&self) -> &[Vec<u8>] {
+        &self.sent
     }
 }
 

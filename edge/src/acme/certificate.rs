@@ -30,35 +30,43 @@ pub fn read(
     let record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
     let OrderState::Valid(issued) = &record.state else { return Err(Problem::NoCertificate) };
     let alternates = alternates(issued, context);
-    let chain: Vec<&[u8]> = match alternate {
-        None => issued.chain.iter().map(|Base64Url(der)| der.as_slice()).collect(),
-        Some(wanted) => {
-            let (_, found) = alternates.iter().find(|(number, _)| *number == wanted).ok_or(Problem::NotFound)?;
-            let leaf = issued.chain.first().map(|Base64Url(der)| der.as_slice());
-            leaf.into_iter().chain(found.sent()).collect()
+    let mut pem = String::new();
+    if let Some(wanted) = alternate {
+        let (_, found) = alternates.iter().find(|(number, _)| *number == wanted).ok_or(Problem::NotFound)?;
+        let Base64Url(leaf) = issued.chain.first().ok_or(Problem::Internal("a stored chain is empty"))?;
+        append(&mut pem, leaf)?;
+        found.sent().iter().try_for_each(|der| append(&mut pem, der))?;
+    } else {
+        issued.chain.iter().try_for_each(|Base64Url(der)| append(&mut pem, der))?;
+    }
+    let mut reply = Reply::new(200, Body::PemChain(pem));
+    for other in std::iter::once(None).chain(alternates.iter().map(|(number, _)| Some(*number))) {
+        if other != alternate {
+            reply.alternates.push(context.urls.resource(context.account, Resource::Certificate(id, other)));
         }
-    };
-    let all = std::iter::once(None).chain(alternates.iter().map(|(number, _)| Some(*number)));
-    let others = all.filter(|other| *other != alternate);
-    let url = |other| context.urls.resource(context.account, Resource::Certificate(id, other));
-    let reply = Reply { alternates: others.map(url).collect(), ..Reply::new(200, Body::PemChain(pem_chain(&chain)?)) };
+    }
     Ok(Step::read(reply))
 }
 
 /// The alternate chains of a certificate's issuer that are valid now, with their numbers in the configuration, from 1.
 fn alternates<'a>(issued: &Issued, context: &Context<'a>) -> Vec<(NonZeroU16, &'a AlternateChain)> {
+    let mut found = Vec::new();
     let configured = &context.config.alternate_chains;
     let issuer = issued.chain.get(1).filter(|_| !configured.is_empty());
-    let Some(issuer) = issuer.and_then(|Base64Url(der)| Issuer::from_der(der).ok()) else { return Vec::new() };
-    let numbered = (1..=u16::MAX).filter_map(NonZeroU16::new).zip(configured);
-    numbered.filter(|(_, chain)| chain.is_for(&issuer) && chain.is_valid_at(context.now)).collect()
+    let Some(issuer) = issuer.and_then(|Base64Url(der)| Issuer::from_der(der).ok()) else { return found };
+    for (number, chain) in (1..=u16::MAX).zip(configured) {
+        if let Some(number) =
+            NonZeroU16::new(number).filter(|_| chain.is_for(&issuer) && chain.is_valid_at(context.now))
+        {
+            found.push((number, chain));
+        }
+    }
+    found
 }
 
-/// Certificates in PEM, the leaf first (RFC 8555 §9.1).
-fn pem_chain(chain: &[&[u8]]) -> Result<String, Problem> {
-    chain
-        .iter()
-        .map(|der| encode_string("CERTIFICATE", LineEnding::LF, der))
-        .collect::<Result<String, _>>()
-        .map_err(|_| Problem::Internal("a certificate cannot be written as PEM"))
+/// Appends a certificate in PEM (RFC 8555 §9.1).
+fn append(pem: &mut String, der: &[u8]) -> Result<(), Problem> {
+    let failed = |_| Problem::Internal("a certificate cannot be written as PEM");
+    pem.push_str(&encode_string("CERTIFICATE", LineEnding::LF, der).map_err(failed)?);
+    Ok(())
 }

@@ -284,10 +284,12 @@ impl TryFrom<ConfigObject> for Config {
             return Err(BadConfig::NonceShards);
         }
         check_not_zero(&object.lifetimes, &object.limits)?;
-        let alternates = (1..).zip(&object.alternate_chains).map(|(number, pem)| {
-            AlternateChain::from_pem(pem).map_err(|error| BadConfig::AlternateChain(number, error))
-        });
-        let alternate_chains = alternates.collect::<Result<_, _>>()?;
+        let mut alternate_chains = Vec::new();
+        for pem in &object.alternate_chains {
+            let number = alternate_chains.len().saturating_add(1);
+            let chain = AlternateChain::from_pem(pem).map_err(|error| BadConfig::AlternateChain(number, error))?;
+            alternate_chains.push(chain);
+        }
         check_rates(&object.rate_limits)?;
         Ok(Self {
             deployment: object.deployment,

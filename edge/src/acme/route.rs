@@ -268,9 +268,9 @@ impl Resource {
             ("certificate", Some(id), None) => Self::Certificate(object(id)?, None),
             ("certificate", Some(id), Some(alternate)) => {
                 // One number has one spelling.
-                let number: NonZeroU16 = alternate.parse().map_err(|_| NoRoute)?;
-                let canonical = number.to_string() == alternate;
-                Self::Certificate(object(id)?, Some(canonical.then_some(number).ok_or(NoRoute)?))
+                let number: u16 = alternate.parse().map_err(|_| NoRoute)?;
+                let number = NonZeroU16::new(number).filter(|_| number.to_string() == alternate);
+                Self::Certificate(object(id)?, Some(number.ok_or(NoRoute)?))
             }
             ("authorization", Some(id), None) => Self::Authorization(object(id)?),
             ("challenge", Some(id), Some(kind)) => {
