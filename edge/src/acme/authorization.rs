@@ -348,7 +348,7 @@ fn challenge_view(
             (ChallengeStatus::Valid, record.proved.map(|proved| proved.validated), None)
         }
         AuthorizationState::Invalid { challenge, problem } if *challenge == kind => {
-            (ChallengeStatus::Invalid, None, Some(problem.clone()))
+            (ChallengeStatus::Invalid, None, Some(problem.clone().shown()))
         }
         _ => (ChallengeStatus::Pending, None, None),
     };

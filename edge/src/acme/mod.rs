@@ -27,6 +27,7 @@ pub mod policy;
 pub mod probe;
 pub mod probe_redirect;
 pub mod problem;
+pub mod problem_document;
 pub mod rate_limit;
 pub mod record;
 pub mod renewal_info;

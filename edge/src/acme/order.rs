@@ -158,6 +158,16 @@ pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settl
     Ok(Settled::changes(vec![if ended { Change::Delete(Key::Order(id)) } else { put(id, &record, context)? }]))
 }
 
+/// The state of an order that clients see; nothing when there is no such order.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn state(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Option<OrderStatus>, Problem> {
+    let Some(record) = OrderRecord::load(rows, Key::Order(id))? else { return Ok(None) };
+    let authorizations = authorizations(rows, &record, context.now)?;
+    Ok(Some(status(&record, &authorizations, context.now).0))
+}
+
 /// The state that clients see, and the reason when it is invalid (RFC 8555 §7.1.6).
 #[must_use]
 pub fn status(
@@ -218,7 +228,7 @@ pub fn reply(
         authorizations: record.authorizations.iter().map(|id| url(Resource::Authorization(*id))).collect(),
         finalize: url(Resource::Finalize(id)),
         certificate: (status == OrderStatus::Valid).then(|| url(Resource::Certificate(id, None))),
-        error,
+        error: error.map(ProblemDocument::shown),
     };
     let probed = authorizations.iter().any(|record| matches!(record.state, AuthorizationState::Processing(_)));
     // A client that polls sooner than this learns nothing new.

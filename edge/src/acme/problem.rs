@@ -1,12 +1,12 @@
 //! Problem documents: presentation only, made here and nowhere else (RFC 8555 §6.7, RFC 7807). The core returns a
 //! [`Problem`], a closed set of reasons; this file says what type, status and words a client sees for each.
 
-use serde::{Deserialize, Serialize};
 use shared::{
     csr::BadCsr, identifier::IdentifierObject, jwk::Algorithm, jws::BadJws, revocation::BadRevocation,
     timestamp::Timestamp,
 };
 
+pub use super::problem_document::ProblemDocument;
 use super::{
     external_account::{BadBinding, MacAlgorithm},
     identifier_refusal::IdentifierRefusal,
@@ -108,53 +108,6 @@ pub enum Problem {
     Internal(&'static str),
 }
 
-/// A problem as it is sent and stored (RFC 7807 §3.1, RFC 8555 §6.7).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProblemDocument {
-    /// `urn:ietf:params:acme:error:…`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// What is wrong and what to do, for people.
-    pub detail: String,
-    /// The HTTP status; absent in subproblems.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// Where a person can do something about it (RFC 8555 §7.3.3).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instance: Option<String>,
-    /// The identifier that it is about (RFC 8555 §6.7.1).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identifier: Option<IdentifierObject>,
-    /// One for each identifier that is refused (RFC 8555 §6.7.1).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub subproblems: Vec<ProblemDocument>,
-    /// Accepted signature algorithms, with `badSignatureAlgorithm` (RFC 8555 §6.2).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub algorithms: Vec<String>,
-}
-
-impl ProblemDocument {
-    /// A document of an ACME error type, given without its prefix.
-    #[must_use]
-    pub fn new(kind: &str, status: Option<u16>, detail: impl Into<String>) -> Self {
-        Self {
-            kind: format!("urn:ietf:params:acme:error:{kind}"),
-            detail: detail.into(),
-            status,
-            instance: None,
-            identifier: None,
-            subproblems: Vec::new(),
-            algorithms: Vec::new(),
-        }
-    }
-
-    /// The same about one identifier.
-    #[must_use]
-    pub fn about(self, identifier: IdentifierObject) -> Self {
-        Self { identifier: Some(identifier), ..self }
-    }
-}
-
 impl Problem {
     /// The HTTP status.
     #[must_use]
@@ -203,7 +156,9 @@ impl Problem {
             Self::Binding(BadBinding::Algorithm) => {
                 document.algorithms = MacAlgorithm::ALL.iter().map(|algorithm| algorithm.name().to_owned()).collect();
             }
-            Self::TermsChanged { instance, .. } => document.instance = Some(instance.clone()),
+            Self::TermsNotAgreed(instance) | Self::TermsChanged { instance, .. } => {
+                document.instance = Some(instance.clone());
+            }
             Self::Identifiers(refused) => {
                 document.subproblems =
                     refused.iter().map(|(identifier, why)| why.document().about(identifier.clone())).collect();
@@ -277,7 +232,10 @@ impl Problem {
                 ("malformed", 400, format!("An order has at least one and at most {limit} identifiers."))
             }
             Self::Identifiers(refused) => {
-                (identifiers_kind(refused), 400, "Some identifiers are refused; see the subproblems.".to_owned())
+                // RFC 8555 §7.4.1 says 403 for what policy does not permit.
+                let kind = identifiers_kind(refused);
+                let status = if kind == "malformed" { 400 } else { 403 };
+                (kind, status, "Some identifiers are refused; see the subproblems.".to_owned())
             }
             Self::UnknownProfile(name) => {
                 ("invalidProfile", 400, format!("There is no profile {name:?}; the directory lists them."))

@@ -50,6 +50,19 @@ fn pages_show_every_order_once_the_newest_first() {
 }
 
 #[test]
+fn an_order_that_became_invalid_is_not_listed() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let (kept, _) = desk.new_order(&["a.test"]);
+    let (_, view) = desk.new_order(&["b.test"]);
+    let authorization = Route::Of(desk.account(), desk.resource(&view["authorizations"][0]));
+    desk.post(authorization, &json!({"status": "deactivated"})).unwrap();
+    assert_eq!(desk.read(Resource::Orders(None))["orders"], json!([desk.url(kept)]));
+    desk.now = desk.now.plus(1001);
+    assert_eq!(desk.read(Resource::Orders(None))["orders"], json!([]), "expired, and not deleted yet");
+}
+
+#[test]
 fn an_account_says_where_its_orders_are() {
     let mut desk = Desk::new();
     desk.new_account();

@@ -87,6 +87,7 @@ fn each_refused_identifier_has_its_subproblem() {
     let document = desk.post(Route::NewOrder, &json!({"identifiers": names})).unwrap_err().document();
     let about: Vec<_> = document.subproblems.iter().map(|sub| sub.identifier.clone().unwrap().value).collect();
     assert_eq!(about, ["b.example", "*.c.example"]);
+    assert_eq!(document.status, Some(403));
     assert!(document.subproblems.iter().all(|sub| sub.status.is_none()));
 }
 
@@ -200,6 +201,9 @@ fn wrong_answers_fail_the_challenge_and_the_order() {
         let shown = desk.read(Resource::Authorization(id));
         assert_eq!(shown["challenges"].as_array().unwrap().len(), 1);
         assert_eq!(shown["challenges"][0]["error"], order["error"]);
+        // Never at the top (RFC 8555 §6.7.1).
+        assert_eq!(order["error"].get("identifier"), None);
+        assert_eq!(order["error"]["subproblems"][0]["identifier"]["value"], "a.test");
     }
 }
 

@@ -29,6 +29,7 @@ fn a_new_account_must_agree() {
     let mut desk = desk();
     let problem = desk.post(Route::NewAccount, &json!({})).unwrap_err();
     assert_eq!((problem.status(), problem.terms()), (403, Some(TERMS)));
+    assert_eq!(problem.document().instance.as_deref(), Some(TERMS));
     desk.new_account();
     assert_eq!(desk.read(Resource::Account)["termsOfServiceAgreed"], true);
     assert_eq!(order(&mut desk), Ok(201));

@@ -63,7 +63,7 @@ fn an_address_of_another_network_is_refused_and_dns_is_no_proof_of_any() -> Resu
     let account = Account::new(&world().client)?;
     let payload = json!({"identifiers": [{"type": "ip", "value": "192.0.2.1"}]});
     let refused = account.post(account.client.url("newOrder"), &payload)?;
-    assert_eq!((refused.status, refused.problem()?.as_str()), (400, "rejectedIdentifier"));
+    assert_eq!((refused.status, refused.problem()?.as_str()), (403, "rejectedIdentifier"));
     let authorization = account.read(&account.order(&["127.0.0.1"])?.authorizations()?[0])?.expect(200)?.json()?;
     assert!(challenge(&authorization, "http-01").is_ok() && challenge(&authorization, "dns-01").is_err());
     Ok(())

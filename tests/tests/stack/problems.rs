@@ -188,7 +188,7 @@ fn names_that_are_not_permitted_are_refused_one_by_one() -> Result<()> {
         {"type": "dns", "value": "also.elsewhere.net"},
     ]});
     let reply = account.post(account.client.url("newOrder"), &identifiers)?;
-    refused(&reply, 400, "rejectedIdentifier", &account.client)?;
+    refused(&reply, 403, "rejectedIdentifier", &account.client)?;
     let subproblems = reply.json()?["subproblems"].clone();
     let about: Vec<_> =
         subproblems.as_array().context("subproblems")?.iter().map(|one| one["identifier"]["value"].clone()).collect();
