@@ -3,6 +3,7 @@
 
 mod accounts;
 mod alternates;
+mod authorizations;
 mod bindings;
 mod challenges;
 mod choices;
@@ -16,6 +17,7 @@ mod life;
 mod limits;
 mod lists;
 mod nonces;
+mod orders;
 mod records;
 mod refusals;
 mod replacements;
