@@ -5,14 +5,14 @@ use std::{
     fs,
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{keeper, stack::free_port};
+use crate::{keeper, openssl, stack::free_port};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -83,6 +83,16 @@ zone \"test\" {{ type primary; file \"test.zone\"; allow-update {{ 127.0.0.1; }}
     #[must_use]
     pub fn resolver(&self) -> String {
         format!("tcp://127.0.0.1:{}", self.port)
+    }
+
+    /// Adds a TXT record to a name below `test.`, as `nsupdate` does it.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub fn add_txt(&self, name: &str, value: &str) -> Result<()> {
+        let port = self.port;
+        let script = format!("server 127.0.0.1 {port}\nzone test\nupdate add {name}. 0 TXT \"{value}\"\nsend\n");
+        openssl::run(&mut Command::new("nsupdate"), script.as_bytes()).map(|_| ())
     }
 
     /// A program as lego's `exec` provider calls it: `present|cleanup NAME VALUE`.

@@ -1,10 +1,10 @@
-//! Answers http-01: one path, everything else is 404 (RFC 8555 §8.3).
+//! Answers http-01 as it is told to, and remembers what it was asked; everything else is 404 (RFC 8555 §8.3).
 
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -13,8 +13,15 @@ use anyhow::Result;
 
 const PREFIX: &str = "/.well-known/acme-challenge/";
 
-/// Something for each token.
-type Answers = Arc<Mutex<BTreeMap<String, String>>>;
+#[derive(Debug, Default)]
+struct Book {
+    /// By path: the status line, headers, and the body.
+    answers: BTreeMap<String, (String, String)>,
+    /// By path: the heads of the requests, in their order.
+    asked: BTreeMap<String, Vec<String>>,
+}
+
+type Shared = Arc<Mutex<Book>>;
 
 /// Listens until the process ends.
 #[derive(Clone, Debug)]
@@ -23,8 +30,7 @@ pub struct Responder {
     pub port: u16,
     /// True when it listens at `::1` too.
     pub ipv6: bool,
-    answers: Answers,
-    hosts: Answers,
+    book: Shared,
 }
 
 impl Responder {
@@ -35,51 +41,71 @@ impl Responder {
     pub fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
-        let (answers, hosts) = (Answers::default(), Answers::default());
+        let book = Shared::default();
         let other = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).ok();
         let ipv6 = other.is_some();
         for listener in std::iter::once(listener).chain(other) {
-            let shared = (Arc::clone(&answers), Arc::clone(&hosts));
+            let shared = Arc::clone(&book);
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
-                    let (answers, hosts) = shared.clone();
-                    thread::spawn(move || answer(stream, &answers, &hosts));
+                    let book = Arc::clone(&shared);
+                    thread::spawn(move || answer(stream, &book));
                 }
             });
         }
-        Ok(Self { port, ipv6, answers, hosts })
+        Ok(Self { port, ipv6, book })
     }
 
     /// Answers this token from now on.
     pub fn put(&self, token: &str, key_authorization: String) {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned(), key_authorization);
+        self.answer(&format!("{PREFIX}{token}"), "200 OK", key_authorization);
+    }
+
+    /// Answers this path from now on: `head` is the status and, after line breaks, headers.
+    pub fn answer(&self, path: &str, head: &str, body: String) {
+        lock(&self.book).answers.insert(path.to_owned(), (head.to_owned(), body));
+    }
+
+    /// The heads of the requests for this token so far.
+    #[must_use]
+    pub fn asked(&self, token: &str) -> Vec<String> {
+        lock(&self.book).asked.get(&format!("{PREFIX}{token}")).cloned().unwrap_or_default()
     }
 
     /// The `Host` that this token was last asked for with.
     #[must_use]
     pub fn host(&self, token: &str) -> Option<String> {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+        let head = self.asked(token).pop()?;
+        let host = |line: &str| {
+            line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("host"))?.1.trim().to_owned().into()
+        };
+        head.lines().find_map(host)
     }
 }
 
-fn answer(mut stream: TcpStream, answers: &Answers, hosts: &Answers) -> Result<()> {
+fn lock(book: &Shared) -> MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn answer(mut stream: TcpStream, book: &Shared) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let first = lines.next().transpose()?.unwrap_or_default();
-    let token = first.split(' ').nth(1).and_then(|path| path.strip_prefix(PREFIX)).unwrap_or_default();
+    let mut head = Vec::new();
     // Closing with unread input would reset the connection.
-    for line in lines {
-        match line?.split_once(':') {
-            Some((name, host)) if name.eq_ignore_ascii_case("host") => {
-                hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(token.to_owned(), host.trim().to_owned());
-            }
-            Some(_) => {}
-            None => break,
+    for line in BufReader::new(stream.try_clone()?).lines() {
+        let line = line?;
+        if line.is_empty() {
+            break;
         }
+        head.push(line);
     }
-    let body = answers.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
-    let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
-    let body = body.unwrap_or_default();
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())?;
+    let path = head.first().and_then(|first| first.split(' ').nth(1)).unwrap_or_default().to_owned();
+    let found = {
+        let mut book = lock(book);
+        book.asked.entry(path.clone()).or_default().push(head.join("\n"));
+        book.answers.get(&path).cloned()
+    };
+    let (head, body) = found.unwrap_or_else(|| ("404 Not Found".to_owned(), String::new()));
+    let head = head.replace('\n', "\r\n");
+    write!(stream, "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())?;
     Ok(())
 }
