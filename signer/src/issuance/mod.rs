@@ -1,5 +1,6 @@
-//! Issuance and revocation. From a request to the one certificate of its order. The same request again joins the running job or gets the stored
-//! bytes; after a crash, the intent of the journal is signed as it stands.
+//! Issuance and revocation: from a request to the one certificate of its order, and to the one revocation of that. The same
+//! request again joins the running job or gets the stored bytes; after a crash, the intent of the journal is signed as it
+//! stands.
 
 mod certificates;
 pub(crate) mod job;

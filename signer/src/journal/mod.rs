@@ -1,5 +1,5 @@
-//! The journal: the truth about what this signer has signed and revoked. Append-only, hash-chained, on disk before anything is answered
-//! from it. One thread writes; records that wait at the same time share one `fdatasync`.
+//! The journal: the truth about what this signer has signed and revoked. Append-only, hash-chained, on disk before anything is
+//! answered from it. One thread writes; records that wait at the same time share one `fdatasync`.
 
 pub(crate) mod file;
 pub(crate) mod record;

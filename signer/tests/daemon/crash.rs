@@ -1,9 +1,16 @@
-//! Kills at the worst moments. One order, one certificate, whatever happens.
+//! Kills at the worst moments. One order, one certificate, and one revocation of it, whatever happens.
 
-use std::{collections::BTreeMap, fs, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, thread,
+    time::Duration,
+};
+
+use shared::signing::RevokeReply;
 
 use crate::{
     client::{Edge, csr, simple},
+    revoke::{revoked, simple_revocation},
     site::Site,
 };
 
@@ -56,6 +63,52 @@ fn an_intent_without_its_signature_is_signed_as_it_stands() {
     assert_eq!(tbs(&issued.chain[0].0), tbs(&lost.chain[0].0), "the very bytes of the intent");
     assert_eq!(issued.chain[1], lost.chain[1], "by the same issuer");
     assert_eq!((site.events("intent").len(), site.events("signed").len()), (1, 1));
+}
+
+#[test]
+fn killed_at_ten_random_points_there_is_exactly_one_revocation_of_each_certificate() {
+    let site = Site::new(&["a1"]);
+    let mut daemon = site.serve();
+    for round in 0..10_usize {
+        let asked = simple_revocation(&Edge::new(&site).issued(&simple(round)));
+        let heard = thread::scope(|scope| {
+            let pending = scope.spawn(|| Edge::new(&site).revoke(&asked));
+            // From before the handshake to after the answer.
+            thread::sleep(Duration::from_micros(u64::from(random_byte()) * 80));
+            daemon.kill();
+            pending.join().unwrap()
+        });
+        daemon = site.serve();
+        let answer = revoked(&Edge::new(&site), &asked);
+        assert_eq!(revoked(&Edge::new(&site), &asked), answer);
+        if let Ok(heard) = heard {
+            assert_eq!(heard, RevokeReply::Revoked(answer), "what was answered before the kill stays");
+        }
+    }
+    let serials: BTreeSet<_> = site.events("revoked").iter().map(|event| event["serial"].to_string()).collect();
+    assert_eq!((serials.len(), site.events("revoked").len()), (10, 10));
+    site.signer_ok("journal verify --config signer.toml");
+}
+
+#[test]
+fn a_revocation_that_was_cut_short_is_none_and_can_be_asked_for_again() {
+    let site = Site::new(&["a1"]);
+    let mut daemon = site.serve();
+    let edge = Edge::new(&site);
+    let issued = edge.issued(&simple(1));
+    revoked(&edge, &simple_revocation(&issued));
+    daemon.kill();
+    // As if the crash had come in the middle of the record.
+    let path = site.path("state/journal/00000000.jsonl");
+    let journal = fs::read_to_string(&path).unwrap();
+    let cut = journal.find(r#""revoked""#).unwrap();
+    fs::write(&path, &journal[..cut]).unwrap();
+    let daemon = site.serve();
+    assert!(daemon.log().contains("torn"), "{}", daemon.log());
+    assert!(site.events("revoked").is_empty());
+    assert_eq!(revoked(&edge, &simple_revocation(&issued)).serial, issued.serial);
+    assert_eq!(site.events("revoked").len(), 1);
+    site.signer_ok("journal verify --config signer.toml");
 }
 
 fn tbs(certificate: &[u8]) -> Vec<u8> {

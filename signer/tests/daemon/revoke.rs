@@ -44,12 +44,12 @@ fn by_key(key: &TestKey, payload: &Value) -> RevokeRequest {
 }
 
 /// By the account that the certificate was issued to.
-fn simple_revocation(issued: &Issued) -> RevokeRequest {
+pub(crate) fn simple_revocation(issued: &Issued) -> RevokeRequest {
     let url = format!("{BASE_URL}{URL}");
     by_account(&TestKey::new(1), Right::Account, &url, &payload(&issued.chain[0].0, 1))
 }
 
-fn revoked(edge: &Edge, asked: &RevokeRequest) -> Revoked {
+pub(crate) fn revoked(edge: &Edge, asked: &RevokeRequest) -> Revoked {
     match edge.revoke(asked).unwrap() {
         RevokeReply::Revoked(revoked) => revoked,
         RevokeReply::Refused(refused) => panic!("{refused:?}"),
