@@ -75,6 +75,63 @@ fn certbot(names: &[&str]) -> Result<()> {
     verified(&[&place.path().join("e/live").join(names[0]).join("fullchain.pem")], names)
 }
 
+/// certbot with these arguments, in this place and against this directory.
+fn certbot_at(place: &TempDir, arguments: &[&str]) -> Result<Command> {
+    let report = &world().stack.report;
+    let program =
+        env::var_os("COLOPHON_CERTBOT").context("COLOPHON_CERTBOT must name certbot: run `cargo xtask test`")?;
+    let mut command = Command::new(program);
+    command.env("REQUESTS_CA_BUNDLE", &report.ca).args(arguments).args(["--server", &report.directory, "-n"]);
+    for (flag, folder) in [("--config-dir", "e"), ("--work-dir", "w"), ("--logs-dir", "l")] {
+        command.arg(flag).arg(place.path().join(folder));
+    }
+    Ok(command)
+}
+
+/// What certbot says of its account.
+fn certbot_account(place: &TempDir) -> Result<String> {
+    let output = certbot_at(place, &["show_account"])?.output()?;
+    Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+}
+
+#[test]
+fn certbot_lives_a_whole_life() -> Result<()> {
+    let (world, _turn, place) = (world(), one_at_a_time(), TempDir::new()?);
+    let port = world.http_port.to_string();
+    let standalone = ["--standalone", "--http-01-address", "127.0.0.1", "--http-01-port", port.as_str()];
+    run(&mut certbot_at(&place, &["register", "--agree-tos", "-m", "first@clients.test"])?)?;
+    run(&mut certbot_at(&place, &["update_account", "-m", "second@clients.test"])?)?;
+    let account = certbot_account(&place)?;
+    ensure!(account.contains("second@clients.test") && !account.contains("first@clients.test"), "{account}");
+
+    let mut names = ["by-account.test", "by-key.test"].into_iter();
+    for name in names.by_ref() {
+        run(certbot_at(&place, &["certonly", "-d", name])?.args(standalone))?;
+    }
+    let live = |name: &str, file: &str| place.path().join("e/live").join(name).join(file);
+    let first = std::fs::read_to_string(live("by-account.test", "cert.pem"))?;
+    let renewal = ["renew", "--force-renewal", "--no-random-sleep-on-renew", "--cert-name", "by-account.test"];
+    run(certbot_at(&place, &renewal)?.args(standalone))?;
+    ensure!(first != std::fs::read_to_string(live("by-account.test", "cert.pem"))?, "it was renewed");
+    verified(&[&live("by-account.test", "fullchain.pem")], &["by-account.test"])?;
+
+    let keep = "--no-delete-after-revoke";
+    run(&mut certbot_at(&place, &["revoke", "--cert-name", "by-account.test", "--reason", "superseded", keep])?)?;
+    let mut by_key = certbot_at(&place, &["revoke", "--reason", "keycompromise", keep])?;
+    by_key.arg("--cert-path").arg(live("by-key.test", "cert.pem"));
+    run(by_key.arg("--key-path").arg(live("by-key.test", "privkey.pem")))?;
+    for name in ["by-account.test", "by-key.test"] {
+        let der = openssl::der(&std::fs::read_to_string(live(name, "cert.pem"))?)?;
+        let serial = shared::chain::Leaf::from_der(&der)?.serial.to_string();
+        ensure!(tests::journal::revocations(&world.stack.report.state, &serial)? == 1, "{name} is revoked");
+    }
+
+    run(&mut certbot_at(&place, &["unregister"])?)?;
+    let after = certbot_account(&place)?;
+    ensure!(after.contains("Could not find an existing account"), "{after}");
+    Ok(())
+}
+
 fn lego(place: &TempDir) -> Command {
     let report = &world().stack.report;
     let mut command = Command::new("lego");

@@ -88,6 +88,8 @@ pub(crate) fn build_floor(paths: &Paths) -> Result<PathBuf> {
 
 impl Worker {
     fn build(&self, paths: &Paths) -> Result<PathBuf> {
+        // Two stacks that start at once must not build over each other.
+        let _lock = paths.lock_build(self.folder)?;
         let folder = paths.root.join(self.folder);
         let bundle = folder.join("build");
         let own = ["Cargo.toml", "src"].map(|name| format!("{}/{name}", self.folder));

@@ -4,7 +4,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -22,22 +22,37 @@ pub(crate) struct Npm {
 }
 
 impl Npm {
-    /// Installs what `xtask/npm/package-lock.json` names unless the cache has it.
+    /// The platform's tools: what `xtask/npm/package-lock.json` names.
     pub(crate) fn install(paths: &Paths) -> Result<Self> {
-        let manifest = paths.root.join("xtask/npm");
+        Self::install_from(paths, "xtask/npm", "wrangler, workerd and their Node")
+    }
+
+    /// The clients that tests run: what `tests/npm/package-lock.json` names. They run on the Node of the tools.
+    pub(crate) fn install_clients(paths: &Paths) -> Result<Self> {
+        Self::install_from(paths, "tests/npm", "ACME clients from npm")
+    }
+
+    /// Installs a lock unless the cache has it.
+    fn install_from(paths: &Paths, folder: &str, what: &str) -> Result<Self> {
+        let manifest = paths.root.join(folder);
         let digest = digest::of(&manifest, &["package.json", "package-lock.json"])?;
         let name = format!("npm-{}", digest.get(..16).unwrap_or(&digest));
         let place = paths.cached(&name, |place| {
             let [npm] = packages::ensure([NPM])?;
-            let step = Step::begin("installing wrangler, workerd and their Node (npm ci, once)");
+            let step = Step::begin(format!("installing {what} (npm ci, once)"));
             for file in ["package.json", "package-lock.json"] {
-                fs::copy(manifest.join(file), place.join(file)).with_context(|| format!("copying xtask/npm/{file}"))?;
+                fs::copy(manifest.join(file), place.join(file)).with_context(|| format!("copying {folder}/{file}"))?;
             }
             run(command(npm).args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(place))?;
             step.done();
             Ok(())
         })?;
         Ok(Self { modules: place.join("node_modules") })
+    }
+
+    /// The folder of all modules.
+    pub(crate) fn modules(&self) -> &Path {
+        &self.modules
     }
 
     /// A program that a package brings.

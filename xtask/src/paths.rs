@@ -91,12 +91,19 @@ fn remove(place: &Path) -> Result<()> {
     }
 }
 
-/// An exclusive lock for one entry of the cache; released when dropped.
+impl Paths {
+    /// An exclusive lock for what is built once for the whole workspace; released when dropped.
+    pub(crate) fn lock_build(&self, name: &str) -> Result<File> {
+        lock(&self.target, name)
+    }
+}
+
+/// An exclusive lock for one entry of the cache, or one thing that is built; released when dropped.
 fn lock(cache: &Path, name: &str) -> Result<File> {
     let locks = cache.join("locks");
     fs::create_dir_all(&locks)?;
-    let file = File::create(locks.join(name.replace('/', "-"))).context("creating a lock in the cache")?;
-    file.lock().context("waiting for another install to end")?;
+    let file = File::create(locks.join(name.replace('/', "-"))).context("creating a lock")?;
+    file.lock().context("waiting for another install or build to end")?;
     Ok(file)
 }
 

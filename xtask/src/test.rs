@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use crate::build::{self, Flavour, Size};
 use crate::deploy_check;
 use crate::newer_packages::PEBBLE;
+use crate::npm::Npm;
 use crate::packages::{self, BIND, CLIPPY, LEGO, NSUPDATE, OPENSSL, PYTHON_VENV, RUSTFMT, SOFTHSM};
 use crate::paths::Paths;
 use crate::process::{cargo, command, output, run};
@@ -119,11 +120,14 @@ fn signers(paths: &Paths) -> Result<()> {
 fn stack_tests(paths: &Paths) -> Result<()> {
     packages::ensure([SOFTHSM, OPENSSL, BIND, NSUPDATE, LEGO])?;
     let (certbot, pebble) = (certbot(paths)?, PEBBLE.ensure(paths)?);
+    let (tools, clients) = (Npm::install(paths)?, Npm::install_clients(paths)?);
     let mut tests = cargo();
     tests.args(["test", "--package", "tests", "--features", "stack"]).current_dir(&paths.root);
     run(tests
         .env("COLOPHON_XTASK", env::current_exe()?)
         .env("COLOPHON_CERTBOT", certbot)
+        .env("COLOPHON_NODE", tools.program("node")?)
+        .env("COLOPHON_NODE_CLIENTS", clients.modules())
         .env("COLOPHON_PEBBLE", pebble))
 }
 
