@@ -16,6 +16,7 @@ pub mod named;
 pub mod openssl;
 pub mod pebble;
 pub mod random;
+pub mod requirements;
 pub mod responder;
 pub mod stack;
 pub mod subject;

@@ -59,6 +59,8 @@ enum Verb {
         #[command(subcommand)]
         subject: bench::Subject,
     },
+    /// Writes the pages of docs/ that are made from the tests
+    Docs,
     /// Checks licences, bans and sources of the dependencies
     Deny,
     /// Shows what would be deployed, without deploying
@@ -90,6 +92,7 @@ fn run(verb: Verb, started: Instant) -> Result<()> {
         Verb::Demo(options) => demo::demo(&paths, &options, started),
         Verb::Test(options) => test::test(&paths, &options),
         Verb::Bench { subject } => bench::bench(&paths, &subject),
+        Verb::Docs => test::docs(&paths),
         Verb::Deny => test::deny(&paths),
         Verb::DeployCheck => deploy_check::deploy_check(&paths),
         Verb::Wrangler { arguments } => deploy_check::wrangler(&paths, &arguments),

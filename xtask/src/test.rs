@@ -131,6 +131,13 @@ fn stack_tests(paths: &Paths) -> Result<()> {
         .env("COLOPHON_PEBBLE", pebble))
 }
 
+/// `cargo xtask docs`: the pages that `native-tests` compares.
+pub(crate) fn docs(paths: &Paths) -> Result<()> {
+    let mut pages = cargo();
+    pages.args(["test", "--quiet", "--package", "tests", "--test", "pages"]).current_dir(&paths.root);
+    run(pages.env("COLOPHON_WRITE_PAGES", "1"))
+}
+
 /// `cargo xtask deny`: licences, bans and sources of all dependencies. Not part of [`test`]: building cargo-deny takes
 /// many minutes on a small machine. Advisories are another matter: they change without us, and need a
 /// download.

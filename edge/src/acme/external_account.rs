@@ -91,8 +91,8 @@ pub enum BadBindingKeys {
     /// Not a JSON object of texts.
     #[error("not a JSON object of key ids with keys in base64url without padding")]
     Form,
-    /// An empty or overlong key id, or a key that is too short to be a key (RFC 7518 §3.2).
-    #[error("a key id has 1 to 128 characters, a key at least 32 bytes")]
+    /// A key id that is empty, overlong or not ASCII (RFC 8555 §7.3.4), or a key that is too short to be one (RFC 7518 §3.2).
+    #[error("a key id has 1 to 128 ASCII characters, a key at least 32 bytes")]
     Length,
 }
 
@@ -166,7 +166,8 @@ impl BindingKeys {
     /// [`BadBindingKeys`].
     pub fn parse(text: &str) -> Result<Self, BadBindingKeys> {
         let keys: BTreeMap<String, Base64Url> = json::object(text.as_bytes()).map_err(|_| BadBindingKeys::Form)?;
-        let fits = |(id, key): (&String, &Base64Url)| (1..=128).contains(&id.len()) && key.0.len() >= 32;
+        let fits =
+            |(id, key): (&String, &Base64Url)| (1..=128).contains(&id.len()) && id.is_ascii() && key.0.len() >= 32;
         if !keys.iter().all(fits) {
             return Err(BadBindingKeys::Length);
         }
@@ -270,6 +271,7 @@ mod tests {
         assert_eq!(check(Flattened { protected: "e30".into(), ..good }), Err(BadBinding::Form));
     }
 
+    /// RFC 8555 §7.3.4 MUST: a key id is ASCII.
     #[test]
     fn keys_that_are_none_are_refused_and_never_shown() {
         for text in ["", "[]", "{\"one\":1}", "{\"one\":\"AAAA=\"}"] {
@@ -277,7 +279,8 @@ mod tests {
         }
         let short = json!({"one": base64url::encode(&[7; 31])}).to_string();
         let unnamed = json!({"": base64url::encode(&[7; 32])}).to_string();
-        for text in [short, unnamed] {
+        let foreign = json!({"\u{fc}": base64url::encode(&[7; 32])}).to_string();
+        for text in [short, unnamed, foreign] {
             assert_eq!(BindingKeys::parse(&text).unwrap_err(), BadBindingKeys::Length, "{text}");
         }
         assert_eq!(format!("{:?}", keys()), "BindingKeys(1 keys)");

@@ -60,6 +60,7 @@ fn leads_to(chain: &str, root: &Issuer, desk: &Desk) -> bool {
     above.verify_to(root, desk.now).is_ok()
 }
 
+/// RFC 8555 §7.4.2 SHOULD: a link of relation `alternate` leads to another chain of the same certificate.
 #[test]
 fn every_chain_leads_to_all_others() {
     let (mut desk, id) = desk();

@@ -69,6 +69,7 @@ fn where_it_is_optional_a_wrong_one_is_refused_and_none_is_fine() {
     assert_eq!(desk.post(Route::NewAccount, &json!({})).unwrap().status, 201);
 }
 
+/// RFC 8555 §7.3.4 MUST NOT: a binding that was not verified is in the account.
 #[test]
 fn where_it_is_off_it_is_ignored_and_never_shown() {
     let mut desk = desk(BindingPolicy::Off);
@@ -77,6 +78,7 @@ fn where_it_is_off_it_is_ignored_and_never_shown() {
     assert_eq!(json_of(&reply).get("externalAccountBinding"), None);
 }
 
+/// RFC 8555 §7.3.4 MUST: who demands external account bindings says so, as `externalAccountRequired` of `meta`.
 #[test]
 fn the_directory_says_so_when_it_is_required() {
     for (policy, required) in

@@ -177,6 +177,8 @@ fn happen(desk: &mut Desk, seen: &mut Seen, happening: Happening) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
+    /// RFC 8555 §7.1.6 says: states of orders change as the diagram has it, and in no other way.
+    /// RFC 8555 §7.1.6 says: states of authorizations and challenges change as the diagram has it, and in no other way.
     #[test]
     fn nothing_leaves_a_final_state(happenings in happenings()) {
         let mut desk = Desk::new();

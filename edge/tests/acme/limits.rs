@@ -30,6 +30,7 @@ fn fail(desk: &mut Desk) {
     desk.event(Event::Probed(probe, Err(ProbeFault::Timeout))).unwrap();
 }
 
+/// RFC 8555 §6.6 SHOULD: `rateLimited` comes with a Retry-After that is true.
 #[test]
 fn too_many_orders_are_refused_until_the_time_that_is_said() {
     let mut desk = Desk::new();
@@ -49,6 +50,7 @@ fn too_many_orders_are_refused_until_the_time_that_is_said() {
     assert_eq!(order(&mut desk), Ok(201));
 }
 
+/// RFC 8555 §8.2 SHOULD: how often a client may have challenges looked at is limited.
 #[test]
 fn too_many_failed_validations_stop_orders_and_challenges() {
     let mut desk = Desk::new();

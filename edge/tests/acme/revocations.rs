@@ -62,6 +62,7 @@ fn an_account_that_holds_authorizations_for_all_names_may() {
     refused(&mut other);
 }
 
+/// RFC 8555 §7.5.2 MUST NOT: an authorization that was given up is enough to have a certificate revoked.
 #[test]
 fn an_authorization_that_was_given_up_gives_no_right() {
     let (_, certificate) = Desk::with_a_certificate(&["a.test"]);

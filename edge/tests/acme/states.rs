@@ -101,6 +101,7 @@ fn run(desk: &Desk, rows: &mut Memory, event: impl FnOnce(&Memory, &Context<'_>)
     rows.commit(&settled.changes).unwrap();
 }
 
+/// RFC 8555 §7.1.6 says: states of authorizations and challenges change as the diagram has it, and in no other way.
 #[test]
 fn authorization_table() {
     // state, after a right answer, after a wrong answer, after an answer to another challenge, after an alarm
@@ -158,6 +159,7 @@ fn order_record(state: OrderState, expires: u64) -> OrderRecord {
     }
 }
 
+/// RFC 8555 §7.1.6 says: states of orders change as the diagram has it, and in no other way.
 #[test]
 fn derived_order_states() {
     let (past, future) = (NOW - 1, NOW + 1);

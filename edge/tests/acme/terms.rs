@@ -35,6 +35,9 @@ fn a_new_account_must_agree() {
     assert_eq!(order(&mut desk), Ok(201));
 }
 
+/// RFC 8555 §7.3.3 MUST: a request that needs agreement to changed terms is 403 and `userActionRequired`.
+/// RFC 8555 §7.3.3 MUST: `userActionRequired` links to the terms as `terms-of-service`, and says in `instance` where to go.
+/// RFC 8555 §7.3.2 MUST: updates of `orders`, `termsOfServiceAgreed`, `status` and members that are not known are ignored.
 #[test]
 fn another_version_stops_orders_until_a_person_agrees() {
     let mut desk = desk();

@@ -2,10 +2,13 @@
 
 use anyhow::Result;
 use serde_json::json;
+use shared::chain::Leaf;
 use tests::{
     account::{Account, register},
     client::Reply,
+    journal,
     key::AccountKey,
+    openssl,
 };
 
 use crate::{
@@ -85,6 +88,17 @@ fn a_deactivated_account_is_told_401_everywhere() -> Result<()> {
     for payload in [json!({}), json!({"onlyReturnExisting": true}), json!({"termsOfServiceAgreed": true})] {
         refused(&register(&account.client, &account.key, &payload)?, 401, "unauthorized")?;
     }
+    Ok(())
+}
+
+/// RFC 8555 §7.3.6 SHOULD NOT: certificates of a deactivated account are revoked with it.
+#[test]
+fn a_deactivated_accounts_certificates_stay_good() -> Result<()> {
+    let account = account()?;
+    let (_, chain) = account.issue(&["stays.updates.test"], &world().responder)?;
+    deactivate(&account)?.expect(200)?;
+    let serial = Leaf::from_der(&openssl::der(&chain)?)?.serial.to_string();
+    assert_eq!(journal::revocations(&world().stack.report.state, &serial)?, 0);
     Ok(())
 }
 

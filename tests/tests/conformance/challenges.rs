@@ -50,6 +50,7 @@ fn an_answer_that_is_no_object_is_refused_and_starts_nothing() -> Result<()> {
 }
 
 /// RFC 8555 §7.5.1 MUST: while a validation is under way the authorization is read by 200.
+/// RFC 8555 §8.2 SHOULD: while a validation is under way, Retry-After says when to look again.
 /// RFC 8555 §7.1.6 says: a challenge is `processing` from its answer until it is `valid` or `invalid`.
 #[test]
 fn states_that_are_seen_while_waiting_are_those_of_the_diagram() -> Result<()> {
@@ -60,7 +61,9 @@ fn states_that_are_seen_while_waiting_are_those_of_the_diagram() -> Result<()> {
     world().responder.put(&token, format!("{token}.{}", account.key.thumbprint()?));
     account.post(&url, &json!({}))?.expect(200)?;
     loop {
-        let shown = account.read(&parent)?.expect(200)?.json()?;
+        let reply = account.read(&parent)?.expect(200)?;
+        let shown = reply.json()?;
+        assert_eq!(reply.header("retry-after").is_some(), shown["status"] == "pending", "{reply:?}");
         let inner = tests::account::challenge(&shown, "http-01")?["status"].clone();
         let expected = if shown["status"] == "pending" { json!("processing") } else { json!("valid") };
         assert_eq!(inner, expected, "{shown}");

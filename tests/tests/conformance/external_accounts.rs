@@ -1,12 +1,13 @@
 //! External account bindings (RFC 8555 §7.3.4). The MAC is OpenSSL's.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use shared::base64url;
+use shared::base64url::{self, Base64Url};
 use tests::{
     account::{Account, register},
+    binding::BindingKey,
     client::Client,
     key::AccountKey,
     openssl,
@@ -16,13 +17,6 @@ use crate::{
     ask::kind,
     world::{strict, world},
 };
-
-/// What the operator of a stack hands out: key id and MAC key.
-fn handed_out(file: Option<&Path>) -> Result<(String, Vec<u8>)> {
-    let object: Value = serde_json::from_slice(&fs::read(file.context("the stack has bindings")?)?)?;
-    let text = |member: &str| object[member].as_str().with_context(|| format!("no {member}"));
-    Ok((text("key_id")?.to_owned(), base64url::decode(text("hmac_key")?)?))
-}
 
 /// A binding of these parts: header, payload, and the key of the MAC.
 fn mac(header: &Value, payload: &Value, digest: &str, key: &[u8]) -> Result<Value> {
@@ -36,9 +30,7 @@ fn mac(header: &Value, payload: &Value, digest: &str, key: &[u8]) -> Result<Valu
 
 /// A right binding of this account key, by the key in that file.
 pub(crate) fn bind(client: &Client, key: &AccountKey, file: Option<&Path>) -> Result<Value> {
-    let (id, secret) = handed_out(file)?;
-    let header = json!({"alg": "HS256", "kid": id, "url": client.url("newAccount")});
-    mac(&header, &key.jwk(), "-sha256", &secret)
+    BindingKey::read(file)?.bind(&key.jwk(), client.url("newAccount"))
 }
 
 /// Opens an account where a binding and agreement are demanded.
@@ -58,7 +50,7 @@ fn file() -> Option<&'static Path> {
 #[test]
 fn a_right_binding_is_accepted_and_shown_as_it_was_sent() -> Result<()> {
     let (client, key) = (&world().client, AccountKey::es256());
-    let (id, secret) = handed_out(file())?;
+    let BindingKey { key_id: id, hmac_key: Base64Url(secret) } = BindingKey::read(file())?;
     for (algorithm, digest) in [("HS256", "-sha256"), ("HS384", "-sha384"), ("HS512", "-sha512")] {
         let key = AccountKey::es256();
         let header = json!({"alg": algorithm, "kid": id, "url": client.url("newAccount")});
@@ -82,7 +74,7 @@ fn a_right_binding_is_accepted_and_shown_as_it_was_sent() -> Result<()> {
 #[test]
 fn a_binding_that_is_wrong_in_one_thing_opens_no_account() -> Result<()> {
     let (client, key) = (&world().client, AccountKey::es256());
-    let (id, secret) = handed_out(file())?;
+    let BindingKey { key_id: id, hmac_key: Base64Url(secret) } = BindingKey::read(file())?;
     let header = json!({"alg": "HS256", "kid": id, "url": client.url("newAccount")});
     let with = |member: &str, value: Value| {
         let mut header = header.clone();

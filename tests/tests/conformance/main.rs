@@ -21,6 +21,7 @@ mod orders;
 mod pre_authorizations;
 mod problems;
 mod reading;
+mod revocations;
 mod terms;
 mod urls;
 mod world;

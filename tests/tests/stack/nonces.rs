@@ -40,6 +40,7 @@ fn exactly_one_accepted(account: &Account, url: &str, replies: &[Reply]) -> Resu
     Ok(())
 }
 
+/// RFC 8555 §6.5 MUST: a nonce that was in a request is worth nothing any more.
 #[test]
 fn of_twenty_requests_at_once_with_one_nonce_of_an_account_one_is_accepted() -> Result<()> {
     let account = Account::new(&world().client)?;

@@ -228,6 +228,7 @@ fn a_deactivated_account_can_do_nothing_any_more() -> Result<()> {
     refused(&account.post(account.client.url("newOrder"), &order)?, 401, "unauthorized", &account.client)
 }
 
+/// RFC 8555 §6.1 REQUIRED: ACME is spoken over HTTPS.
 #[test]
 fn acme_over_plain_http_is_refused() -> Result<()> {
     let world = world();

@@ -29,6 +29,8 @@ fn journaled(world: &World, certificate: &[u8]) -> Result<usize> {
     journal::revocations(&world.stack.report.state, &Leaf::from_der(certificate)?.serial.to_string())
 }
 
+/// RFC 8555 §7.6 MUST: the account that a certificate was issued to may have it revoked.
+/// RFC 8555 §7.6 says: a revocation is answered by 200, and one of what is revoked already by 400 and `alreadyRevoked`.
 #[test]
 fn an_account_revokes_its_certificate_once_and_is_told_so_again() -> Result<()> {
     let world = world();
@@ -42,6 +44,9 @@ fn an_account_revokes_its_certificate_once_and_is_told_so_again() -> Result<()> 
     Ok(())
 }
 
+/// RFC 8555 §7.6 MUST: who signs by the certificate's key may have it revoked.
+/// RFC 8555 §7.6 MUST: it is checked that the signer of the request may have the certificate revoked.
+/// RFC 8555 §6.2 MUST: revokeCert by the certificate's key has a `jwk`.
 #[test]
 fn whoever_has_the_certificates_key_revokes_it_without_an_account() -> Result<()> {
     let world = world();
@@ -67,6 +72,8 @@ fn whoever_has_the_certificates_key_revokes_it_without_an_account() -> Result<()
     Ok(())
 }
 
+/// RFC 8555 §7.6 MUST: an account that holds authorizations for all identifiers of a certificate may have it revoked.
+/// RFC 8555 §7.6 MUST: it is checked that the signer of the request may have the certificate revoked.
 #[test]
 fn another_account_revokes_when_it_holds_authorizations_for_all_names() -> Result<()> {
     let world = world();
@@ -80,6 +87,7 @@ fn another_account_revokes_when_it_holds_authorizations_for_all_names() -> Resul
     Ok(())
 }
 
+/// RFC 8555 §7.6 MUST: a reason that is not allowed is `badRevocationReason`.
 #[test]
 fn what_is_not_ours_or_makes_no_sense_is_refused() -> Result<()> {
     let world = world();
