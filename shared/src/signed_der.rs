@@ -74,7 +74,9 @@ impl Proved {
 }
 
 impl SignedDer {
-    pub(crate) const fn new(
+    /// From its parts: what was signed, and the signature in X.509 form (ECDSA as DER).
+    #[must_use]
+    pub const fn new(
         key: PublicKey,
         content: Vec<u8>,
         algorithm: AlgorithmIdentifierOwned,

@@ -128,6 +128,7 @@ fn stack_tests(paths: &Paths) -> Result<()> {
         .env("COLOPHON_CERTBOT", certbot)
         .env("COLOPHON_NODE", tools.program("node")?)
         .env("COLOPHON_NODE_CLIENTS", clients.modules())
+        .env("COLOPHON_WORKERD", tools.workerd()?)
         .env("COLOPHON_PEBBLE", pebble))
 }
 

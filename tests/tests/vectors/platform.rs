@@ -1,0 +1,107 @@
+//! The platform itself: one worker without a binding, on the workerd and the compatibility date of `cargo xtask up`.
+
+use std::{
+    env,
+    fs::{self, File},
+    net::{Ipv4Addr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use tests::{keeper, stack::free_port, tree};
+
+use crate::question::Question;
+
+/// Names the program.
+const PROGRAM: &str = "COLOPHON_WORKERD";
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A running workerd. Ends with this value, and with this process.
+#[derive(Debug)]
+struct Platform {
+    port: u16,
+    process: Child,
+}
+
+/// The platform's answer to each question, in their order: true, false, or nothing where it cannot tell.
+///
+/// # Errors
+/// When it does not start, or not answer.
+pub(crate) fn answers(name: &str, questions: &[Question]) -> Result<Vec<Option<bool>>> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("questions.json"), serde_json::to_vec(questions)?)?;
+    fs::write(folder.join("platform.mjs"), include_str!("platform.mjs"))?;
+    let platform = Platform::start(&folder)?;
+    let url = format!("http://127.0.0.1:{}/", platform.port);
+    let answers: Vec<Value> = serde_json::from_reader(
+        ureq::get(url).call().context("the worker does not answer")?.into_body().into_reader(),
+    )?;
+    ensure!(answers.len() == questions.len(), "{} answers to {} questions", answers.len(), questions.len());
+    let mut reasons: Vec<&str> = answers.iter().filter_map(Value::as_str).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    for reason in reasons {
+        println!("{name}: cannot tell: {reason}");
+    }
+    Ok(answers.iter().map(Value::as_bool).collect())
+}
+
+impl Platform {
+    fn start(folder: &Path) -> Result<Self> {
+        let program =
+            env::var_os(PROGRAM).with_context(|| format!("{PROGRAM} must name workerd: run `cargo xtask test`"))?;
+        let port = free_port()?;
+        let configuration = folder.join("workerd.capnp");
+        fs::write(&configuration, self::configuration(port)?)?;
+        let log: PathBuf = folder.join("workerd.log");
+        let mut command = keeper::command(program);
+        command.arg("serve").arg(&configuration);
+        command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(File::options().append(true).open(&log)?);
+        let process = keeper::spawn(command).context("starting workerd with setpriv")?;
+        let mut platform = Self { port, process };
+        let deadline = Instant::now() + START_LIMIT;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if Instant::now() > deadline || platform.process.try_wait()?.is_some() {
+                bail!("workerd did not start:\n{}", fs::read_to_string(&log).unwrap_or_default());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(platform)
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        keeper::end(&mut self.process);
+    }
+}
+
+/// As `up` writes it for the edge, of the same date and flags.
+fn configuration(port: u16) -> Result<String> {
+    let deployment: toml::Table = tree::read("wrangler.toml").parse()?;
+    let date = deployment.get("compatibility_date").context("wrangler.toml has a compatibility date")?;
+    let flags = deployment.get("compatibility_flags").map_or_else(|| "[]".to_owned(), ToString::to_string);
+    Ok(format!(
+        "using Workerd = import \"/workerd/workerd.capnp\";
+
+const config :Workerd.Config = (
+  services = [(name = \"platform\", worker = .platform)],
+  sockets = [(name = \"http\", address = \"127.0.0.1:{port}\", service = \"platform\", http = ())],
+);
+
+const platform :Workerd.Worker = (
+  modules = [
+    (name = \"platform.mjs\", esModule = embed \"platform.mjs\"),
+    (name = \"questions.json\", json = embed \"questions.json\"),
+  ],
+  compatibilityDate = {date},
+  compatibilityFlags = {flags},
+);
+"
+    ))
+}
