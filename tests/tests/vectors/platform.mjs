@@ -1,5 +1,5 @@
 // Verifies signatures by the platform's own cryptography, each on its own, as edge/src/workers/webcrypto.rs does. The answers come in the order of
-// the questions: true, false, or why the platform cannot tell, as text.
+// the questions: `valid` where the platform told, otherwise `error`, and whether it took the key.
 import questions from "questions.json";
 
 // Mirrors `algorithm` of webcrypto.rs: account keys.
@@ -20,15 +20,17 @@ const CERTIFIED_KEYS = {
 const bytes = (hex) => Uint8Array.from(hex.match(/../g) ?? [], (byte) => parseInt(byte, 16));
 
 async function answer({ key, message, signature }) {
+  let taken = false;
   try {
     const [format, material, algorithm] =
       key.jwk === undefined
         ? ["spki", bytes(key.spki), CERTIFIED_KEYS[key.kind](key)]
         : ["jwk", JSON.parse(key.jwk), ACCOUNT_KEYS[key.algorithm]];
     const imported = await crypto.subtle.importKey(format, material, algorithm, false, ["verify"]);
-    return await crypto.subtle.verify(algorithm, imported, bytes(signature), bytes(message));
+    taken = true;
+    return { taken, valid: await crypto.subtle.verify(algorithm, imported, bytes(signature), bytes(message)) };
   } catch (error) {
-    return String(error);
+    return { taken, error: String(error) };
   }
 }
 

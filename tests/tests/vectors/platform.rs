@@ -4,14 +4,14 @@ use std::{
     env,
     fs::{self, File},
     net::{Ipv4Addr, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use serde::Deserialize;
 use tests::{keeper, stack::free_port, tree};
 
 use crate::question::Question;
@@ -20,6 +20,17 @@ use crate::question::Question;
 const PROGRAM: &str = "COLOPHON_WORKERD";
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// What the platform says of a signature.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Answer {
+    /// True when it took the key.
+    pub(crate) taken: bool,
+    /// Nothing where it cannot tell: the edge then computes.
+    pub(crate) valid: Option<bool>,
+    /// Why it cannot tell.
+    pub(crate) error: Option<String>,
+}
+
 /// A running workerd. Ends with this value, and with this process.
 #[derive(Debug)]
 struct Platform {
@@ -27,28 +38,21 @@ struct Platform {
     process: Child,
 }
 
-/// The platform's answer to each question, in their order: true, false, or nothing where it cannot tell.
+/// The platform's answers, in the order of the questions.
 ///
 /// # Errors
 /// When it does not start, or not answer.
-pub(crate) fn answers(name: &str, questions: &[Question]) -> Result<Vec<Option<bool>>> {
+pub(crate) fn answers(name: &str, questions: &[Question]) -> Result<Vec<Answer>> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("questions.json"), serde_json::to_vec(questions)?)?;
     fs::write(folder.join("platform.mjs"), include_str!("platform.mjs"))?;
     let platform = Platform::start(&folder)?;
     let url = format!("http://127.0.0.1:{}/", platform.port);
-    let answers: Vec<Value> = serde_json::from_reader(
-        ureq::get(url).call().context("the worker does not answer")?.into_body().into_reader(),
-    )?;
+    let reply = ureq::get(url).call().context("the worker does not answer")?;
+    let answers: Vec<Answer> = serde_json::from_reader(reply.into_body().into_reader())?;
     ensure!(answers.len() == questions.len(), "{} answers to {} questions", answers.len(), questions.len());
-    let mut reasons: Vec<&str> = answers.iter().filter_map(Value::as_str).collect();
-    reasons.sort_unstable();
-    reasons.dedup();
-    for reason in reasons {
-        println!("{name}: cannot tell: {reason}");
-    }
-    Ok(answers.iter().map(Value::as_bool).collect())
+    Ok(answers)
 }
 
 impl Platform {
@@ -58,7 +62,7 @@ impl Platform {
         let port = free_port()?;
         let configuration = folder.join("workerd.capnp");
         fs::write(&configuration, self::configuration(port)?)?;
-        let log: PathBuf = folder.join("workerd.log");
+        let log = folder.join("workerd.log");
         let mut command = keeper::command(program);
         command.arg("serve").arg(&configuration);
         command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(File::options().append(true).open(&log)?);
