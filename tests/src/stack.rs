@@ -145,10 +145,19 @@ impl Stack {
     ///
     /// # Errors
     /// As [`Stack::up`].
-    pub fn restart(mut self) -> Result<Self> {
+    pub fn restart(self) -> Result<Self> {
+        self.restart_after(|| Ok(()))
+    }
+
+    /// The same, with something done while it is down.
+    ///
+    /// # Errors
+    /// When that fails, or the stack does not start again.
+    pub fn restart_after(mut self, change: impl FnOnce() -> Result<()>) -> Result<Self> {
         keeper::end(&mut self.process);
         let options = self.options.clone();
         drop(self);
+        change()?;
         Self::up(options)
     }
 

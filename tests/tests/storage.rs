@@ -5,11 +5,12 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
     thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tests::{
     account::Account,
@@ -81,6 +82,55 @@ fn reading_commits_nothing() -> Result<()> {
     assert!(changed.is_empty(), "reading wrote {changed:?}");
     account.post(&account.url, &json!({"contact": ["mailto:written@read.test"]}))?.expect(200)?;
     assert_ne!(settled(&storage), before, "this test would notice");
+    Ok(())
+}
+
+/// Runs statements on every database of a class of objects, and gives the first value of the first row of each.
+fn sql(state: &Path, class: &str, statements: &str) -> Result<Vec<String>> {
+    const PROGRAM: &str = "
+import sqlite3, sys
+for file in sys.argv[2:]:
+    database = sqlite3.connect(file)
+    for statement in sys.argv[1].split(';'):
+        row = database.execute(statement).fetchone()
+    database.commit()
+    print(row and row[0])
+    database.close()
+";
+    let files = fs::read_dir(state.join("edge/storage").join(format!("colophon-{class}")))?;
+    let files = files.filter_map(|entry| Some(entry.ok()?.path()));
+    let files = files.filter(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // The platform's own beside them hold alarms.
+        name.ends_with(".sqlite") && !name.starts_with("metadata")
+    });
+    let output = Command::new("python3").args(["-c", PROGRAM, statements]).args(files).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn a_database_of_the_first_schema_is_read_and_grows() -> Result<()> {
+    let responder = Responder::start()?;
+    let stack = stack("schema", &responder)?;
+    let account = Account::new(&Client::of(&stack.report)?)?;
+    let (order, chain) = account.issue(&["kept.test"], &responder)?;
+    let state = stack.report.state.clone();
+    let stack = stack.restart_after(|| {
+        // The first schema had no index of serial numbers, and said so.
+        let back = "DROP INDEX record_serial; UPDATE about SET version = 1; SELECT version FROM about";
+        assert_eq!(sql(&state, "Account", back)?, ["1"]);
+        Ok(())
+    })?;
+    // Reading does without what is missing, and changes nothing.
+    assert_eq!(account.certificate(&order)?, chain);
+    let revocation = json!({"certificate": shared::base64url::encode(&tests::openssl::der(&chain)?)});
+    account.patiently(account.client.url("revokeCert"), revocation.to_string().as_bytes())?.expect(200)?;
+    account.order(&["new.test"])?;
+    drop(stack);
+    let index = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'record_serial'";
+    assert_eq!(sql(&state, "Account", index)?, ["1"]);
+    assert_eq!(sql(&state, "Account", "SELECT version FROM about")?, ["2"]);
     Ok(())
 }
 
