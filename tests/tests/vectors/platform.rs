@@ -7,7 +7,7 @@ use std::{
     path::Path,
     process::{Child, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -18,7 +18,8 @@ use crate::question::Question;
 
 /// Names the program.
 const PROGRAM: &str = "COLOPHON_WORKERD";
-const START_LIMIT: Duration = Duration::from_secs(20);
+/// 20 s, in steps of 20 ms.
+const START_ATTEMPTS: usize = 1000;
 
 /// What the platform says of a signature.
 #[derive(Clone, Debug, Deserialize)]
@@ -68,14 +69,16 @@ impl Platform {
         command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(File::options().append(true).open(&log)?);
         let process = keeper::spawn(command).context("starting workerd with setpriv")?;
         let mut platform = Self { port, process };
-        let deadline = Instant::now() + START_LIMIT;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            if Instant::now() > deadline || platform.process.try_wait()?.is_some() {
-                bail!("workerd did not start:\n{}", fs::read_to_string(&log).unwrap_or_default());
+        for _ in 0..START_ATTEMPTS {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return Ok(platform);
+            }
+            if platform.process.try_wait()?.is_some() {
+                break;
             }
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(platform)
+        bail!("workerd did not start:\n{}", fs::read_to_string(&log).unwrap_or_default())
     }
 }
 
