@@ -155,8 +155,11 @@ impl Jwk {
             KeyMaterial::P384(key) => {
                 es384::Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
             }
-            KeyMaterial::Ed25519(key) => eddsa::Signature::from_slice(signature)
-                .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
+            // As RFC 8032 §5.1.7 has it, and the platform: R may be of small order, which only who has the private key can
+            // make it. Keys of small order are refused when they are read.
+            KeyMaterial::Ed25519(key) => {
+                eddsa::Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
+            }
             KeyMaterial::Rsa(key) => {
                 let verifier = pkcs1v15::VerifyingKey::<Sha256>::new(key.as_ref().clone());
                 signature.len() == key.size()

@@ -11,11 +11,6 @@ use anyhow::{Context as _, Result};
 use question::{Case, Question};
 use tests::tree;
 
-/// Where the platform is laxer than our code: R is of small order, which RFC 8032 §5.1.7 allows and `Jwk::verify` does not. Only who holds the
-/// private key can make such a signature, so neither answer lets anybody else in.
-const LAXER: [&str; 2] =
-    ["R is the neutral element", "key of mixed order and R of order 8, valid without the cofactor"];
-
 /// What became of the vectors of one algorithm.
 #[derive(Debug, Default)]
 struct Tally {
@@ -114,10 +109,10 @@ fn signatures_over_der_get_the_same_answers() -> Result<()> {
 }
 
 #[test]
-fn ed25519_differs_in_signatures_with_r_of_small_order_alone() -> Result<()> {
+fn the_corners_of_ed25519_get_the_same_answers() -> Result<()> {
     let cases = question::ed25519_corners()?;
     let comparison = Comparison::of("vectors-ed25519", &cases)?;
-    assert_eq!(comparison.platform_alone, LAXER);
+    assert!(comparison.platform_alone.is_empty(), "{:?}", comparison.platform_alone);
     assert!(comparison.our_code_alone.is_empty(), "{:?}", comparison.our_code_alone);
     assert_eq!(comparison.tallies["EdDSA"].told, cases.len());
     Ok(())
