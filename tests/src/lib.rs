@@ -8,6 +8,7 @@ pub mod account;
 pub mod binding;
 pub mod client;
 pub mod cpu;
+pub mod differences;
 pub mod figures;
 pub mod journal;
 pub mod keeper;

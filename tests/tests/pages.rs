@@ -2,7 +2,7 @@
 
 use std::{env, fs};
 
-use tests::{requirements, tree};
+use tests::{differences, requirements, tree};
 
 /// Set: the pages are written. Else they are compared.
 const WRITE: &str = "COLOPHON_WRITE_PAGES";
@@ -18,4 +18,9 @@ fn check(path: &str, page: &str) {
 #[test]
 fn the_page_of_demands_is_what_the_lines_over_the_tests_say() {
     check("docs/rfc8555.md", &requirements::page());
+}
+
+#[test]
+fn the_page_of_differences_is_what_the_table_says() {
+    check("docs/pebble.md", &differences::page());
 }
