@@ -62,13 +62,16 @@ pub enum Grant {
     Open,
 }
 
+/// The method of an identifier that needed no proof: the edge's scope gives it to the account's binding.
+pub const PRE_APPROVED: &str = "pre-approved";
+
 /// An identifier and how its control was shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProvenIdentifier {
     /// The identifier.
     pub identifier: Identifier,
-    /// The challenge type that proved it (RFC 8555 §9.7.8).
+    /// The challenge type that proved it (RFC 8555 §9.7.8), or [`PRE_APPROVED`].
     pub method: String,
     /// When it was proved.
     pub validated: Timestamp,

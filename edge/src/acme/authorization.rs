@@ -9,6 +9,7 @@ use shared::{
 };
 
 use super::{
+    authorization_object::{challenge_reply, reply, status},
     challenge::{self, ChallengeType},
     identifier_refusal::IdentifierRefusal,
     object_id::ObjectId,
@@ -22,7 +23,7 @@ use super::{
     route::Resource,
     step::{Context, Effect, Reply, Settled, Step, payload},
     storage::{Change, Key, Rows, StorageFault},
-    view::{AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeView},
+    view::AuthorizationStatus,
 };
 
 /// Probes that are started for one answer of a client before the challenge fails: a probe whose outcome never came back
@@ -37,7 +38,7 @@ pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Res
     let asked: NewAuthorization = payload(request, "a newAuthz object with \"identifier\"")?;
     let object = asked.identifier;
     let refuse = |why| Problem::Identifiers(vec![(object.clone(), why)]);
-    let identifier = policy::admit(object.clone(), &context.config.identifiers).map_err(refuse)?;
+    let identifier = policy::admit(object.clone(), &context.scope.identifiers).map_err(refuse)?;
     if matches!(&identifier, Identifier::Dns(name) if name.is_wildcard()) {
         // A wildcard is authorized by an order alone (RFC 8555 §7.4.1).
         return Err(refuse(IdentifierRefusal::WildcardInAdvance));
@@ -45,8 +46,9 @@ pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Res
     rate_limit::check_failures(rows, context)?;
     let (id, record) = new(&identifier, 0, true, context);
     let location = context.urls.resource(context.account, Resource::Authorization(id));
+    let changes = made(id, &record, context)?;
     let reply = Reply { status: 201, ..reply(id, &record, context)? }.at(location);
-    Ok(Step { changes: vec![put(id, &record, context)?], effect: None, reply })
+    Ok(Step { changes, effect: None, reply })
 }
 
 /// A fresh authorization. `index` tells those of one step apart.
@@ -69,9 +71,25 @@ pub fn new(
         in_advance,
         token: base64url::encode(&context.entropy.derive::<16>("token", index)),
         proved: None,
-        state: AuthorizationState::Pending,
+        state: if context.scope.pre_approved {
+            AuthorizationState::Approved { since: context.now }
+        } else {
+            AuthorizationState::Pending
+        },
     };
     (id, record)
+}
+
+/// The rows of a fresh authorization.
+///
+/// # Errors
+/// Never: an authorization can be serialized.
+pub fn made(id: ObjectId, record: &AuthorizationRecord, context: &Context<'_>) -> Result<Vec<Change>, StorageFault> {
+    let mut changes = vec![put(id, record, context)?];
+    if matches!(record.state, AuthorizationState::Approved { .. }) {
+        changes.push(reusable_by(&identifier_of(record), id)?);
+    }
+    Ok(changes)
 }
 
 /// The latest authorization that proves this identifier now.
@@ -87,7 +105,7 @@ pub fn held(
     let key = Key::Reusable(ObjectId::of_identifier(&text));
     let Some(ReusableRecord { authorization: id }) = ReusableRecord::load(rows, key)? else { return Ok(None) };
     let Some(record) = AuthorizationRecord::load(rows, Key::Authorization(id))? else { return Ok(None) };
-    let proves = matches!(record.state, AuthorizationState::Valid { .. }) && record.expires >= context.now;
+    let proves = record.state.proof().is_some() && record.expires >= context.now;
     Ok((proves && identifier_of(&record) == text).then_some((id, record)))
 }
 
@@ -104,6 +122,7 @@ pub fn reusable(
         AuthorizationState::Valid { validated, .. } => {
             record.in_advance || context.now.since(*validated) < context.config.lifetimes.authorization_reuse
         }
+        AuthorizationState::Approved { .. } => context.scope.pre_approved,
         _ => false,
     };
     Ok(held(rows, identifier, context)?.filter(|(_, record)| fresh(record)))
@@ -166,7 +185,7 @@ pub fn respond(
     context: &Context<'_>,
 ) -> Result<Step, Problem> {
     let mut record = load(rows, id)?;
-    if !ChallengeType::offered(&record.identifier, record.wildcard).any(|offered| offered == kind) {
+    if !context.scope.offered(&record.identifier, record.wildcard).any(|offered| offered == kind) {
         return Err(Problem::NotFound);
     }
     if !request.payload().is_empty() {
@@ -176,7 +195,7 @@ pub fn respond(
             let probing = Probing { challenge: kind, since: context.now, attempts: 1 };
             record.state = AuthorizationState::Processing(probing);
             let changes = vec![put(id, &record, context)?];
-            let effect = Some(Effect::Probe(challenge::probe(id, &record, kind)));
+            let effect = Some(Effect::Probe(challenge::probe(id, &record, kind, context)));
             return Ok(Step { changes, effect, reply: challenge_reply(id, kind, &record, context)? });
         }
     }
@@ -248,7 +267,7 @@ pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settl
         return Ok(Settled::changes(vec![put(id, &record, context)?]));
     }
     probing.attempts = probing.attempts.saturating_add(1);
-    let effect = Some(Effect::Probe(challenge::probe(id, &record, challenge)));
+    let effect = Some(Effect::Probe(challenge::probe(id, &record, challenge, context)));
     Ok(Settled { effect, ..Settled::changes(vec![put(id, &record, context)?]) })
 }
 
@@ -287,92 +306,6 @@ fn end(id: ObjectId, mut record: AuthorizationRecord, context: &Context<'_>) -> 
 
 fn load(rows: &dyn Rows, id: ObjectId) -> Result<AuthorizationRecord, Problem> {
     AuthorizationRecord::load(rows, Key::Authorization(id))?.ok_or(Problem::NotFound)
-}
-
-fn reply(id: ObjectId, record: &AuthorizationRecord, context: &Context<'_>) -> Result<Reply, Problem> {
-    let status = status(record, context);
-    let challenges = ChallengeType::offered(&record.identifier, record.wildcard)
-        // Once one was tried, only that one is shown (RFC 8555 §7.1.4).
-        .filter(|kind| tried(record).is_none_or(|tried| tried == *kind))
-        .map(|kind| challenge_view(id, kind, record, context))
-        .collect();
-    let view = AuthorizationView {
-        identifier: record.identifier.clone().into(),
-        status,
-        expires: record.expires,
-        wildcard: record.wildcard,
-        challenges,
-    };
-    let processing = matches!(record.state, AuthorizationState::Processing(_));
-    Ok(Reply::json(200, &view)?.retry_after(processing.then_some(1)))
-}
-
-fn status(record: &AuthorizationRecord, context: &Context<'_>) -> AuthorizationStatus {
-    match &record.state {
-        AuthorizationState::Invalid { .. } => AuthorizationStatus::Invalid,
-        AuthorizationState::Deactivated => AuthorizationStatus::Deactivated,
-        // An authorization that was never proved in time is invalid, a proved one expires (RFC 8555 §7.1.6).
-        AuthorizationState::Valid { .. } if record.expires < context.now => AuthorizationStatus::Expired,
-        AuthorizationState::Valid { .. } => AuthorizationStatus::Valid,
-        _ if record.expires < context.now => AuthorizationStatus::Invalid,
-        AuthorizationState::Pending | AuthorizationState::Processing(_) => AuthorizationStatus::Pending,
-    }
-}
-
-/// The challenge that settled the authorization, if one did.
-const fn tried(record: &AuthorizationRecord) -> Option<ChallengeType> {
-    match &record.state {
-        AuthorizationState::Valid { challenge, .. } | AuthorizationState::Invalid { challenge, .. } => Some(*challenge),
-        AuthorizationState::Deactivated => match record.proved {
-            Some(proved) => Some(proved.challenge),
-            None => None,
-        },
-        _ => None,
-    }
-}
-
-fn challenge_view(
-    id: ObjectId,
-    kind: ChallengeType,
-    record: &AuthorizationRecord,
-    context: &Context<'_>,
-) -> ChallengeView {
-    let (status, validated, error) = match &record.state {
-        AuthorizationState::Processing(probing) if probing.challenge == kind => {
-            (ChallengeStatus::Processing, None, None)
-        }
-        AuthorizationState::Valid { challenge, validated } if *challenge == kind => {
-            (ChallengeStatus::Valid, Some(*validated), None)
-        }
-        AuthorizationState::Deactivated if record.proved.is_some_and(|proved| proved.challenge == kind) => {
-            (ChallengeStatus::Valid, record.proved.map(|proved| proved.validated), None)
-        }
-        AuthorizationState::Invalid { challenge, problem } if *challenge == kind => {
-            (ChallengeStatus::Invalid, None, Some(problem.clone().shown()))
-        }
-        _ => (ChallengeStatus::Pending, None, None),
-    };
-    ChallengeView {
-        kind: kind.name(),
-        url: context.urls.resource(context.account, Resource::Challenge(id, kind)),
-        status,
-        token: record.token.clone(),
-        validated,
-        error,
-    }
-}
-
-/// A challenge object with its link to the authorization (RFC 8555 §7.5.1).
-fn challenge_reply(
-    id: ObjectId,
-    kind: ChallengeType,
-    record: &AuthorizationRecord,
-    context: &Context<'_>,
-) -> Result<Reply, Problem> {
-    let view = challenge_view(id, kind, record, context);
-    let retry_after = (view.status == ChallengeStatus::Processing).then_some(1);
-    let up = context.urls.resource(context.account, Resource::Authorization(id));
-    Ok(Reply { up: Some(up), ..Reply::json(200, &view)?.retry_after(retry_after) })
 }
 
 /// RFC 8555 §7.4.1.

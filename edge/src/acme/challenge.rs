@@ -6,9 +6,11 @@ use shared::{base64url, identifier::Identifier, jwk::Thumbprint};
 use subtle::ConstantTimeEq;
 
 use super::{
+    object_id::ObjectId,
     probe::{Evidence, Probe, ProbeFault, ProbeOutcome},
     problem::ProblemDocument,
     record::AuthorizationRecord,
+    step::Context,
 };
 
 /// The ways to prove an identifier.
@@ -110,8 +112,14 @@ pub fn judge(
 
 /// The probe that this challenge needs.
 #[must_use]
-pub fn probe(id: super::object_id::ObjectId, record: &AuthorizationRecord, challenge: ChallengeType) -> Probe {
-    Probe { authorization: id, challenge, identifier: record.identifier.clone(), token: record.token.clone() }
+pub fn probe(id: ObjectId, record: &AuthorizationRecord, challenge: ChallengeType, context: &Context<'_>) -> Probe {
+    Probe {
+        authorization: id,
+        challenge,
+        identifier: record.identifier.clone(),
+        token: record.token.clone(),
+        scope: context.scope.name.clone(),
+    }
 }
 
 /// RFC 8555 §6.7.

@@ -7,15 +7,16 @@ use shared::{
     alternate_chain::AlternateChain,
     chain::{BadChain, Issuer},
     identifier::NotAnIdentifier,
-    network::{Network, NotANetwork},
+    network::NotANetwork,
     profile::{BadProfile, ProfileName, Usage},
 };
 
 use super::{
     external_account::BindingPolicy,
-    network::Networks,
-    policy::{IdentifierRules, IdentifiersConfig},
+    policy::IdentifiersConfig,
     rate_limit::{Rate, RateLimits},
+    scope::{ScopeConfig, Scopes},
+    validation::{Validation, ValidationConfig},
 };
 
 /// The configuration as an operator writes it. Unknown keys are errors.
@@ -55,10 +56,13 @@ pub struct ConfigObject {
     pub profiles: BTreeMap<String, ProfileSummary>,
     /// The profile of orders that name none and whose CSR asks for no extended key usage.
     pub default_profile: String,
-    /// Which names orders may have.
+    /// Which names orders may have: those of accounts without a scope of their own.
     pub identifiers: IdentifiersConfig,
     /// How names are proved.
     pub validation: ValidationConfig,
+    /// By their names: what accounts with certain external account bindings may order, in place of `identifiers`.
+    #[serde(default)]
+    pub scopes: BTreeMap<String, ScopeConfig>,
     /// How long things live, in seconds.
     pub lifetimes: LifetimesConfig,
     /// Sizes and counts.
@@ -88,25 +92,6 @@ pub struct SignerConfig {
     pub binding: String,
     /// The URL to fetch through it: `https://host[:port]`, no trailing slash.
     pub url: String,
-}
-
-/// How names are proved.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ValidationConfig {
-    /// `https://host/dns-query` (RFC 8484) or `tcp://IP:PORT`; asked in this order.
-    pub resolvers: Vec<String>,
-    /// Where http-01 connects: 80, but for tests (RFC 8555 §8.3).
-    pub http_port: u16,
-    /// Where tls-alpn-01 connects: 443, but for tests (RFC 8737 §3).
-    pub tls_alpn_port: u16,
-    /// Probes may go to addresses in one of these too, and not only to globally reachable ones: see [`Networks::permit`].
-    #[serde(default)]
-    pub networks: Vec<String>,
-    /// True for throwaway stacks only: probes may go to loopback addresses.
-    pub allow_loopback: bool,
-    /// Milliseconds for one probe, from its first query to its last byte.
-    pub timeout_ms: u32,
 }
 
 /// How long things live, in seconds.
@@ -175,8 +160,8 @@ pub struct Config {
     pub profiles: BTreeMap<ProfileName, ProfileSummary>,
     /// One of [`Self::profiles`].
     pub default_profile: ProfileName,
-    /// Which names orders may have.
-    pub identifiers: IdentifierRules,
+    /// What accounts may order.
+    pub scopes: Scopes,
     /// How names are proved.
     pub validation: Validation,
     /// How long things live.
@@ -185,30 +170,6 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// How often.
     pub rate_limits: RateLimits,
-}
-
-/// Checked [`ValidationConfig`].
-#[derive(Clone, Debug)]
-pub struct Validation {
-    /// Asked in this order.
-    pub resolvers: Vec<Resolver>,
-    /// Where http-01 connects.
-    pub http_port: u16,
-    /// Where tls-alpn-01 connects.
-    pub tls_alpn_port: u16,
-    /// Where probes may go.
-    pub networks: Networks,
-    /// Milliseconds for one probe.
-    pub timeout_ms: u32,
-}
-
-/// A resolver that probes ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resolver {
-    /// DNS over HTTPS, wire format, by POST (RFC 8484).
-    Https(String),
-    /// DNS over TCP (RFC 7766) at this IP address and port.
-    Tcp(std::net::SocketAddr),
 }
 
 /// Why a configuration is refused at start. Each names the key.
@@ -247,6 +208,21 @@ pub enum BadConfig {
     /// `validation.resolvers`.
     #[error("validation.resolvers: {0:?} is neither https://host/path nor tcp://IP:PORT; at least one is needed")]
     Resolver(String),
+    /// One of `scopes`, and what is wrong with it.
+    #[error("scopes.{0}: {1}")]
+    Scope(String, Box<BadConfig>),
+    /// A scope without a name or without bindings.
+    #[error("bindings: at least one key id, under a name that is not empty")]
+    ScopeNobody,
+    /// A binding of two scopes.
+    #[error("bindings: {0:?} has another scope already")]
+    ScopeBinding(String),
+    /// A scope that nothing can be proved in.
+    #[error("challenges: at least one, unless pre_approved is true")]
+    ScopeChallenges,
+    /// Scopes where no account can have a binding.
+    #[error("scopes: external_account_binding must be \"optional\" or \"required\"")]
+    ScopesWithoutBindings,
     /// `limits.nonce_shards`.
     #[error("limits.nonce_shards: 1 to 256")]
     NonceShards,
@@ -291,6 +267,10 @@ impl TryFrom<ConfigObject> for Config {
             alternate_chains.push(chain);
         }
         check_rates(&object.rate_limits)?;
+        let (validation, networks) = object.validation.check()?;
+        if object.external_account_binding == BindingPolicy::Off && !object.scopes.is_empty() {
+            return Err(BadConfig::ScopesWithoutBindings);
+        }
         Ok(Self {
             deployment: object.deployment,
             base_url: object.base_url,
@@ -306,51 +286,13 @@ impl TryFrom<ConfigObject> for Config {
             signers: object.signers,
             profiles,
             default_profile,
-            identifiers: object.identifiers.try_into()?,
-            validation: object.validation.try_into()?,
+            scopes: Scopes::new(object.identifiers.try_into()?, networks, object.scopes)?,
+            validation,
             lifetimes: object.lifetimes,
             limits: object.limits,
             rate_limits: object.rate_limits,
         })
     }
-}
-
-impl TryFrom<ValidationConfig> for Validation {
-    type Error = BadConfig;
-
-    fn try_from(config: ValidationConfig) -> Result<Self, BadConfig> {
-        let resolver = |text: String| {
-            let tcp = text.strip_prefix("tcp://").and_then(|address| address.parse().ok()).map(Resolver::Tcp);
-            match tcp {
-                Some(resolver) => Ok(resolver),
-                None if text.starts_with("https://") => Ok(Resolver::Https(text)),
-                None => Err(BadConfig::Resolver(text)),
-            }
-        };
-        let resolvers = config.resolvers.into_iter().map(resolver).collect::<Result<Vec<_>, _>>()?;
-        if resolvers.is_empty() {
-            return Err(BadConfig::Resolver(String::new()));
-        }
-        Ok(Self {
-            resolvers,
-            http_port: config.http_port,
-            tls_alpn_port: config.tls_alpn_port,
-            networks: Networks {
-                loopback: config.allow_loopback,
-                listed: parse_networks("validation.networks", config.networks)?,
-            },
-            timeout_ms: config.timeout_ms,
-        })
-    }
-}
-
-/// Networks under this key of the configuration.
-///
-/// # Errors
-/// [`BadConfig::Network`] for the first that is none.
-pub fn parse_networks(key: &'static str, texts: Vec<String>) -> Result<Vec<Network>, BadConfig> {
-    let parse = |text: String| text.parse().map_err(|error| BadConfig::Network(key, text, error));
-    texts.into_iter().map(parse).collect()
 }
 
 fn check_url(key: &'static str, url: &str) -> Result<(), BadConfig> {

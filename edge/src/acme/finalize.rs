@@ -20,9 +20,7 @@ use super::{
     object_id::ObjectId,
     order,
     problem::{Problem, ProblemDocument},
-    record::{
-        AccountRecord, AuthorizationRecord, AuthorizationState, Issued, OrderRecord, OrderState, Processing, Record,
-    },
+    record::{AccountRecord, AuthorizationRecord, Issued, OrderRecord, OrderState, Processing, Record},
     route::Resource,
     step::{Context, Effect, Settled, Sign, Step, payload},
     storage::{Key, Rows},
@@ -150,13 +148,9 @@ fn profile_for(csr: &Csr, default: ProfileName, context: &Context<'_>) -> Result
 
 /// Each identifier of the order with how and when it was proved.
 fn prove(record: &OrderRecord, authorizations: &[AuthorizationRecord]) -> Result<Vec<ProvenIdentifier>, Problem> {
-    let prove = |(identifier, authorization): (&Identifier, &AuthorizationRecord)| match &authorization.state {
-        AuthorizationState::Valid { challenge, validated } => Ok(ProvenIdentifier {
-            identifier: identifier.clone(),
-            method: challenge.name().to_owned(),
-            validated: *validated,
-        }),
-        _ => Err(Problem::OrderNotReady(OrderStatus::Pending)),
+    let prove = |(identifier, authorization): (&Identifier, &AuthorizationRecord)| {
+        let (method, validated) = authorization.state.proof().ok_or(Problem::OrderNotReady(OrderStatus::Pending))?;
+        Ok(ProvenIdentifier { identifier: identifier.clone(), method: method.to_owned(), validated })
     };
     record.identifiers.iter().zip(authorizations).map(prove).collect()
 }

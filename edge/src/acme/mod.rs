@@ -7,6 +7,7 @@
 pub mod account;
 pub mod authentication;
 pub mod authorization;
+pub mod authorization_object;
 pub mod certificate;
 pub mod challenge;
 pub mod config;
@@ -33,7 +34,9 @@ pub mod record;
 pub mod renewal_info;
 pub mod revoke;
 pub mod route;
+pub mod scope;
 pub mod step;
 pub mod storage;
 pub mod terms;
+pub mod validation;
 pub mod view;

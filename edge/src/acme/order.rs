@@ -31,7 +31,7 @@ use super::{
 /// `alreadyReplaced`, `rateLimited`.
 pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Result<Step, Problem> {
     let asked: NewOrder = payload(request, "a newOrder object with \"identifiers\"")?;
-    let rules = &context.config.identifiers;
+    let rules = &context.scope.identifiers;
     if asked.identifiers.is_empty() || asked.identifiers.len() > rules.per_order {
         return Err(Problem::IdentifierCount(rules.per_order));
     }
@@ -59,7 +59,7 @@ pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Res
             Some(usable) => usable,
             None => {
                 let (id, new) = authorization::new(identifier, index, false, context);
-                changes.push(authorization::put(id, &new, context)?);
+                changes.extend(authorization::made(id, &new, context)?);
                 (id, new)
             }
         };
@@ -200,7 +200,7 @@ fn open_status(
             _ => {}
         }
     }
-    let valid = |record: &AuthorizationRecord| matches!(record.state, AuthorizationState::Valid { .. });
+    let valid = |record: &AuthorizationRecord| record.state.proof().is_some();
     if authorizations.iter().all(valid) { (OrderStatus::Ready, None) } else { (OrderStatus::Pending, None) }
 }
 

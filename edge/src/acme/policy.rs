@@ -8,10 +8,7 @@ use shared::{
     network::Network,
 };
 
-use super::{
-    config::{BadConfig, parse_networks},
-    identifier_refusal::IdentifierRefusal,
-};
+use super::{config::BadConfig, identifier_refusal::IdentifierRefusal, validation::parse_networks};
 
 /// Which identifiers orders may have, as an operator writes it.
 #[derive(Clone, Debug, Deserialize)]

@@ -3,7 +3,7 @@
 
 use shared::identifier::Identifier;
 
-use super::{challenge::ChallengeType, object_id::ObjectId};
+use super::{challenge::ChallengeType, object_id::ObjectId, scope::ScopeName};
 
 /// One thing to look at. Idempotent: a lost probe is simply done again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Probe {
     pub identifier: Identifier,
     /// The challenge's token (RFC 8555 §8.1).
     pub token: String,
+    /// Whose networks it may go to.
+    pub scope: ScopeName,
 }
 
 /// What was seen, not judged yet.

@@ -3,8 +3,14 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared::{
-    base64url::Base64Url, identifier::Identifier, jwk::Jwk, jws::Flattened, profile::ProfileName, serial::SerialNumber,
-    signing::ProvenIdentifier, timestamp::Timestamp,
+    base64url::Base64Url,
+    identifier::Identifier,
+    jwk::Jwk,
+    jws::Flattened,
+    profile::ProfileName,
+    serial::SerialNumber,
+    signing::{PRE_APPROVED, ProvenIdentifier},
+    timestamp::Timestamp,
 };
 
 use super::{
@@ -191,6 +197,11 @@ pub enum AuthorizationState {
         /// At this time.
         validated: Timestamp,
     },
+    /// The account's scope demands no proof.
+    Approved {
+        /// When it was made.
+        since: Timestamp,
+    },
     /// A challenge failed.
     Invalid {
         /// This one.
@@ -200,6 +211,18 @@ pub enum AuthorizationState {
     },
     /// Its holder gave it up (RFC 8555 §7.5.2).
     Deactivated,
+}
+
+impl AuthorizationState {
+    /// What makes it valid, as signers are told, and since when; nothing when it is not.
+    #[must_use]
+    pub const fn proof(&self) -> Option<(&'static str, Timestamp)> {
+        match self {
+            Self::Valid { challenge, validated } => Some((challenge.name(), *validated)),
+            Self::Approved { since } => Some((PRE_APPROVED, *since)),
+            _ => None,
+        }
+    }
 }
 
 /// A probe under way.

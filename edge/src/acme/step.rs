@@ -25,6 +25,7 @@ use super::{
     problem::Problem,
     record::{AccountRecord, AccountStatus, Record},
     route::{AccountId, Resource, Route, Urls},
+    scope::Scope,
     storage::{Change, Key, Rows},
     terms,
 };
@@ -34,6 +35,8 @@ use super::{
 pub struct Context<'a> {
     /// The deployment.
     pub config: &'a Config,
+    /// What the account may ask for: the open scope until the account is loaded.
+    pub scope: &'a Scope,
     /// Its URLs.
     pub urls: &'a Urls,
     /// The account whose object runs the step.
@@ -44,6 +47,14 @@ pub struct Context<'a> {
     pub entropy: &'a Entropy,
     /// Signatures that the platform has found to be valid; all others are computed here.
     pub proved: &'a Proved,
+}
+
+impl Context<'_> {
+    /// The same with the account's own scope.
+    #[must_use]
+    pub fn of(&self, account: &AccountRecord) -> Self {
+        Self { scope: self.config.scopes.of(account), ..*self }
+    }
 }
 
 /// What a request had to show elsewhere before its step may run.
@@ -156,6 +167,7 @@ pub fn step(
         return account::create(rows, request, admission.binding, context);
     }
     let account = acting_account(rows, &request)?;
+    let context = &context.of(&account);
     match route {
         Route::Directory => {
             require_post_as_get(&request)?;
@@ -202,6 +214,8 @@ pub fn acting_account(rows: &dyn Rows, request: &Verified) -> Result<AccountReco
 /// # Errors
 /// When rows cannot be read; the row stays due.
 pub fn settle(rows: &dyn Rows, event: Event, context: &Context<'_>) -> Result<Settled, Problem> {
+    let account = AccountRecord::load(rows, Key::Account)?;
+    let context = &account.map_or(*context, |account| context.of(&account));
     match event {
         Event::Probed(probe, outcome) => authorization::probed(rows, &probe, &outcome, context),
         Event::Signed(order, answer) => finalize::signed(rows, order, answer, context),

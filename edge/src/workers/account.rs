@@ -267,5 +267,5 @@ fn client_address(request: &Request) -> Option<IpAddr> {
 pub(super) fn context<'a>(environment: &'a Environment, account: AccountId, entropy: &'a Entropy) -> Context<'a> {
     static NOTHING: Proved = Proved::nothing();
     let (config, urls, now) = (&environment.config, &environment.urls, environment::now());
-    Context { config, urls, account, now, entropy, proved: &NOTHING }
+    Context { config, scope: &config.scopes.open, urls, account, now, entropy, proved: &NOTHING }
 }

@@ -9,9 +9,9 @@ use worker::{AbortController, Fetch, Headers, Method, Request, RequestInit, Requ
 
 use super::{body, environment, tcp::Connection, timeout::within};
 use crate::acme::{
-    config::Resolver,
     dns::{Question, Record},
     probe::ProbeFault,
+    validation::Resolver,
 };
 
 /// The largest DNS message that has a length prefix (RFC 1035 §4.2.2).

@@ -134,7 +134,7 @@ impl Incarnation {
     async fn run_effect(&self, effect: Effect, environment: &Environment) -> Event {
         match effect {
             Effect::Probe(probe) => {
-                let outcome = probe::run(&probe, &environment.config.validation).await;
+                let outcome = probe::run(&probe, &environment.config).await;
                 Event::Probed(probe, outcome)
             }
             Effect::Sign(sign) => Event::Signed(sign.order, self.ask_signer(&sign, environment).await),

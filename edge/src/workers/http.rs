@@ -20,10 +20,11 @@ use shared::identifier::Identifier;
 
 use super::{dns, tcp::Connection, timeout::within};
 use crate::acme::{
-    config::Validation,
     dns::{Question, Record, RecordType},
+    network::Networks,
     probe::{Evidence, MAX_BODY, MAX_REDIRECTS, ProbeFault, ProbeOutcome},
     probe_redirect::HttpTarget,
+    validation::Validation,
 };
 
 /// Names us in the logs of those who are probed.
@@ -44,10 +45,10 @@ enum Answer {
 }
 
 /// Looks, and follows redirects. The caller bounds the whole.
-pub(super) async fn look(first: HttpTarget, validation: &Validation) -> ProbeOutcome {
+pub(super) async fn look(first: HttpTarget, validation: &Validation, networks: &Networks) -> ProbeOutcome {
     let mut target = first;
     for _ in 0..=MAX_REDIRECTS {
-        match get(&target, validation).await? {
+        match get(&target, validation, networks).await? {
             Answer::Final(evidence) => return Ok(evidence),
             Answer::Redirect(location) => target = target.redirect(&location, validation.http_port)?,
         }
@@ -56,9 +57,9 @@ pub(super) async fn look(first: HttpTarget, validation: &Validation) -> ProbeOut
 }
 
 /// One hop: resolve, filter, connect, ask. An address that cannot be connected to is followed by the next.
-async fn get(target: &HttpTarget, validation: &Validation) -> Result<Answer, ProbeFault> {
+async fn get(target: &HttpTarget, validation: &Validation, networks: &Networks) -> Result<Answer, ProbeFault> {
     let mut last = ProbeFault::Connection;
-    for address in addresses(target, validation).await? {
+    for address in addresses(target, validation, networks).await? {
         let address = SocketAddr::new(address, validation.http_port);
         match within(share(validation), Connection::open(address)).await {
             Some(Ok(connection)) => return exchange(connection, target, validation.http_port).await,
@@ -70,10 +71,14 @@ async fn get(target: &HttpTarget, validation: &Validation) -> Result<Answer, Pro
 }
 
 /// The addresses that a probe may connect to: the target itself (RFC 8738 §4), or some of its name, IPv6 first.
-async fn addresses(target: &HttpTarget, validation: &Validation) -> Result<Vec<IpAddr>, ProbeFault> {
+async fn addresses(
+    target: &HttpTarget,
+    validation: &Validation,
+    networks: &Networks,
+) -> Result<Vec<IpAddr>, ProbeFault> {
     let name = match &target.host {
         Identifier::Dns(name) => name,
-        Identifier::Ip(address) if validation.networks.permit(*address) => return Ok(vec![*address]),
+        Identifier::Ip(address) if networks.permit(*address) => return Ok(vec![*address]),
         Identifier::Ip(_) => return Err(ProbeFault::Refused),
     };
     let ask = async |kind| dns::ask(&validation.resolvers, &Question::address(name, kind)?, share(validation)).await;
@@ -88,7 +93,7 @@ async fn addresses(target: &HttpTarget, validation: &Validation) -> Result<Vec<I
             Record::Address(address) => Some(address),
             Record::Text(_) => None,
         });
-        addresses.filter(|address| validation.networks.permit(*address)).take(TRIES)
+        addresses.filter(|address| networks.permit(*address)).take(TRIES)
     };
     let addresses: Vec<_> = found.into_iter().flat_map(permitted).collect();
     if addresses.is_empty() { Err(ProbeFault::Refused) } else { Ok(addresses) }

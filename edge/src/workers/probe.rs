@@ -8,19 +8,21 @@ use shared::identifier::{DnsName, Identifier};
 use super::{dns, http, timeout::within};
 use crate::acme::{
     challenge::ChallengeType,
-    config::Validation,
+    config::Config,
     dns::{Question, Record},
     probe::{Evidence, Probe, ProbeFault, ProbeOutcome},
     probe_redirect::HttpTarget,
+    validation::Validation,
 };
 
 /// Looks at what the client has prepared. Takes `timeout_ms` of the configuration at most.
-pub(super) async fn run(probe: &Probe, validation: &Validation) -> ProbeOutcome {
+pub(super) async fn run(probe: &Probe, config: &Config) -> ProbeOutcome {
+    let (validation, networks) = (&config.validation, &config.scopes.named(&probe.scope).networks);
     let limit = Duration::from_millis(u64::from(validation.timeout_ms));
     let look = async {
         match (probe.challenge, &probe.identifier) {
             (ChallengeType::Http01, identifier) => {
-                http::look(HttpTarget::challenge(identifier, &probe.token), validation).await
+                http::look(HttpTarget::challenge(identifier, &probe.token), validation, networks).await
             }
             (ChallengeType::Dns01, Identifier::Dns(name)) => texts(name, validation, limit).await,
             // Never offered (RFC 8738 §7).

@@ -230,7 +230,7 @@ impl Desk {
     /// The probe of a challenge, as it would be started.
     pub(crate) fn probe(&self, id: ObjectId, kind: ChallengeType) -> Probe {
         let record = AuthorizationRecord::load(&self.rows, Key::Authorization(id)).unwrap().unwrap();
-        challenge::probe(id, &record, kind)
+        challenge::probe(id, &record, kind, &self.context(&Entropy::new([0; 32])))
     }
 
     pub(crate) fn right_answer(&self, probe: &Probe) -> ProbeOutcome {
@@ -334,7 +334,15 @@ impl Desk {
 
     pub(crate) fn context<'a>(&'a self, entropy: &'a Entropy) -> Context<'a> {
         let account = self.account();
-        Context { config: &self.config, urls: &self.urls, account, now: self.now, entropy, proved: &self.proved }
+        Context {
+            config: &self.config,
+            scope: &self.config.scopes.open,
+            urls: &self.urls,
+            account,
+            now: self.now,
+            entropy,
+            proved: &self.proved,
+        }
     }
 
     pub(crate) fn entropy(&mut self) -> Entropy {

@@ -30,8 +30,9 @@ fn ip(value: &str) -> Value {
 /// A desk of an estate that has addresses and names of one label, with an account.
 fn desk() -> Desk {
     let mut desk = Desk::new();
-    desk.config.identifiers.ip_networks = ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).into();
-    desk.config.identifiers.single_labels = true;
+    desk.config.scopes.open.identifiers.ip_networks =
+        ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).into();
+    desk.config.scopes.open.identifiers.single_labels = true;
     desk.new_account();
     desk
 }
@@ -186,7 +187,7 @@ fn names_of_one_label_wildcards_and_addresses_are_a_choice_of_the_operator() {
     ];
     for (identifier, kind, words) in table {
         let mut desk = Desk::new();
-        desk.config.identifiers.wildcards = false;
+        desk.config.scopes.open.identifiers.wildcards = false;
         desk.new_account();
         let document = order(&mut desk, std::slice::from_ref(&identifier)).unwrap_err().document();
         assert_eq!(document.kind, format!("urn:ietf:params:acme:error:{kind}"), "{identifier}");
@@ -221,7 +222,7 @@ fn a_network_that_is_none_is_found_at_the_start() {
     };
     for (table, key) in [("identifiers", "ip_networks"), ("validation", "networks")] {
         let config = read(table, key, json!(["10.0.0.0/8", "::1/128"])).unwrap();
-        let both = [config.identifiers.ip_networks.len(), config.validation.networks.listed.len()];
+        let both = [config.scopes.open.identifiers.ip_networks.len(), config.scopes.open.networks.listed.len()];
         assert_eq!(both, if table == "identifiers" { [2, 0] } else { [0, 2] });
         let error = read(table, key, json!(["10.0.0.0/8", "10.0.0.1/8"])).unwrap_err();
         let name = if table == "identifiers" { "identifiers.ip_networks" } else { "validation.networks" };

@@ -33,6 +33,7 @@ fn roll(desk: &mut Desk, inner: &Value, new_home: &mut Memory) -> Result<Reply, 
     let entropy = Entropy::new([0; 32]);
     let context = |account| Context {
         config: &desk.config,
+        scope: &desk.config.scopes.open,
         urls: &desk.urls,
         account,
         now: desk.now,
@@ -130,6 +131,7 @@ fn a_reservation_is_the_homes_alone_and_may_be_asked_for_again() {
     let entropy = Entropy::new([0; 32]);
     let context = Context {
         config: &desk.config,
+        scope: &desk.config.scopes.open,
         urls: &desk.urls,
         account: desk.account(),
         now: desk.now,

@@ -22,6 +22,7 @@ mod records;
 mod refusals;
 mod replacements;
 mod revocations;
+mod scopes;
 mod states;
 mod terms;
 mod whole_life;

@@ -13,6 +13,7 @@ use edge::acme::{
         AccountRecord, AccountStatus, AuthorizationRecord, AuthorizationState, Issued, OrderRecord, OrderState,
         Probing, Processing, Record,
     },
+    scope::ScopeName,
     step::{Context, Settled},
     storage::{Key, Memory, Storage},
     view::OrderStatus,
@@ -58,6 +59,7 @@ fn authorization_states() -> Vec<(&'static str, AuthorizationState)> {
         ("valid", AuthorizationState::Valid { challenge, validated: Timestamp::from_seconds(NOW) }),
         ("invalid", AuthorizationState::Invalid { challenge, problem: problem() }),
         ("deactivated", AuthorizationState::Deactivated),
+        ("approved", AuthorizationState::Approved { since: Timestamp::from_seconds(NOW) }),
     ]
 }
 
@@ -66,6 +68,7 @@ const fn name(state: &AuthorizationState) -> &'static str {
         AuthorizationState::Pending => "pending",
         AuthorizationState::Processing(_) => "processing",
         AuthorizationState::Valid { .. } => "valid",
+        AuthorizationState::Approved { .. } => "approved",
         AuthorizationState::Invalid { .. } => "invalid",
         AuthorizationState::Deactivated => "deactivated",
     }
@@ -91,6 +94,7 @@ fn run(desk: &Desk, rows: &mut Memory, event: impl FnOnce(&Memory, &Context<'_>)
     let now = Timestamp::from_seconds(NOW);
     let context = Context {
         config: &desk.config,
+        scope: &desk.config.scopes.open,
         urls: &desk.urls,
         account: desk.account(),
         now,
@@ -112,6 +116,7 @@ fn authorization_table() {
         ("valid", ["valid"; 4]),
         ("invalid", ["invalid"; 4]),
         ("deactivated", ["deactivated"; 4]),
+        ("approved", ["approved"; 4]),
     ];
     let desk = Desk::new();
     for ((state_name, state), (row, expected)) in authorization_states().into_iter().zip(table) {
@@ -124,6 +129,7 @@ fn authorization_table() {
                 challenge,
                 identifier: Identifier::Dns("a.test".parse().unwrap()),
                 token: "dG9rZW4".to_owned(),
+                scope: ScopeName::default(),
             };
             run(&desk, &mut rows, |rows, context| match event {
                 0 => {
@@ -171,6 +177,8 @@ fn derived_order_states() {
         (valid.clone(), future, past, OrderStatus::Invalid),
         (valid, past, future, OrderStatus::Invalid),
         (AuthorizationState::Pending, past, future, OrderStatus::Invalid),
+        (authorization_states().remove(6).1, future, future, OrderStatus::Ready),
+        (authorization_states().remove(6).1, future, past, OrderStatus::Invalid),
         (AuthorizationState::Deactivated, future, future, OrderStatus::Invalid),
         (authorization_states().remove(4).1, future, future, OrderStatus::Invalid),
     ];

@@ -1,0 +1,140 @@
+//! Scopes: which identifiers an account may order, how it proves them, and where its probes may go. Accounts with an external
+//! account binding that a scope lists have that scope; all others have the open one, which the rest of the configuration
+//! describes. The signer has scopes of its own and trusts none of this.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use shared::identifier::Identifier;
+
+use super::{
+    challenge::ChallengeType,
+    config::BadConfig,
+    network::Networks,
+    policy::{IdentifierRules, IdentifiersConfig},
+    record::AccountRecord,
+    validation::parse_networks,
+};
+
+/// A scope as an operator writes it. Unknown keys are errors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeConfig {
+    /// Key ids of the external account bindings whose accounts have this scope; no binding has two.
+    pub bindings: BTreeSet<String>,
+    /// Which identifiers orders may have.
+    pub identifiers: IdentifiersConfig,
+    /// The challenges that are offered, of those that fit the identifier; all when it is left out.
+    #[serde(default)]
+    pub challenges: Option<BTreeSet<ChallengeType>>,
+    /// In place of `validation.networks`.
+    #[serde(default)]
+    pub networks: Option<Vec<String>>,
+    /// True: nothing needs to be proved. Authorizations of these identifiers are valid from the start.
+    #[serde(default)]
+    pub pre_approved: bool,
+}
+
+/// A checked scope.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Which one.
+    pub name: ScopeName,
+    /// Which identifiers orders may have.
+    pub identifiers: IdentifierRules,
+    /// See [`ScopeConfig::challenges`].
+    pub challenges: BTreeSet<ChallengeType>,
+    /// Where probes may go.
+    pub networks: Networks,
+    /// See [`ScopeConfig::pre_approved`].
+    pub pre_approved: bool,
+}
+
+/// The name of a scope; empty for the open one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ScopeName(String);
+
+/// All scopes of a deployment.
+#[derive(Clone, Debug)]
+pub struct Scopes {
+    /// That of accounts without a binding that a scope lists.
+    pub open: Scope,
+    named: BTreeMap<ScopeName, Scope>,
+    by_binding: BTreeMap<String, ScopeName>,
+}
+
+impl Scopes {
+    /// Checks what the operator wrote, under the names that the operator gave.
+    ///
+    /// # Errors
+    /// [`BadConfig::Scope`] with the name of the scope, [`BadConfig::ScopeBinding`].
+    pub fn new(
+        identifiers: IdentifierRules,
+        networks: Networks,
+        named: BTreeMap<String, ScopeConfig>,
+    ) -> Result<Self, BadConfig> {
+        let open = Scope {
+            name: ScopeName::default(),
+            identifiers,
+            challenges: ChallengeType::ALL.into(),
+            networks,
+            pre_approved: false,
+        };
+        let mut scopes = Self { open, named: BTreeMap::new(), by_binding: BTreeMap::new() };
+        for (name, config) in named {
+            scopes.add(&name, config).map_err(|error| BadConfig::Scope(name, Box::new(error)))?;
+        }
+        Ok(scopes)
+    }
+
+    fn add(&mut self, name: &str, config: ScopeConfig) -> Result<(), BadConfig> {
+        if name.is_empty() || config.bindings.is_empty() {
+            return Err(BadConfig::ScopeNobody);
+        }
+        let name = ScopeName(name.to_owned());
+        for binding in config.bindings {
+            if self.by_binding.insert(binding.clone(), name.clone()).is_some() {
+                return Err(BadConfig::ScopeBinding(binding));
+            }
+        }
+        let networks = match config.networks {
+            Some(listed) => {
+                Networks { listed: parse_networks("networks", listed)?, loopback: self.open.networks.loopback }
+            }
+            None => self.open.networks.clone(),
+        };
+        let scope = Scope {
+            name: name.clone(),
+            identifiers: config.identifiers.try_into()?,
+            challenges: config.challenges.unwrap_or_else(|| ChallengeType::ALL.into()),
+            networks,
+            pre_approved: config.pre_approved,
+        };
+        if scope.challenges.is_empty() && !scope.pre_approved {
+            return Err(BadConfig::ScopeChallenges);
+        }
+        self.named.insert(name, scope);
+        Ok(())
+    }
+
+    /// The scope of an account.
+    #[must_use]
+    pub fn of(&self, account: &AccountRecord) -> &Scope {
+        let name = account.binding.as_ref().and_then(|binding| self.by_binding.get(&binding.key_id));
+        name.map_or(&self.open, |name| self.named(name))
+    }
+
+    /// The scope of this name; the open one when there is none any more.
+    #[must_use]
+    pub fn named(&self, name: &ScopeName) -> &Scope {
+        self.named.get(name).unwrap_or(&self.open)
+    }
+}
+
+impl Scope {
+    /// The challenges that can prove this identifier here.
+    pub fn offered(&self, identifier: &Identifier, wildcard: bool) -> impl Iterator<Item = ChallengeType> {
+        ChallengeType::offered(identifier, wildcard).filter(|kind| self.challenges.contains(kind))
+    }
+}

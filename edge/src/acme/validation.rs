@@ -1,0 +1,88 @@
+//! How names are proved: the configuration of probes.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+use shared::network::Network;
+
+use super::{config::BadConfig, network::Networks};
+
+/// How names are proved.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationConfig {
+    /// `https://host/dns-query` (RFC 8484) or `tcp://IP:PORT`; asked in this order.
+    pub resolvers: Vec<String>,
+    /// Where http-01 connects: 80, but for tests (RFC 8555 §8.3).
+    pub http_port: u16,
+    /// Where tls-alpn-01 connects: 443, but for tests (RFC 8737 §3).
+    pub tls_alpn_port: u16,
+    /// Probes may go to addresses in one of these too, and not only to globally reachable ones: see [`Networks::permit`].
+    #[serde(default)]
+    pub networks: Vec<String>,
+    /// True for throwaway stacks only: probes may go to loopback addresses.
+    pub allow_loopback: bool,
+    /// Milliseconds for one probe, from its first query to its last byte.
+    pub timeout_ms: u32,
+}
+
+/// Checked [`ValidationConfig`].
+#[derive(Clone, Debug)]
+pub struct Validation {
+    /// Asked in this order.
+    pub resolvers: Vec<Resolver>,
+    /// Where http-01 connects.
+    pub http_port: u16,
+    /// Where tls-alpn-01 connects.
+    pub tls_alpn_port: u16,
+    /// Milliseconds for one probe.
+    pub timeout_ms: u32,
+}
+
+/// A resolver that probes ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolver {
+    /// DNS over HTTPS, wire format, by POST (RFC 8484).
+    Https(String),
+    /// DNS over TCP (RFC 7766) at this IP address and port.
+    Tcp(SocketAddr),
+}
+
+impl ValidationConfig {
+    /// With the networks that probes may go to where a scope says nothing else.
+    ///
+    /// # Errors
+    /// [`BadConfig::Resolver`], [`BadConfig::Network`].
+    pub fn check(self) -> Result<(Validation, Networks), BadConfig> {
+        let resolver = |text: String| {
+            let tcp = text.strip_prefix("tcp://").and_then(|address| address.parse().ok()).map(Resolver::Tcp);
+            match tcp {
+                Some(resolver) => Ok(resolver),
+                None if text.starts_with("https://") => Ok(Resolver::Https(text)),
+                None => Err(BadConfig::Resolver(text)),
+            }
+        };
+        let resolvers = self.resolvers.into_iter().map(resolver).collect::<Result<Vec<_>, _>>()?;
+        if resolvers.is_empty() {
+            return Err(BadConfig::Resolver(String::new()));
+        }
+        let networks =
+            Networks { loopback: self.allow_loopback, listed: parse_networks("validation.networks", self.networks)? };
+        let validation = Validation {
+            resolvers,
+            http_port: self.http_port,
+            tls_alpn_port: self.tls_alpn_port,
+            timeout_ms: self.timeout_ms,
+        };
+        Ok((validation, networks))
+    }
+}
+
+/// Networks under this key of the configuration.
+///
+/// # Errors
+/// [`BadConfig::Network`] for the first that is none.
+pub fn parse_networks(key: &'static str, texts: Vec<String>) -> Result<Vec<Network>, BadConfig> {
+    let parse = |text: String| text.parse().map_err(|error| BadConfig::Network(key, text, error));
+    texts.into_iter().map(parse).collect()
+}

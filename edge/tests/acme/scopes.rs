@@ -1,0 +1,168 @@
+//! Scopes of accounts with an external account binding.
+
+use edge::acme::{
+    challenge::ChallengeType,
+    config::{BadConfig, Config, ConfigObject},
+    external_account::BindingKeys,
+    problem::Problem,
+    record::{AuthorizationRecord, Record as _},
+    route::{Resource, Route},
+    step::{Effect, Event},
+    storage::Key,
+};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use shared::base64url;
+
+use crate::desk::{Desk, config_object, json_of};
+
+fn config(desk: &Desk, scopes: Value) -> Result<Config, BadConfig> {
+    let mut object = config_object(&desk.ca);
+    object["external_account_binding"] = json!("optional");
+    object["scopes"] = scopes;
+    serde_json::from_value::<ConfigObject>(object).unwrap().try_into()
+}
+
+/// An account with the binding `one`, in a scope with these members.
+fn bound(scope: Value) -> Desk {
+    let mut desk = Desk::new();
+    let mut one = json!({
+        "bindings": ["one"], "identifiers": {"dns_suffixes": ["one.example"], "wildcards": true, "per_order": 2},
+    });
+    for (name, value) in scope.as_object().unwrap() {
+        one[name] = value.clone();
+    }
+    desk.config = config(&desk, json!({"one": one})).unwrap();
+    desk.binding_keys = BindingKeys::parse(&json!({"one": base64url::encode(&[7; 32])}).to_string()).unwrap();
+    let header = json!({"alg": "HS256", "kid": "one", "url": desk.urls.of(Route::NewAccount)}).to_string();
+    let protected = base64url::encode(header.as_bytes());
+    let payload = base64url::encode(desk.account_key.jwk().canonical_json().as_bytes());
+    let mac = Hmac::<Sha256>::new_from_slice(&[7; 32]).unwrap().chain_update(format!("{protected}.{payload}"));
+    let signature = base64url::encode(&mac.finalize().into_bytes());
+    let binding = json!({"protected": protected, "payload": payload, "signature": signature});
+    assert_eq!(desk.post(Route::NewAccount, &json!({"externalAccountBinding": binding})).unwrap().status, 201);
+    desk
+}
+
+fn new_order(desk: &mut Desk, name: &str) -> Result<Value, Problem> {
+    desk.post(Route::NewOrder, &json!({"identifiers": [{"type": "dns", "value": name}]})).map(|reply| json_of(&reply))
+}
+
+#[test]
+fn a_bound_account_has_the_identifiers_of_its_scope_and_no_others() {
+    let mut desk = bound(json!({}));
+    assert_eq!(new_order(&mut desk, "a.one.example").unwrap()["status"], "pending");
+    assert!(matches!(new_order(&mut desk, "a.test"), Err(Problem::Identifiers(_))));
+    let mut other = Desk::new();
+    other.config = desk.config.clone();
+    other.new_account();
+    assert_eq!(new_order(&mut other, "a.test").unwrap()["status"], "pending");
+    assert!(matches!(new_order(&mut other, "a.one.example"), Err(Problem::Identifiers(_))));
+}
+
+#[test]
+fn only_the_challenges_of_the_scope_are_offered_and_answered() {
+    let mut desk = bound(json!({"challenges": ["dns-01"], "networks": ["10.0.0.0/8"]}));
+    let order = new_order(&mut desk, "a.one.example").unwrap();
+    let Resource::Authorization(id) = desk.resource(&order["authorizations"][0]) else { panic!() };
+    let kinds = |desk: &mut Desk| {
+        let challenges = desk.read(Resource::Authorization(id))["challenges"].as_array().unwrap().clone();
+        challenges.iter().map(|challenge| challenge["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&mut desk), ["dns-01"]);
+    let answer = |desk: &mut Desk, kind| {
+        let route = Route::Of(desk.account(), Resource::Challenge(id, kind));
+        desk.post(route, &json!({})).map(|reply| reply.status)
+    };
+    assert_eq!(answer(&mut desk, ChallengeType::Http01), Err(Problem::NotFound));
+    assert_eq!(answer(&mut desk, ChallengeType::Dns01), Ok(200));
+    let Some(Effect::Probe(probe)) = desk.effects.pop() else { panic!() };
+    let networks = &desk.config.scopes.named(&probe.scope).networks;
+    assert!(networks.permit("10.1.2.3".parse().unwrap()));
+    assert!(!desk.config.scopes.open.networks.permit("10.1.2.3".parse().unwrap()));
+}
+
+#[test]
+fn a_pre_approved_scope_gives_orders_that_are_ready_and_a_certificate() {
+    let mut desk = bound(json!({"pre_approved": true}));
+    let order = new_order(&mut desk, "*.one.example").unwrap();
+    assert_eq!(order["status"], "ready");
+    let Resource::Authorization(id) = desk.resource(&order["authorizations"][0]) else { panic!() };
+    let authorization = desk.read(Resource::Authorization(id));
+    assert_eq!(authorization["status"], "valid");
+    assert_eq!(authorization["wildcard"], true);
+    assert_eq!(authorization["challenges"], json!([]));
+
+    let Resource::Finalize(id) = desk.resource(&order["finalize"]) else { panic!() };
+    desk.finalize(Resource::Order(id), &["*.one.example"]).unwrap();
+    let Some(Effect::Sign(sign)) = desk.effects.pop() else { panic!() };
+    let methods: Vec<_> = sign.request.identifiers.iter().map(|proven| proven.method.as_str()).collect();
+    assert_eq!(methods, ["pre-approved"]);
+    let reply = desk.signer_answer(&sign);
+    desk.event(Event::Signed(sign.order, Ok(reply))).unwrap();
+    assert_eq!(desk.read(Resource::Order(sign.order))["status"], "valid");
+}
+
+#[test]
+fn pre_approval_ends_with_the_authorization_and_with_the_scope() {
+    let mut desk = bound(json!({"pre_approved": true}));
+    let first = new_order(&mut desk, "a.one.example").unwrap();
+    let second = new_order(&mut desk, "a.one.example").unwrap();
+    assert_eq!(first["authorizations"], second["authorizations"], "one authorization serves both");
+    let Resource::Authorization(id) = desk.resource(&first["authorizations"][0]) else { panic!() };
+    let route = Route::Of(desk.account(), Resource::Authorization(id));
+    let ended = json_of(&desk.post(route, &json!({"status": "deactivated"})).unwrap());
+    assert_eq!(ended["status"], "deactivated");
+    let third = new_order(&mut desk, "a.one.example").unwrap();
+    assert_ne!(first["authorizations"], third["authorizations"]);
+
+    let scopes = json!({"one": {"bindings": ["one"],
+        "identifiers": {"dns_suffixes": ["one.example"], "wildcards": true, "per_order": 2}}});
+    desk.config = config(&desk, scopes).unwrap();
+    let fourth = new_order(&mut desk, "a.one.example").unwrap();
+    assert_eq!(fourth["status"], "pending", "what was approved is not used again where nothing is approved any more");
+}
+
+#[test]
+fn an_authorization_in_advance_is_valid_at_once_in_a_pre_approved_scope() {
+    let mut desk = bound(json!({"pre_approved": true}));
+    let payload = json!({"identifier": {"type": "dns", "value": "b.one.example"}});
+    let reply = desk.post(Route::NewAuthorization, &payload).unwrap();
+    assert_eq!(json_of(&reply)["status"], "valid");
+    let Resource::Authorization(id) = desk.resource(&json!(reply.location.unwrap())) else { panic!() };
+    let record = AuthorizationRecord::load(&desk.rows, Key::Authorization(id)).unwrap().unwrap();
+    assert_eq!(record.state.proof(), Some(("pre-approved", desk.now)));
+}
+
+#[test]
+fn wrong_scopes_are_refused_at_start_by_name() {
+    let desk = Desk::new();
+    let identifiers = json!({"dns_suffixes": ["a.test"], "wildcards": false, "per_order": 1});
+    let scope = |members: Value| {
+        let mut scope = json!({"bindings": ["one"], "identifiers": identifiers});
+        for (name, value) in members.as_object().unwrap() {
+            scope[name] = value.clone();
+        }
+        json!({"web": scope})
+    };
+    let words = |scopes| config(&desk, scopes).unwrap_err().to_string();
+    let table = [
+        (scope(json!({"bindings": []})), "scopes.web: bindings: at least one key id, under a name that is not empty"),
+        (scope(json!({"challenges": []})), "scopes.web: challenges: at least one, unless pre_approved is true"),
+        (scope(json!({"networks": ["x"]})), "scopes.web: networks: \"x\": "),
+        (
+            json!({"a": scope(json!({}))["web"], "b": scope(json!({}))["web"]}),
+            "scopes.b: bindings: \"one\" has another scope already",
+        ),
+    ];
+    for (scopes, expected) in table {
+        assert!(words(scopes).starts_with(expected), "{expected}");
+    }
+    let mut object = config_object(&desk.ca);
+    object["scopes"] = scope(json!({}));
+    let refused = Config::try_from(serde_json::from_value::<ConfigObject>(object.clone()).unwrap());
+    assert_eq!(refused.unwrap_err(), BadConfig::ScopesWithoutBindings);
+    object["scopes"]["web"]["prapproved"] = json!(true);
+    assert!(serde_json::from_value::<ConfigObject>(object).is_err());
+}
