@@ -7,17 +7,18 @@ use shared::{
     identifier::{DnsName, Identifier},
     network::Network,
     profile::{Profile, ProfileConfig, ProfileName},
-    signing::{Grant, ProvenIdentifier},
+    signing::{Grant, PRE_APPROVED, ProvenIdentifier},
 };
 
 use crate::config::{EdgeConfig, ScopeConfig};
 
-/// Challenge types that may count as proof (RFC 8555 §9.7.8).
-const METHODS: [&str; 2] = ["http-01", "dns-01"];
-/// The one of them that proves a wildcard (RFC 8555 §7.1.3, §8.4).
-const WILDCARD_METHOD: &str = "dns-01";
+/// What may count as proof: challenge types (RFC 8555 §9.7.8), and that the edge's own scope demands none.
+const METHODS: [&str; 7] =
+    ["http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01", "kubernetes-01", PRE_APPROVED];
+/// Those that never prove a wildcard: who holds a host does not hold the names beside it (RFC 8555 §7.1.3, RFC 8737 §3).
+const NO_WILDCARDS: [&str; 2] = ["http-01", "tls-alpn-01"];
 /// Those that prove an address: never by DNS (RFC 8738 §7).
-const ADDRESS_METHODS: [&str; 1] = ["http-01"];
+const ADDRESS_METHODS: [&str; 3] = ["http-01", "tls-alpn-01", PRE_APPROVED];
 
 /// The policy, checked.
 #[derive(Clone, Debug)]
@@ -140,7 +141,7 @@ impl Scope {
     }
 
     fn gives_name(&self, name: &DnsName, method: &str) -> bool {
-        let wildcard_is_fine = !name.is_wildcard() || (self.wildcards && method == WILDCARD_METHOD);
+        let wildcard_is_fine = !name.is_wildcard() || (self.wildcards && !NO_WILDCARDS.contains(&method));
         let within = || self.dns_suffixes.iter().any(|suffix| name.is_within(suffix.as_str()));
         wildcard_is_fine && if name.is_single_label() { self.single_labels } else { within() }
     }
@@ -225,7 +226,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn wildcards_need_a_scope_that_has_them_and_a_proof_by_dns() {
+    fn wildcards_need_a_scope_that_has_them_and_no_proof_by_a_host() {
         assert!(permits(&[("*.a.test", "dns-01")]));
         assert!(!permits(&[("*.a.test", "http-01")]));
         assert!(!permits(&[("*.b.test", "dns-01")]));

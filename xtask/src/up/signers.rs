@@ -104,7 +104,9 @@ impl Fleet<'_> {
                 "wildcards": true,
                 "single_labels": true,
                 "ip_networks": LOOPBACK,
-                "methods": ["http-01", "dns-01"],
+                "methods": [
+                    "http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01", "kubernetes-01", "pre-approved",
+                ],
                 "profiles": ["both", "client", "server"],
             }],
         }))
