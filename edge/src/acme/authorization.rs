@@ -27,7 +27,7 @@ use super::{
 };
 
 /// Probes that are started for one answer of a client before the challenge fails: a probe whose outcome never came back
-/// (the object was restarted) is done again by alarm.
+/// (the object was restarted) is done again by alarm, each time after twice as long.
 const MAX_PROBES: u32 = 5;
 
 /// newAuthz: an authorization before any order (RFC 8555 §7.4.1).
@@ -198,6 +198,11 @@ pub fn respond(
             let effect = Some(Effect::Probe(challenge::probe(id, &record, kind, context)));
             return Ok(Step { changes, effect, reply: challenge_reply(id, kind, &record, context)? });
         }
+        // A probe under way goes on alone; one that was lost is started again at once (RFC 8555 §8.2).
+        if matches!(&record.state, AuthorizationState::Processing(probing) if probing.challenge == kind) {
+            let effect = Some(Effect::Probe(challenge::probe(id, &record, kind, context)));
+            return Ok(Step { changes: Vec::new(), effect, reply: challenge_reply(id, kind, &record, context)? });
+        }
     }
     Ok(Step::read(challenge_reply(id, kind, &record, context)?))
 }
@@ -277,7 +282,10 @@ pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settl
 /// Never: an authorization can be serialized.
 pub fn put(id: ObjectId, record: &AuthorizationRecord, context: &Context<'_>) -> Result<Change, StorageFault> {
     let due = match &record.state {
-        AuthorizationState::Processing(_) => context.now.plus(context.config.lifetimes.redrive),
+        AuthorizationState::Processing(probing) => {
+            let doublings = probing.attempts.saturating_sub(1).min(MAX_PROBES);
+            context.now.plus(context.config.lifetimes.redrive.saturating_mul(1 << doublings))
+        }
         _ => deleted_at(record, context),
     };
     record.put(Key::Authorization(id), Some(due))

@@ -129,3 +129,35 @@ fn an_answered_challenge_settles_the_authorization_and_the_others_stay_as_they_w
         assert_eq!(status(&mut desk, id, ChallengeType::Dns01), "pending");
     }
 }
+
+#[test]
+fn a_lost_probe_is_done_again_after_twice_as_long_each_time_and_not_for_ever() {
+    let (mut desk, id, _) = desk("pending");
+    respond(&mut desk, id, ChallengeType::Http01);
+    let mut waits = Vec::new();
+    while status(&mut desk, id, ChallengeType::Http01) == "processing" {
+        // Each time the object was started anew before the outcome came.
+        desk.restart();
+        let due = desk.next_drive().unwrap();
+        waits.push(due.since(desk.now));
+        desk.now = due;
+        desk.event(Event::Due(Key::Authorization(id))).unwrap();
+    }
+    assert_eq!(waits, [10, 20, 40, 80, 160]);
+    assert_eq!(status(&mut desk, id, ChallengeType::Http01), "invalid");
+}
+
+#[test]
+fn a_client_that_answers_again_starts_a_lost_probe_at_once_and_commits_nothing() {
+    let (mut desk, id, _) = desk("pending");
+    respond(&mut desk, id, ChallengeType::Http01);
+    desk.restart();
+    let commits = desk.rows.commits;
+    respond(&mut desk, id, ChallengeType::Http01);
+    assert!(matches!(desk.effects.as_slice(), [Effect::Probe(probe)] if probe.challenge == ChallengeType::Http01));
+    assert_eq!(desk.rows.commits, commits);
+    // The other challenge has to wait for the outcome of this one.
+    desk.effects.clear();
+    respond(&mut desk, id, ChallengeType::Dns01);
+    assert!(desk.effects.is_empty());
+}
