@@ -239,6 +239,9 @@ pub struct TokenStatus {
     /// Median milliseconds of its last signatures; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub median_ms: Option<u64>,
+    /// 95 of 100 of them took no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail_ms: Option<u64>,
     /// Signatures since the daemon started.
     pub signatures: u64,
 }

@@ -50,6 +50,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) queue: usize,
     /// Milliseconds that a handshake may take.
     pub(crate) handshake_ms: u64,
+    /// Seconds after which a job is dropped that nobody has asked for again, although it was time to.
+    pub(crate) forget_seconds: u64,
     /// Milliseconds that an answer waits for its certificate before it says `queued`.
     pub(crate) answer_ms: u64,
     /// Milliseconds that running jobs get when the daemon is told to stop.
@@ -125,6 +127,7 @@ impl Default for LimitsConfig {
             request_bytes: 65_536,
             connections: 256,
             queue: 1000,
+            forget_seconds: 120,
             handshake_ms: 10_000,
             answer_ms: 10_000,
             shutdown_ms: 10_000,

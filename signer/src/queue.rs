@@ -1,74 +1,103 @@
-//! The queue in front of the tokens: bounded, renewals before first issues, then by deadline. Any token of any issuer takes the
-//! first job that it can do, so a certificate gets the issuer that is free first, and no job waits behind a dead one.
+//! The queue in front of the tokens: bounded, by class and fair within one (see [`class`] and [`lane`]). Any token of any issuer takes
+//! the first job that it can do, so a certificate gets the issuer that is free first, and no job waits behind a dead one.
+
+mod class;
+mod lane;
+mod schedule;
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use shared::{signing::Priority, timestamp::Timestamp};
+use shared::timestamp::Timestamp;
 use tokio::sync::Notify;
 
-/// Where in the queue a job stands: earlier is less.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) use self::class::Class;
+use self::schedule::Schedule;
+use crate::clock;
+
+/// Where a job waits or has waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    priority: Priority,
-    deadline: Timestamp,
+    class: Class,
     number: u64,
 }
 
+/// Whose job it is, as far as fairness is concerned: an account.
+pub(crate) type Party = [u8; 32];
+
 /// Something that waits for a token.
 pub(crate) trait Waits: Send {
+    /// Between parties the queue is fair.
+    fn party(&self) -> Party;
+    /// After this it is of no use.
+    fn deadline(&self) -> Timestamp;
     /// True when the tokens of this issuer can do it.
     fn fits(&self, issuer: usize) -> bool;
-    /// Told when its deadline has passed before a token was free.
+    /// True when nobody has asked for it for so long that nobody will.
+    fn is_forsaken(&self, now: Timestamp) -> bool;
+    /// Told when its deadline has passed before a token was free, or when it is forsaken.
     fn expire(self);
     /// Told when the queue closes.
     fn turn_away(self);
+}
+
+/// Why a job cannot wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// As many wait as may.
+    Full,
+    /// The daemon is stopping.
+    Closed,
+    /// It would be signed after its deadline, so much from now.
+    TooLate(Duration),
 }
 
 /// The queue.
 #[derive(Debug)]
 pub(crate) struct Queue<J> {
     limit: usize,
+    started: Instant,
     state: Mutex<State<J>>,
     changed: Notify,
-    numbers: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State<J> {
-    waiting: BTreeMap<Place, J>,
+    schedule: Schedule<J>,
     /// Tokens that have nothing to do.
     idle: usize,
-    /// Moving average of a signature's duration in microseconds; zero before the first.
-    service_micros: u64,
     closed: bool,
 }
 
 impl<J: Waits> Queue<J> {
-    /// An empty queue for at most `limit` jobs.
-    pub(crate) fn new(limit: usize) -> Self {
-        let state = State { waiting: BTreeMap::new(), idle: 0, service_micros: 0, closed: false };
-        Self { limit, state: Mutex::new(state), changed: Notify::new(), numbers: AtomicU64::new(0) }
+    /// An empty queue for at most `limit` jobs, in front of so many tokens.
+    pub(crate) fn new(limit: usize, tokens: usize) -> Self {
+        let state = State { schedule: Schedule::new(tokens), idle: 0, closed: false };
+        Self { limit, started: clock::instant(), state: Mutex::new(state), changed: Notify::new() }
     }
 
-    /// A place behind everything that is as urgent.
-    pub(crate) fn place(&self, priority: Priority, deadline: Timestamp) -> Place {
-        Place { priority, deadline, number: self.numbers.fetch_add(1, Ordering::Relaxed) }
+    /// A place for a job, to be put in or not.
+    pub(crate) fn place(&self, class: Class) -> Place {
+        self.state().schedule.place(class)
     }
 
-    /// Puts a job in. Gives it back when the queue is full or closed.
-    pub(crate) fn push(&self, place: Place, job: J) -> Result<(), J> {
+    /// Puts a job in. Gives it back when it cannot wait; `pace` is the time between two signatures of all tokens together.
+    pub(crate) fn push(&self, place: Place, job: J, now: Timestamp, pace: Duration) -> Result<(), (J, NoRoom)> {
         let mut state = self.state();
-        if state.closed || state.waiting.len() >= self.limit {
-            return Err(job);
+        if state.closed {
+            return Err((job, NoRoom::Closed));
         }
-        state.waiting.insert(place, job);
+        if state.schedule.len() >= self.limit || state.schedule.is_full(place.class) {
+            return Err((job, NoRoom::Full));
+        }
+        let since = self.started.elapsed();
+        let wait = state.schedule.wait_of_new(place.class, &job.party(), since, pace);
+        if now.plus(wait.as_secs()) > job.deadline() {
+            return Err((job, NoRoom::TooLate(wait)));
+        }
+        state.schedule.push(place, job, since);
         drop(state);
         self.changed.notify_waiters();
         Ok(())
@@ -81,7 +110,7 @@ impl<J: Waits> Queue<J> {
             drop(state);
             return job.turn_away();
         }
-        state.waiting.insert(place, job);
+        state.schedule.put_back(place, job);
         drop(state);
         self.changed.notify_waiters();
     }
@@ -95,11 +124,13 @@ impl<J: Waits> Queue<J> {
             // Before looking, so that what changes in between is not missed.
             changed.as_mut().enable();
             let now = now();
-            let (expired, taken, closed) = {
+            let (gone, taken, closed) = {
                 let mut state = self.state();
-                (state.expire(now), state.take(issuer, busy), state.closed)
+                let mut gone = state.schedule.expired(now);
+                let taken = state.take(issuer, busy, now, self.started.elapsed(), &mut gone);
+                (gone, taken, state.closed)
             };
-            expired.into_iter().for_each(Waits::expire);
+            gone.into_iter().for_each(Waits::expire);
             if taken.is_some() || closed {
                 return taken;
             }
@@ -112,10 +143,10 @@ impl<J: Waits> Queue<J> {
         let waiting = {
             let mut state = self.state();
             state.closed = true;
-            std::mem::take(&mut state.waiting)
+            state.schedule.clear()
         };
         self.changed.notify_waiters();
-        waiting.into_values().for_each(Waits::turn_away);
+        waiting.into_iter().for_each(Waits::turn_away);
     }
 
     /// Waits until the queue closes. Cancel-safe.
@@ -132,25 +163,12 @@ impl<J: Waits> Queue<J> {
 
     /// Jobs that wait.
     pub(crate) fn len(&self) -> usize {
-        self.state().waiting.len()
+        self.state().schedule.len()
     }
 
-    /// When a job at this place can be expected, with so many tokens that work: ceil((ahead + 1) / tokens) signatures from now.
-    pub(crate) fn estimate(&self, place: Place, live_tokens: usize) -> Duration {
-        let state = self.state();
-        let rounds = state.waiting.range(..place).count().saturating_add(1).div_ceil(live_tokens.max(1));
-        Duration::from_micros(state.service_micros.saturating_mul(u64::try_from(rounds).unwrap_or(u64::MAX)))
-    }
-
-    /// Takes in how long a signature took.
-    pub(crate) fn served(&self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let mut state = self.state();
-        state.service_micros = match state.service_micros {
-            0 => micros,
-            // An eighth of the news: a slow signature is noticed, a single one does not frighten.
-            old => old.saturating_sub(old >> 3).saturating_add(micros >> 3),
-        };
+    /// When the job at this place can be expected, if nobody comes before it.
+    pub(crate) fn estimate(&self, place: Place, pace: Duration) -> Duration {
+        self.state().schedule.wait_at(place, self.started.elapsed(), pace)
     }
 
     fn state(&self) -> MutexGuard<'_, State<J>> {
@@ -159,25 +177,25 @@ impl<J: Waits> Queue<J> {
 }
 
 impl<J: Waits> State<J> {
-    /// Takes out all whose deadline has passed. In each class they stand first.
-    fn expire(&mut self, now: Timestamp) -> Vec<J> {
-        let late: Vec<_> = [Priority::Renewal, Priority::New]
-            .into_iter()
-            .flat_map(|priority| {
-                let first = Place { priority, deadline: Timestamp::from_seconds(0), number: 0 };
-                let end = Place { priority, deadline: now, number: 0 };
-                self.waiting.range(first..end).map(|(place, _)| *place).collect::<Vec<_>>()
-            })
-            .collect();
-        late.into_iter().filter_map(|place| self.waiting.remove(&place)).collect()
-    }
-
-    fn take(&mut self, issuer: usize, busy: bool) -> Option<(Place, J)> {
-        if busy && self.waiting.len() <= self.idle {
-            return None;
+    /// The next job; those that nobody wants any more go to `gone`.
+    fn take(
+        &mut self,
+        issuer: usize,
+        busy: bool,
+        now: Timestamp,
+        since: Duration,
+        gone: &mut Vec<J>,
+    ) -> Option<(Place, J)> {
+        loop {
+            if busy && self.schedule.len() <= self.idle {
+                return None;
+            }
+            let (place, job) = self.schedule.take(|job| job.fits(issuer), since)?;
+            if !job.is_forsaken(now) {
+                return Some((place, job));
+            }
+            gone.push(job);
         }
-        let place = self.waiting.iter().find(|(_, job)| job.fits(issuer)).map(|(place, _)| *place)?;
-        self.waiting.remove(&place).map(|job| (place, job))
     }
 }
 
@@ -203,5 +221,7 @@ impl<J: Waits> Drop for Idle<'_, J> {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -59,7 +59,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         issuers: issuers
             .map(|(issuer, views)| Issuer::new(issuer.name.clone(), issuer.chain.clone(), views.clone()))
             .collect(),
-        queue: Queue::new(settings.limits.queue),
+        queue: Queue::new(settings.limits.queue, views.iter().map(Vec::len).sum()),
         journal,
         running: TaskTracker::new(),
     });
@@ -69,8 +69,13 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     // The sender stays here: a new configuration would be sent through it.
     let (_tls, tls) = watch::channel(tls);
-    let issuance =
-        Issuance { policy: settings.policy.clone(), ledger, works: Arc::clone(&works), answer: settings.limits.answer };
+    let issuance = Issuance {
+        policy: settings.policy.clone(),
+        ledger,
+        works: Arc::clone(&works),
+        answer: settings.limits.answer,
+        forget: settings.limits.forget,
+    };
     let listener = Listener {
         socket,
         tls,

@@ -44,6 +44,7 @@ pub(crate) struct Limits {
     pub(crate) request_bytes: usize,
     pub(crate) connections: usize,
     pub(crate) queue: usize,
+    pub(crate) forget: Duration,
     pub(crate) handshake: Duration,
     pub(crate) answer: Duration,
     pub(crate) shutdown: Duration,
@@ -118,11 +119,13 @@ impl Limits {
         // What fits into a request must fit into a worker's frame.
         ensure!((1024..=131_072).contains(&config.request_bytes), "limits.request_bytes is between 1024 and 131072");
         ensure!((1..=65_536).contains(&config.connections), "limits.connections is between 1 and 65536");
-        ensure!((1..=1_000_000).contains(&config.queue), "limits.queue is between 1 and 1000000");
+        ensure!((1..=100_000).contains(&config.queue), "limits.queue is between 1 and 100000");
+        ensure!((1..=86_400).contains(&config.forget_seconds), "limits.forget_seconds is between 1 and 86400");
         Ok(Self {
             request_bytes: config.request_bytes,
             connections: config.connections,
             queue: config.queue,
+            forget: Duration::from_secs(config.forget_seconds),
             handshake: duration("handshake_ms", config.handshake_ms)?,
             answer: duration("answer_ms", config.answer_ms)?,
             shutdown: duration("shutdown_ms", config.shutdown_ms)?,

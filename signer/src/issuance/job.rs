@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shared::{
     base64url::Base64Url,
     signing::{Issued, Refusal},
+    timestamp::Timestamp,
 };
 use tokio_util::task::TaskTracker;
 
@@ -15,7 +16,7 @@ use crate::{
     clock,
     issuer::Issuer,
     journal::{Event, Intent, Journal, Location, Signed},
-    queue::{Place, Queue, Waits},
+    queue::{Party, Place, Queue, Waits},
     random,
 };
 
@@ -74,12 +75,24 @@ impl Job {
 }
 
 impl Waits for Job {
+    fn party(&self) -> Party {
+        self.admitted.claim.account.0
+    }
+
+    fn deadline(&self) -> Timestamp {
+        self.admitted.deadline
+    }
+
+    fn is_forsaken(&self, now: Timestamp) -> bool {
+        !self.ticket.is_wanted(now)
+    }
+
     fn fits(&self, issuer: usize) -> bool {
         self.issuers.contains(&issuer)
     }
 
     fn expire(self) {
-        self.ticket.give_up(Refusal::Busy, "the deadline passed before a token was free");
+        self.ticket.give_up(Refusal::Busy, "the deadline passed before a token was free, or nobody asked again");
     }
 
     fn turn_away(self) {

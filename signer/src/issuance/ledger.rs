@@ -10,7 +10,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use sha2::{Digest, Sha256};
@@ -18,6 +21,7 @@ use shared::{
     csr::CsrHash,
     jwk::Thumbprint,
     signing::{Issued, Refusal, Refused},
+    timestamp::Timestamp,
 };
 use tokio::sync::watch;
 
@@ -42,6 +46,8 @@ pub(crate) struct Claim {
 pub(crate) struct Running {
     /// Where in the queue it is or was.
     pub(crate) place: Place,
+    /// Until when somebody can be expected to ask again; in seconds since 1970.
+    pub(crate) wanted: Arc<AtomicU64>,
     pub(crate) outcome: watch::Receiver<Option<Outcome>>,
 }
 
@@ -67,6 +73,7 @@ pub(crate) struct Ticket {
     order: OrderHash,
     claim: Claim,
     intent: Option<Location>,
+    wanted: Arc<AtomicU64>,
     outcome: watch::Sender<Option<Outcome>>,
     ended: bool,
 }
@@ -152,9 +159,10 @@ impl Ledger {
             Some(entry) => return Err(entry.to(claim)),
         };
         let (sender, outcome) = watch::channel(None);
-        let running = Running { place, outcome };
+        let wanted = Arc::new(AtomicU64::new(u64::MAX));
+        let running = Running { place, wanted: Arc::clone(&wanted), outcome };
         orders.insert(order, Entry::Running { claim, running: running.clone() });
-        let ticket = Ticket { ledger: Arc::clone(self), order, claim, intent, outcome: sender, ended: false };
+        let ticket = Ticket { ledger: Arc::clone(self), order, claim, intent, wanted, outcome: sender, ended: false };
         Ok((ticket, running, intent))
     }
 
@@ -163,7 +171,20 @@ impl Ledger {
     }
 }
 
+impl Running {
+    /// Somebody asks now, and will ask again before this time if at all.
+    pub(crate) fn want(&self, until: Timestamp) {
+        self.wanted.store(until.seconds(), Ordering::Relaxed);
+    }
+}
+
 impl Ticket {
+    /// False when nobody has asked for so long that nobody will. What was decided on is always wanted: it is signed, or stays
+    /// an intent for ever.
+    pub(crate) fn is_wanted(&self, now: Timestamp) -> bool {
+        self.intent.is_some() || self.wanted.load(Ordering::Relaxed) >= now.seconds()
+    }
+
     /// The intent is on the disk.
     pub(crate) const fn intended(&mut self, intent: Location) {
         self.intent = Some(intent);

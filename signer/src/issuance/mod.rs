@@ -25,6 +25,7 @@ use crate::{
     clock, issuer,
     journal::{Event, Location, RefusedRequest},
     policy::Policy,
+    queue::NoRoom,
 };
 
 /// Bytes of a detail or an order's URL that a record of a refusal keeps.
@@ -38,6 +39,8 @@ pub(crate) struct Issuance {
     pub(crate) works: Arc<Works>,
     /// How long an answer waits for its certificate before it says `queued`.
     pub(crate) answer: Duration,
+    /// So long after somebody should have asked again a job that nobody has begun is dropped.
+    pub(crate) forget: Duration,
 }
 
 impl Issuance {
@@ -105,7 +108,7 @@ impl Issuance {
     /// Puts the job of an admitted request into the queue.
     fn start(&self, admitted: Admitted, now: Timestamp) -> Result<Started, Refused> {
         let works = &self.works;
-        let place = works.queue.place(admitted.priority, admitted.deadline);
+        let place = works.queue.place(admitted.priority.into());
         let (ticket, running, intent) = match self.ledger.begin(&admitted.order, admitted.claim, place) {
             Ok(begun) => begun,
             // Another request was faster since we looked.
@@ -127,23 +130,26 @@ impl Issuance {
             return Err(refusal);
         }
         let issuers = self.able(&admitted, decided.as_ref(), now);
-        let live: usize =
-            issuers.iter().filter_map(|position| works.issuers.get(*position)).map(issuer::Issuer::live_tokens).sum();
-        let deadline = admitted.deadline;
-        let job = Job::new(admitted, ticket, issuers, decided);
-        if live == 0 {
+        let able = || issuers.iter().filter_map(|position| works.issuers.get(*position));
+        let (live, pace) = (able().any(|issuer| issuer.live_tokens() > 0), issuer::pace(able()));
+        let job = Job::new(admitted, ticket, issuers.clone(), decided);
+        if !live {
             let refusal = refused(Refusal::Unavailable, "no token that could sign this works at the moment");
             job.give_up(refusal.reason, &refusal.detail);
             return Err(refusal);
         }
-        let estimate = works.queue.estimate(place, live);
-        if now.plus(estimate.as_secs()) > deadline {
-            let refusal = refused(Refusal::Busy, "the queue is longer than the deadline allows");
-            job.give_up(refusal.reason, &refusal.detail);
-            return Err(refusal);
-        }
-        works.queue.push(place, job).map_err(|job| {
-            let refusal = refused(Refusal::Busy, "the queue is full");
+        works.queue.push(place, job, now, pace).map_err(|(job, why)| {
+            let refusal = match why {
+                NoRoom::Full => refused(Refusal::Busy, "the queue is full"),
+                NoRoom::Closed => refused(Refusal::Unavailable, "the signer is stopping"),
+                NoRoom::TooLate(wait) => {
+                    let seconds = wait.as_secs();
+                    refused(
+                        Refusal::Busy,
+                        format!("it would take {seconds} s, which is longer than the deadline allows"),
+                    )
+                }
+            };
             job.give_up(refusal.reason, &refusal.detail);
             refusal
         })?;
@@ -171,22 +177,24 @@ impl Issuance {
 
     /// Waits for a job, but not for ever; then says when to ask again.
     async fn wait(&self, running: Running) -> Result<IssueReply, Refused> {
-        let Running { place, mut outcome } = running;
+        let (place, mut outcome) = (running.place, running.outcome.clone());
         let ended = async { outcome.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone()) };
-        let estimate = || self.works.queue.estimate(place, self.live_tokens());
-        if estimate() > self.answer {
-            return Ok(queued(estimate()));
+        let queued = || {
+            let estimate = self.works.queue.estimate(place, issuer::pace(self.works.issuers.iter()));
+            let seconds = estimate.as_secs().saturating_add(u64::from(estimate.subsec_nanos() > 0)).max(1);
+            running.want(clock::now().plus(seconds).plus(self.forget.as_secs()));
+            (estimate, IssueReply::Queued { retry_after: seconds })
+        };
+        let (estimate, reply) = queued();
+        if estimate > self.answer {
+            return Ok(reply);
         }
         match timeout(self.answer, ended).await {
             Ok(Some(Ok(issued))) => Ok(IssueReply::Issued(Issued::clone(&issued))),
             Ok(Some(Err(refused))) => Err(refused),
             Ok(None) => Err(unavailable()),
-            Err(_) => Ok(queued(estimate())),
+            Err(_) => Ok(queued().1),
         }
-    }
-
-    fn live_tokens(&self) -> usize {
-        self.works.issuers.iter().map(issuer::Issuer::live_tokens).sum()
     }
 
     /// A certificate of the journal.
@@ -201,11 +209,6 @@ impl Issuance {
 enum Started {
     Running(Running),
     Signed(Location),
-}
-
-fn queued(estimate: Duration) -> IssueReply {
-    let seconds = estimate.as_secs().saturating_add(u64::from(estimate.subsec_nanos() > 0));
-    IssueReply::Queued { retry_after: seconds.max(1) }
 }
 
 fn used() -> Refused {

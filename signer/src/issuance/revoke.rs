@@ -95,9 +95,10 @@ mod tests {
             let location = journal.append(event).await.unwrap();
             ledger.replay(&journal.read(&location).unwrap(), location).unwrap();
         }
-        let works = Works { issuers: Vec::new(), queue: Queue::new(1), journal, running: TaskTracker::new() };
+        let works = Works { issuers: Vec::new(), queue: Queue::new(1, 1), journal, running: TaskTracker::new() };
         let policy = policy::tests::policy();
-        let issuance = Issuance { policy, ledger, works: Arc::new(works), answer: Duration::ZERO };
+        let issuance =
+            Issuance { policy, ledger, works: Arc::new(works), answer: Duration::ZERO, forget: Duration::ZERO };
         let account = TestKey::new(1);
         let header = json!({"kid": "https://ca.test/acme/account/1", "url": "https://ca.test/acme/revoke-cert"});
         let request = fixture::sign(&account, &header, &payload);

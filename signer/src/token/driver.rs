@@ -198,7 +198,6 @@ impl Driver {
             return tracing::error!(token = self.name, "a signature that nobody asked for");
         };
         self.view.signed(duration);
-        self.works.queue.served(duration);
         let works = Arc::clone(&self.works);
         self.works.running.spawn(async move { works.finish(job, signature).await });
     }

@@ -60,21 +60,36 @@ impl TokenView {
         shown.recent.push_back(duration);
     }
 
+    /// The median of its last signatures; nothing before the first.
+    pub(crate) fn median(&self) -> Option<Duration> {
+        self.shown().quantile(50)
+    }
+
     /// What `status` says of it.
     pub(crate) fn status(&self) -> TokenStatus {
         let shown = self.shown();
-        let mut recent: Vec<_> = shown.recent.iter().copied().collect();
-        recent.sort_unstable();
-        let median = recent.get(recent.len().checked_div(2).unwrap_or(0));
+        let milliseconds =
+            |part| shown.quantile(part).map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         TokenStatus {
             state: shown.state,
             reason: shown.reason.clone(),
-            median_ms: median.map(|median| u64::try_from(median.as_millis()).unwrap_or(u64::MAX)),
+            median_ms: milliseconds(50),
+            tail_ms: milliseconds(95),
             signatures: shown.signatures,
         }
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shown {
+    /// So many percent of the last signatures took no longer.
+    fn quantile(&self, percent: usize) -> Option<Duration> {
+        let mut recent: Vec<_> = self.recent.iter().copied().collect();
+        recent.sort_unstable();
+        let last = recent.len().saturating_sub(1);
+        recent.get(last.saturating_mul(percent).div_ceil(100)).copied()
     }
 }

@@ -4,19 +4,24 @@ use super::*;
 use crate::{
     fixture,
     journal::{RevokedCertificate, Signed},
-    queue::{Queue, Waits},
+    queue::{Class, Party, Queue, Waits},
 };
 use shared::{
-    base64url::Base64Url,
-    revocation::RevocationReason,
-    serial::SerialNumber,
-    signing::{Priority, Right},
-    timestamp::Timestamp,
+    base64url::Base64Url, revocation::RevocationReason, serial::SerialNumber, signing::Right, timestamp::Timestamp,
 };
 
 struct Nothing;
 
 impl Waits for Nothing {
+    fn party(&self) -> Party {
+        [0; 32]
+    }
+    fn deadline(&self) -> Timestamp {
+        Timestamp::from_seconds(1)
+    }
+    fn is_forsaken(&self, _now: Timestamp) -> bool {
+        false
+    }
     fn fits(&self, _issuer: usize) -> bool {
         true
     }
@@ -25,7 +30,7 @@ impl Waits for Nothing {
 }
 
 fn place() -> Place {
-    Queue::<Nothing>::new(1).place(Priority::New, Timestamp::from_seconds(1))
+    Queue::<Nothing>::new(1, 1).place(Class::New)
 }
 
 fn claim(seed: u8) -> Claim {
