@@ -269,10 +269,7 @@ impl Verb {
             Self::Journal(Journal::Export { config }) => {
                 journal::export(&config.state(tokens)?, &mut std::io::stdout().lock())
             }
-            Self::Serve { config } => {
-                let settings = Settings::load(&config.config, tokens).operator_must_act()?;
-                serve::run(settings)
-            }
+            Self::Serve { config } => serve::run(&config.config, tokens),
             Self::Worker => worker::run(std::io::stdin().lock(), std::io::stdout().lock()),
         }
     }

@@ -24,6 +24,7 @@ mod cli;
 mod clock;
 mod config;
 mod exit;
+mod expiry;
 mod files;
 #[cfg(test)]
 mod fixture;
@@ -36,6 +37,7 @@ mod policy;
 mod queue;
 mod random;
 mod revocation;
+mod rotation;
 mod serve;
 mod service;
 mod settings;

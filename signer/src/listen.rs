@@ -3,7 +3,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{
+    Version,
+    body::Incoming,
+    header::{CONNECTION, HeaderValue},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -72,7 +77,8 @@ impl Listener {
     }
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr, mut stop: watch::Receiver<bool>) {
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.tls.borrow()));
+        let mut tls = self.tls.clone();
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow_and_update()));
         // Small answers should not wait for more of them.
         let _ = stream.set_nodelay(true);
         let stream = match timeout(self.handshake, acceptor.accept(stream)).await {
@@ -86,9 +92,18 @@ impl Listener {
         let ClientIdentity { names, serial, key_sha256 } = &client;
         tracing::info!(%peer, client = names.join(","), serial, key_sha256, "connected");
         let client = Arc::new(client);
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let mut replaced = tls.clone();
         let service = service_fn(|request: hyper::Request<Incoming>| {
-            let (service, client) = (self.service.clone(), Arc::clone(&client));
-            async move { Ok::<_, std::convert::Infallible>(service.answer(&client, request).await) }
+            let (service, client, tls) = (self.service.clone(), Arc::clone(&client), tls.clone());
+            async move {
+                let (version, mut answer) = (request.version(), service.answer(&client, request).await);
+                // Who speaks HTTP/1 is told with an answer, so that no request crosses the end of its connection.
+                if version < Version::HTTP_2 && tls.has_changed().unwrap_or(true) {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, std::convert::Infallible>(answer)
+            }
         });
         let mut http = auto::Builder::new(TokioExecutor::new());
         http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -100,10 +115,21 @@ impl Listener {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = rotated(&mut replaced, is_http2) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         };
         if let Err(error) = result {
             tracing::debug!(%peer, %error, "connection ended");
         }
+    }
+}
+
+/// Waits until another certificate or other roots hold, where HTTP/2 can say so beside the requests.
+async fn rotated(tls: &mut watch::Receiver<Arc<ServerConfig>>, is_http2: bool) {
+    if !is_http2 || tls.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -1,6 +1,6 @@
 //! `signer serve`: puts the rooms together, says `ready`, and takes them apart again in order when it is told to stop.
 
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{io::Write, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use shared::signing::TokenState;
@@ -14,12 +14,15 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    Tokens, clock,
     exit::{Final, OperatorMustAct},
+    expiry,
     issuance::{Issuance, Ledger, job::Works},
     issuer::Issuer,
     journal::Journal,
     listen::Listener,
     queue::Queue,
+    rotation::{Present, Rotation},
     service::Service,
     settings::Settings,
     tls,
@@ -30,19 +33,22 @@ use crate::{
 const REPORTS: Duration = Duration::from_secs(10);
 
 /// Runs the daemon until a signal, or until no token is left that an operator need not act on.
-pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
+pub(crate) fn run(file: &Path, tokens: Tokens) -> anyhow::Result<()> {
+    let settings = Settings::load(file, tokens).operator_must_act()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(settings));
+    let result = runtime.block_on(serve(file, tokens, settings));
     // Nothing that still runs may hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let tls = tls::server_config(&settings.listen).operator_must_act()?;
+    let (rotation, Present { tls, policy }) = Rotation::new(file.to_owned(), tokens, &settings, tls)?;
+    expiry::warn(&settings, clock::now());
     let ledger = Arc::new(Ledger::default());
     let journal = Journal::open(&settings.state, |record, location| ledger.replay(&record, location))?;
     let socket = TcpListener::bind(settings.listen.address).await;
@@ -67,10 +73,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let views: Vec<_> = views.into_iter().flatten().collect();
 
     let (stop, stopped) = watch::channel(false);
-    // The sender stays here: a new configuration would be sent through it.
-    let (_tls, tls) = watch::channel(tls);
     let issuance = Issuance {
-        policy: settings.policy.clone(),
+        policy,
         ledger,
         works: Arc::clone(&works),
         answer: settings.limits.answer,
@@ -83,6 +87,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         handshake: settings.limits.handshake,
         connections: settings.limits.connections,
     };
+    let rotating = tokio::spawn(rotation.run());
     let listening = tokio::spawn(listener.run(stopped));
     tracing::info!(address = %settings.listen.address, "listening");
 
@@ -102,6 +107,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
 
     tracing::info!("stopping");
+    rotating.abort();
     let _ = stop.send(true);
     works.queue.close();
     let rest = async {

@@ -30,8 +30,9 @@ impl Service {
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
+        let policy = self.issuance.policy();
         // Who is not an edge learns nothing, not even what there is.
-        let Some(edge) = client.names.iter().find(|name| self.issuance.policy.knows_edge(name)) else {
+        let Some(edge) = client.names.iter().find(|name| policy.knows_edge(name)) else {
             let name = client.names.first().map_or("", String::as_str);
             let refused = refused(Refusal::UnknownEdge, "the client certificate names no edge of the configuration");
             self.issuance.note(name, "", &refused).await;

@@ -13,7 +13,7 @@ use shared::{
     signing::{IssueReply, IssueRequest, Issued, Refusal, Refused, Status},
     timestamp::Timestamp,
 };
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 pub(crate) use self::ledger::{Claim, Ledger};
 use self::{
@@ -34,7 +34,8 @@ const NOTED_BYTES: usize = 256;
 /// The verbs of the protocol, below HTTP.
 #[derive(Debug)]
 pub(crate) struct Issuance {
-    pub(crate) policy: Policy,
+    /// As it is now: see [`crate::rotation`].
+    pub(crate) policy: watch::Receiver<Arc<Policy>>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) works: Arc<Works>,
     /// How long an answer waits for its certificate before it says `queued`.
@@ -44,6 +45,11 @@ pub(crate) struct Issuance {
 }
 
 impl Issuance {
+    /// The policy of this moment. A request is judged by one policy, from its beginning to its end.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.borrow())
+    }
+
     /// The verb `issue`, asked by this edge.
     pub(crate) async fn issue(&self, edge: &str, request: IssueRequest) -> IssueReply {
         let order = request.order.clone();
@@ -87,7 +93,8 @@ impl Issuance {
     }
 
     async fn try_issue(&self, edge: &str, request: IssueRequest) -> Result<IssueReply, Refused> {
-        let evidence = Evidence::verify(&self.policy, edge, request)?;
+        let policy = self.policy();
+        let evidence = Evidence::verify(&policy, edge, request)?;
         let (order, claim, now) = (evidence.order().to_owned(), evidence.claim(), clock::now());
         let running = match self.ledger.look_up(&order, claim) {
             Known::Signed(location) => return self.stored(&location),
@@ -95,7 +102,7 @@ impl Issuance {
             Known::Used => return Err(used()),
             known @ (Known::Nothing | Known::Intended) => {
                 let resumed = matches!(known, Known::Intended);
-                let admitted = evidence.admit(&self.policy, edge, now, resumed)?;
+                let admitted = evidence.admit(&policy, edge, now, resumed)?;
                 match self.start(admitted, now)? {
                     Started::Running(running) => running,
                     Started::Signed(location) => return self.stored(&location),

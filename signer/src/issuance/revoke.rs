@@ -26,7 +26,7 @@ impl Issuance {
     }
 
     async fn try_revoke(&self, edge: &str, request: RevokeRequest) -> Result<Revoked, Refused> {
-        let plea = Plea::verify(&self.policy, edge, request)?;
+        let plea = Plea::verify(&self.policy(), edge, request)?;
         let (serial, certificates) = (plea.serial(), self.ledger.certificates());
         let unknown = || refused(Refusal::UnknownCertificate, format!("the journal has no certificate {serial}"));
         let location = certificates.find(serial).ok_or_else(unknown)?;
@@ -96,7 +96,7 @@ mod tests {
             ledger.replay(&journal.read(&location).unwrap(), location).unwrap();
         }
         let works = Works { issuers: Vec::new(), queue: Queue::new(1, 1), journal, running: TaskTracker::new() };
-        let policy = policy::tests::policy();
+        let (_sender, policy) = tokio::sync::watch::channel(Arc::new(policy::tests::policy()));
         let issuance =
             Issuance { policy, ledger, works: Arc::new(works), answer: Duration::ZERO, forget: Duration::ZERO };
         let account = TestKey::new(1);

@@ -15,7 +15,7 @@ use shared::{
     testing::TestKey,
     timestamp::Timestamp,
 };
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 use crate::site::{BASE_URL, Identity, Site};
 
@@ -80,12 +80,25 @@ impl Edge {
     }
 
     pub(crate) fn with(site: &Site, identity: Option<&Identity>) -> Self {
-        let root = Certificate::from_pem(site.infrastructure.pem().as_bytes()).unwrap();
+        Self::new_with(site, &site.infrastructure.pem(), identity)
+    }
+
+    /// One that trusts these roots of servers.
+    pub(crate) fn trusting(site: &Site, roots: &str, identity: &Identity) -> Self {
+        Self::new_with(site, roots, Some(identity))
+    }
+
+    fn new_with(site: &Site, roots: &str, identity: Option<&Identity>) -> Self {
+        let roots = parse_pem(roots.as_bytes()).filter_map(|item| match item.unwrap() {
+            PemItem::Certificate(root) => Some(root),
+            _ => None,
+        });
+        let roots: Vec<_> = roots.collect();
         let client = identity.map(|identity| {
             let certificate = Certificate::from_pem(identity.certificate.as_bytes()).unwrap();
             ClientCert::new_with_certs(&[certificate], PrivateKey::from_pem(identity.key.as_bytes()).unwrap())
         });
-        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).client_cert(client).build();
+        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).client_cert(client).build();
         let agent = ureq::Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)

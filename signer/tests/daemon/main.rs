@@ -8,6 +8,7 @@ mod handshake;
 mod issue;
 mod journal;
 mod revoke;
+mod rotation;
 mod site;
 #[cfg(feature = "slow-token")]
 mod slow;
