@@ -13,8 +13,9 @@ use super::{
     challenge::{self, ChallengeType},
     identifier_refusal::IdentifierRefusal,
     object_id::ObjectId,
+    perspective::{self, Sighting},
     policy,
-    probe::{Probe, ProbeOutcome},
+    probe::Probe,
     problem::{Problem, ProblemDocument},
     rate_limit,
     record::{
@@ -71,6 +72,7 @@ pub fn new(
         in_advance,
         token: base64url::encode(&context.entropy.derive::<16>("token", index)),
         proved: None,
+        seen: Vec::new(),
         state: if context.scope.pre_approved {
             AuthorizationState::Approved { since: context.now }
         } else {
@@ -207,14 +209,14 @@ pub fn respond(
     Ok(Step::read(challenge_reply(id, kind, &record, context)?))
 }
 
-/// A probe came back: the challenge it was for is judged. A late or doubled outcome changes nothing.
+/// A probe came back from where it was run: the challenge it was for is judged. A late or doubled outcome changes nothing.
 ///
 /// # Errors
 /// When rows cannot be read.
 pub fn probed(
     rows: &dyn Rows,
     probe: &Probe,
-    outcome: &ProbeOutcome,
+    sightings: &[Sighting],
     context: &Context<'_>,
 ) -> Result<Settled, Problem> {
     let mut record = load(rows, probe.authorization)?;
@@ -227,7 +229,10 @@ pub fn probed(
     if account.status == AccountStatus::Deactivated {
         return end(probe.authorization, record, context);
     }
-    record.state = match challenge::judge(&record, challenge, account.key.thumbprint(), outcome) {
+    let quorum = context.config.validation.perspectives.quorum;
+    let verdict = perspective::judge(&record, challenge, account.key.thumbprint(), sightings, quorum);
+    record.seen = verdict.seen;
+    record.state = match verdict.result {
         // Too late: clients have seen it invalid since it expired.
         _ if record.expires < context.now => {
             let problem =

@@ -131,6 +131,7 @@ const fn fault_kind(fault: ProbeFault) -> &'static str {
         | ProbeFault::DnsFailure(_)
         | ProbeFault::DnsMalformed => "dns",
         ProbeFault::Refused | ProbeFault::Connection | ProbeFault::Timeout => "connection",
+        ProbeFault::NoPerspective => "serverInternal",
         ProbeFault::NotHttp | ProbeFault::TooManyRedirects | ProbeFault::BadRedirect => "incorrectResponse",
     }
 }

@@ -206,7 +206,7 @@ pub enum BadConfig {
     #[error("identifiers.per_order: 1 to 100")]
     PerOrder,
     /// `validation.resolvers`.
-    #[error("validation.resolvers: {0:?} is neither https://host/path nor tcp://IP:PORT; at least one is needed")]
+    #[error("validation: resolver {0:?} is neither https://host/path nor tcp://IP:PORT; at least one is needed")]
     Resolver(String),
     /// One of `scopes`, and what is wrong with it.
     #[error("scopes.{0}: {1}")]
@@ -223,6 +223,15 @@ pub enum BadConfig {
     /// Scopes where no account can have a binding.
     #[error("scopes: external_account_binding must be \"optional\" or \"required\"")]
     ScopesWithoutBindings,
+    /// `validation.perspectives` names a place that the platform does not know, or one twice.
+    #[error("validation.perspectives: {0:?}: each once, of wnam, enam, sam, weur, eeur, apac, oc, afr, me")]
+    Hint(String),
+    /// `validation.quorum`, with the number of outcomes.
+    #[error("validation.quorum: 1 to {0}, the perspectives and the account's object")]
+    Quorum(usize),
+    /// `validation.http` beside `validation.networks`.
+    #[error("validation.http: \"socket\" where networks are listed: the platform's fetch cannot be held to addresses")]
+    HttpWay,
     /// `limits.nonce_shards`.
     #[error("limits.nonce_shards: 1 to 256")]
     NonceShards,
@@ -267,7 +276,9 @@ impl TryFrom<ConfigObject> for Config {
             alternate_chains.push(chain);
         }
         check_rates(&object.rate_limits)?;
-        let (validation, networks) = object.validation.check()?;
+        let (validation, mut networks) = object.validation.check()?;
+        networks.own.add_url(&object.base_url);
+        object.signers.iter().for_each(|signer| networks.own.add_url(&signer.url));
         if object.external_account_binding == BindingPolicy::Off && !object.scopes.is_empty() {
             return Err(BadConfig::ScopesWithoutBindings);
         }

@@ -1,12 +1,14 @@
 //! Probes: what the edge fetches to see a challenge's answer, and what it can come back with. Fetching is the platform's
-//! work; judging is [`super::challenge`]'s.
+//! work; judging is [`super::challenge`]'s. Both travel as JSON to and from perspectives.
 
+use serde::{Deserialize, Serialize};
 use shared::identifier::Identifier;
 
 use super::{challenge::ChallengeType, object_id::ObjectId, scope::ScopeName};
 
 /// One thing to look at. Idempotent: a lost probe is simply done again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Probe {
     /// The authorization that waits for it.
     pub authorization: ObjectId,
@@ -21,7 +23,8 @@ pub struct Probe {
 }
 
 /// What was seen, not judged yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Evidence {
     /// http-01: the final response (RFC 8555 §8.3). The body is cut at [`MAX_BODY`] bytes.
     Http {
@@ -41,7 +44,7 @@ pub const MAX_BODY: usize = 4096;
 pub const MAX_REDIRECTS: usize = 10;
 
 /// Why nothing was seen. Nothing in it tells a stranger more about a private network than that it is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ProbeFault {
     /// NXDOMAIN.
     #[error("the name does not exist")]
@@ -76,6 +79,9 @@ pub enum ProbeFault {
     /// A redirect to another scheme or port, or to an address that is not the one that was asked already.
     #[error("the redirect leads where probes do not go")]
     BadRedirect,
+    /// The object that was to look from elsewhere did not come back.
+    #[error("nobody could look from there")]
+    NoPerspective,
 }
 
 /// What a probe came back with.

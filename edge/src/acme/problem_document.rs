@@ -49,6 +49,12 @@ impl ProblemDocument {
         Self { identifier: Some(identifier), ..self }
     }
 
+    /// Its type and its words alone.
+    #[must_use]
+    pub fn bare(self) -> Self {
+        Self { status: None, identifier: None, ..self }
+    }
+
     /// As it is shown by itself: an identifier is named by a subproblem, never at the top (RFC 8555 §6.7.1).
     #[must_use]
     pub fn shown(self) -> Self {

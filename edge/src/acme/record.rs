@@ -17,6 +17,7 @@ use super::{
     challenge::ChallengeType,
     external_account::Binding,
     object_id::ObjectId,
+    perspective::Seen,
     problem::ProblemDocument,
     route::AccountId,
     storage::{Change, Key, Rows, StorageFault},
@@ -162,6 +163,9 @@ pub struct AuthorizationRecord {
     /// How it was proved before it was deactivated: its challenge stays valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proved: Option<Proved>,
+    /// What each perspective saw when it was settled, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<Seen>,
     /// How far it got.
     pub state: AuthorizationState,
 }

@@ -99,9 +99,7 @@ impl Scopes {
             }
         }
         let networks = match config.networks {
-            Some(listed) => {
-                Networks { listed: parse_networks("networks", listed)?, loopback: self.open.networks.loopback }
-            }
+            Some(listed) => Networks { listed: parse_networks("networks", listed)?, ..self.open.networks.clone() },
             None => self.open.networks.clone(),
         };
         let scope = Scope {

@@ -21,6 +21,7 @@ use super::{
     nonce::Redeemed,
     object_id::ObjectId,
     order, orders,
+    perspective::Sighting,
     probe::{Probe, ProbeOutcome},
     problem::Problem,
     record::{AccountRecord, AccountStatus, Record},
@@ -111,8 +112,10 @@ pub struct Sign {
 /// What an effect came back with.
 #[derive(Debug)]
 pub enum Event {
-    /// A probe ended.
+    /// A probe ended that the account's object ran alone.
     Probed(Probe, ProbeOutcome),
+    /// A probe ended that was run from several places.
+    ProbedFrom(Probe, Vec<Sighting>),
     /// A signer answered, or could not be reached; then the words are for the log.
     Signed(ObjectId, Result<IssueReply, String>),
     /// An alarm found the row due.
@@ -217,7 +220,8 @@ pub fn settle(rows: &dyn Rows, event: Event, context: &Context<'_>) -> Result<Se
     let account = AccountRecord::load(rows, Key::Account)?;
     let context = &account.map_or(*context, |account| context.of(&account));
     match event {
-        Event::Probed(probe, outcome) => authorization::probed(rows, &probe, &outcome, context),
+        Event::Probed(probe, outcome) => authorization::probed(rows, &probe, &[Sighting::at_home(outcome)], context),
+        Event::ProbedFrom(probe, sightings) => authorization::probed(rows, &probe, &sightings, context),
         Event::Signed(order, answer) => finalize::signed(rows, order, answer, context),
         Event::Due(Key::Account) => account::due(rows, context),
         Event::Due(Key::Order(id)) => order::due(rows, id, context),

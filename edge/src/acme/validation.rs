@@ -5,7 +5,13 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 use shared::network::Network;
 
-use super::{config::BadConfig, network::Networks};
+use super::{
+    config::BadConfig,
+    http_way::HttpWay,
+    network::Networks,
+    own_hosts::OwnHosts,
+    perspective::{PerspectiveConfig, Perspectives},
+};
 
 /// How names are proved.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,6 +26,18 @@ pub struct ValidationConfig {
     /// Probes may go to addresses in one of these too, and not only to globally reachable ones: see [`Networks::permit`].
     #[serde(default)]
     pub networks: Vec<String>,
+    /// Probes never go to addresses in one of these, whatever else is listed: those of signers, say.
+    #[serde(default)]
+    pub refused_networks: Vec<String>,
+    /// Where probes are run besides the account's object; see [`Perspectives`].
+    #[serde(default)]
+    pub perspectives: Vec<PerspectiveConfig>,
+    /// How many of their outcomes, counting that of the account's object, must prove a challenge; all when it is left out.
+    #[serde(default)]
+    pub quorum: Option<usize>,
+    /// How http-01 reaches names. Where networks are listed, here or in a scope, it is a socket.
+    #[serde(default)]
+    pub http: HttpWay,
     /// True for throwaway stacks only: probes may go to loopback addresses.
     pub allow_loopback: bool,
     /// Milliseconds for one probe, from its first query to its last byte.
@@ -35,6 +53,10 @@ pub struct Validation {
     pub http_port: u16,
     /// Where tls-alpn-01 connects.
     pub tls_alpn_port: u16,
+    /// Where probes look from.
+    pub perspectives: Perspectives,
+    /// How http-01 reaches names.
+    pub http: HttpWay,
     /// Milliseconds for one probe.
     pub timeout_ms: u32,
 }
@@ -52,30 +74,46 @@ impl ValidationConfig {
     /// With the networks that probes may go to where a scope says nothing else.
     ///
     /// # Errors
-    /// [`BadConfig::Resolver`], [`BadConfig::Network`].
+    /// [`BadConfig::Resolver`], [`BadConfig::Network`], [`BadConfig::HttpWay`], and those of [`Perspectives::check`].
     pub fn check(self) -> Result<(Validation, Networks), BadConfig> {
-        let resolver = |text: String| {
-            let tcp = text.strip_prefix("tcp://").and_then(|address| address.parse().ok()).map(Resolver::Tcp);
-            match tcp {
-                Some(resolver) => Ok(resolver),
-                None if text.starts_with("https://") => Ok(Resolver::Https(text)),
-                None => Err(BadConfig::Resolver(text)),
-            }
-        };
-        let resolvers = self.resolvers.into_iter().map(resolver).collect::<Result<Vec<_>, _>>()?;
+        let resolvers = parse_resolvers(self.resolvers)?;
         if resolvers.is_empty() {
             return Err(BadConfig::Resolver(String::new()));
         }
-        let networks =
-            Networks { loopback: self.allow_loopback, listed: parse_networks("validation.networks", self.networks)? };
+        if self.http.fetches() && !self.networks.is_empty() {
+            return Err(BadConfig::HttpWay);
+        }
+        let networks = Networks {
+            loopback: self.allow_loopback,
+            listed: parse_networks("validation.networks", self.networks)?,
+            own: OwnHosts::new(parse_networks("validation.refused_networks", self.refused_networks)?),
+        };
         let validation = Validation {
             resolvers,
             http_port: self.http_port,
             tls_alpn_port: self.tls_alpn_port,
+            perspectives: Perspectives::check(self.perspectives, self.quorum)?,
+            http: self.http,
             timeout_ms: self.timeout_ms,
         };
         Ok((validation, networks))
     }
+}
+
+/// Resolvers, in their order.
+///
+/// # Errors
+/// [`BadConfig::Resolver`] for the first that is none.
+pub fn parse_resolvers(texts: Vec<String>) -> Result<Vec<Resolver>, BadConfig> {
+    let parse = |text: String| {
+        let tcp = text.strip_prefix("tcp://").and_then(|address| address.parse().ok()).map(Resolver::Tcp);
+        match tcp {
+            Some(resolver) => Ok(resolver),
+            None if text.starts_with("https://") => Ok(Resolver::Https(text)),
+            None => Err(BadConfig::Resolver(text)),
+        }
+    };
+    texts.into_iter().map(parse).collect()
 }
 
 /// Networks under this key of the configuration.

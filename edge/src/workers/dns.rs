@@ -87,7 +87,7 @@ async fn over_https(url: &str, query: &[u8]) -> Result<Vec<u8>, ProbeFault> {
 }
 
 /// Ends a request that nobody waits for any more.
-struct AbortOnDrop(Option<AbortController>);
+pub(super) struct AbortOnDrop(pub(super) Option<AbortController>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {

@@ -10,7 +10,7 @@ use worker::console_error;
 use super::{
     account::{Incarnation, context},
     environment::{self, Environment},
-    meter, probe, signer,
+    meter, perspective, signer,
     storage::SqlRows,
     webcrypto,
 };
@@ -93,7 +93,7 @@ impl Incarnation {
                 _ => Proved::nothing(),
             };
             let probed = match &event {
-                Event::Probed(probe, _) => Some(probe.authorization),
+                Event::Probed(probe, _) | Event::ProbedFrom(probe, _) => Some(probe.authorization),
                 _ => None,
             };
             self.running.borrow_mut().remove(&key);
@@ -133,10 +133,7 @@ impl Incarnation {
 
     async fn run_effect(&self, effect: Effect, environment: &Environment) -> Event {
         match effect {
-            Effect::Probe(probe) => {
-                let outcome = probe::run(&probe, &environment.config).await;
-                Event::Probed(probe, outcome)
-            }
+            Effect::Probe(probe) => perspective::run(&self.env, environment, probe).await,
             Effect::Sign(sign) => Event::Signed(sign.order, self.ask_signer(&sign, environment).await),
         }
     }

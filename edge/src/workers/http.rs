@@ -1,4 +1,4 @@
-//! http-01 (RFC 8555 §8.3): fetches a challenge's answer over a TCP connection of our own, because only so the address that
+//! http-01 (RFC 8555 §8.3): gets a challenge's answer over a TCP connection of our own, because only so the address that
 //! was checked is the one that is connected to. Nothing here judges what came.
 
 use std::{
@@ -18,7 +18,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use shared::identifier::Identifier;
 
-use super::{dns, tcp::Connection, timeout::within};
+use super::{dns, fetch, tcp::Connection, timeout::within};
 use crate::acme::{
     dns::{Question, Record, RecordType},
     network::Networks,
@@ -28,7 +28,10 @@ use crate::acme::{
 };
 
 /// Names us in the logs of those who are probed.
-const USER_AGENT: &str = concat!("Colophon/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("Colophon/", env!("CARGO_PKG_VERSION"));
+
+/// Any type of body will do.
+pub(super) const ACCEPT: &str = "*/*";
 
 /// Addresses of one family that are tried.
 const TRIES: usize = 2;
@@ -37,7 +40,7 @@ const TRIES: usize = 2;
 const MAX_HEAD: usize = 16 * 1024;
 
 /// One answer.
-enum Answer {
+pub(super) enum Answer {
     /// Look there instead.
     Redirect(String),
     /// The end.
@@ -56,10 +59,25 @@ pub(super) async fn look(first: HttpTarget, validation: &Validation, networks: &
     Err(ProbeFault::TooManyRedirects)
 }
 
-/// One hop: resolve, filter, connect, ask. An address that cannot be connected to is followed by the next.
+/// One hop: resolve, filter, connect, ask; or have the platform ask, where the configuration says so. An address that cannot
+/// be connected to is followed by the next.
 async fn get(target: &HttpTarget, validation: &Validation, networks: &Networks) -> Result<Answer, ProbeFault> {
+    let addresses = addresses(target, validation, networks).await?;
+    if validation.http.fetches() && networks.listed.is_empty() && matches!(target.host, Identifier::Dns(_)) {
+        // The other half of the time is the socket's.
+        let limit = share(validation).saturating_mul(2);
+        let answer = within(limit, fetch::get(target, validation.http_port)).await.unwrap_or(Err(ProbeFault::Timeout));
+        let seen = match answer {
+            Ok(Answer::Final(evidence)) => Ok(evidence),
+            Ok(redirect @ Answer::Redirect(_)) => return Ok(redirect),
+            Err(fault) => Err(fault),
+        };
+        if !validation.http.falls_back(&seen) {
+            return seen.map(Answer::Final);
+        }
+    }
     let mut last = ProbeFault::Connection;
-    for address in addresses(target, validation, networks).await? {
+    for address in addresses {
         let address = SocketAddr::new(address, validation.http_port);
         match within(share(validation), Connection::open(address)).await {
             Some(Ok(connection)) => return exchange(connection, target, validation.http_port).await,
@@ -77,6 +95,7 @@ async fn addresses(
     networks: &Networks,
 ) -> Result<Vec<IpAddr>, ProbeFault> {
     let name = match &target.host {
+        Identifier::Dns(name) if networks.own.have_name(name) => return Err(ProbeFault::Refused),
         Identifier::Dns(name) => name,
         Identifier::Ip(address) if networks.permit(*address) => return Ok(vec![*address]),
         Identifier::Ip(_) => return Err(ProbeFault::Refused),
@@ -109,7 +128,7 @@ async fn exchange(connection: Connection, target: &HttpTarget, port: u16) -> Res
     let request = Request::get(&target.path)
         .header(header::HOST, target.authority(port))
         .header(header::USER_AGENT, USER_AGENT)
-        .header(header::ACCEPT, "*/*")
+        .header(header::ACCEPT, ACCEPT)
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|_| ProbeFault::BadRedirect)?;
@@ -129,7 +148,7 @@ async fn exchange(connection: Connection, target: &HttpTarget, port: u16) -> Res
 
 async fn read(response: Response<Incoming>) -> Result<Answer, ProbeFault> {
     let status = response.status().as_u16();
-    if matches!(status, 301 | 302 | 303 | 307 | 308)
+    if is_redirect(status)
         && let Some(location) = response.headers().get(header::LOCATION)
     {
         return location.to_str().map(|text| Answer::Redirect(text.to_owned())).map_err(|_| ProbeFault::BadRedirect);
@@ -147,6 +166,11 @@ async fn read(response: Response<Incoming>) -> Result<Answer, ProbeFault> {
         }
     }
     Ok(Answer::Final(Evidence::Http { status, body }))
+}
+
+/// Statuses whose `Location` is followed (RFC 9110 §15.4).
+pub(super) const fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
 fn fault(error: hyper::Error) -> ProbeFault {

@@ -3,8 +3,8 @@
 //!
 //! [`front`] answers or forwards every request. An [`account`] object runs the steps of its account. A [`nonce_shard`]
 //! object remembers spent nonces of newNonce, a [`status`] object what became of certificates, a [`meter`]
-//! object how often something happened. `main.mjs` puts a guard around
-//! all of them.
+//! object how often something happened; a [`perspective`] object looks at challenges from elsewhere. `main.mjs` puts a guard
+//! around all of them.
 
 mod account;
 mod alarm;
@@ -13,11 +13,13 @@ mod dns;
 mod effects;
 mod environment;
 mod external_account;
+mod fetch;
 mod front;
 mod http;
 mod issuers;
 mod meter;
 mod nonce_shard;
+mod perspective;
 mod probe;
 mod reply;
 mod rollover;

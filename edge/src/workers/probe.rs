@@ -8,16 +8,15 @@ use shared::identifier::{DnsName, Identifier};
 use super::{dns, http, timeout::within};
 use crate::acme::{
     challenge::ChallengeType,
-    config::Config,
     dns::{Question, Record},
+    network::Networks,
     probe::{Evidence, Probe, ProbeFault, ProbeOutcome},
     probe_redirect::HttpTarget,
     validation::Validation,
 };
 
 /// Looks at what the client has prepared. Takes `timeout_ms` of the configuration at most.
-pub(super) async fn run(probe: &Probe, config: &Config) -> ProbeOutcome {
-    let (validation, networks) = (&config.validation, &config.scopes.named(&probe.scope).networks);
+pub(super) async fn run(probe: &Probe, validation: &Validation, networks: &Networks) -> ProbeOutcome {
     let limit = Duration::from_millis(u64::from(validation.timeout_ms));
     let look = async {
         match (probe.challenge, &probe.identifier) {

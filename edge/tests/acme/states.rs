@@ -7,6 +7,7 @@ use edge::acme::{
     finalize,
     object_id::ObjectId,
     order,
+    perspective::Sighting,
     probe::{Evidence, Probe, ProbeFault},
     problem::ProblemDocument,
     record::{
@@ -41,6 +42,7 @@ fn authorization(state: AuthorizationState, expires: u64) -> AuthorizationRecord
         in_advance: false,
         token: "dG9rZW4".to_owned(),
         proved: None,
+        seen: Vec::new(),
         state,
     }
 }
@@ -135,12 +137,22 @@ fn authorization_table() {
                 0 => {
                     let probe = probe(ChallengeType::Http01);
                     let outcome = desk.right_answer(&probe);
-                    authorization::probed(rows, &probe, &outcome, context).unwrap()
+                    authorization::probed(rows, &probe, &[Sighting::at_home(outcome)], context).unwrap()
                 }
-                1 => authorization::probed(rows, &probe(ChallengeType::Http01), &Err(ProbeFault::Timeout), context)
-                    .unwrap(),
-                2 => authorization::probed(rows, &probe(ChallengeType::Dns01), &Ok(Evidence::Txt(vec![])), context)
-                    .unwrap(),
+                1 => authorization::probed(
+                    rows,
+                    &probe(ChallengeType::Http01),
+                    &[Sighting::at_home(Err(ProbeFault::Timeout))],
+                    context,
+                )
+                .unwrap(),
+                2 => authorization::probed(
+                    rows,
+                    &probe(ChallengeType::Dns01),
+                    &[Sighting::at_home(Ok(Evidence::Txt(vec![])))],
+                    context,
+                )
+                .unwrap(),
                 _ => authorization::due(rows, id(), context).unwrap(),
             });
             let after = AuthorizationRecord::load(&rows, key).unwrap().unwrap();
