@@ -18,6 +18,7 @@ mod limits;
 mod lists;
 mod nonces;
 mod orders;
+mod perspectives;
 mod records;
 mod refusals;
 mod replacements;
