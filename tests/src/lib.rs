@@ -18,6 +18,7 @@ pub mod openssl;
 pub mod pebble;
 pub mod random;
 pub mod requirements;
+pub mod resolver;
 pub mod responder;
 pub mod stack;
 pub mod subject;

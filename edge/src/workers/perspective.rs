@@ -97,9 +97,9 @@ impl DurableObject for Perspective {
         let Question { from, probe }: Question<Probe> = serde_json::from_slice(&request.bytes().await?)?;
         let (validation, networks) = settings(&environment, &probe);
         let outcome = match validation.perspectives.others.iter().find(|place| place.hint == from) {
-            Some(place) if place.resolvers.is_empty() => probe::run(&probe, validation, networks).await,
             Some(place) => {
-                let validation = Validation { resolvers: place.resolvers.clone(), ..validation.clone() };
+                let own = if place.resolvers.is_empty() { &validation.resolvers } else { &place.resolvers };
+                let validation = Validation { resolvers: own.clone(), ..validation.clone() };
                 probe::run(&probe, &validation, networks).await
             }
             None => Err(ProbeFault::NoPerspective),

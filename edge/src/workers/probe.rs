@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
 use shared::identifier::{DnsName, Identifier};
 
 use super::{dns, http, timeout::within};
@@ -16,9 +17,13 @@ use crate::acme::{
 };
 
 /// Looks at what the client has prepared. Takes `timeout_ms` of the configuration at most.
-pub(super) async fn run(probe: &Probe, validation: &Validation, networks: &Networks) -> ProbeOutcome {
+pub(super) fn run<'a>(
+    probe: &'a Probe,
+    validation: &'a Validation,
+    networks: &'a Networks,
+) -> LocalBoxFuture<'a, ProbeOutcome> {
     let limit = Duration::from_millis(u64::from(validation.timeout_ms));
-    let look = async {
+    let look = async move {
         match (probe.challenge, &probe.identifier) {
             (ChallengeType::Http01, identifier) => {
                 http::look(HttpTarget::challenge(identifier, &probe.token), validation, networks).await
@@ -28,7 +33,8 @@ pub(super) async fn run(probe: &Probe, validation: &Validation, networks: &Netwo
             (ChallengeType::Dns01, Identifier::Ip(_)) => Err(ProbeFault::NoRecords),
         }
     };
-    within(limit, look).await.unwrap_or(Err(ProbeFault::Timeout))
+    // Behind a pointer: in place it would be in the module once for each caller.
+    Box::pin(async move { within(limit, look).await.unwrap_or(Err(ProbeFault::Timeout)) })
 }
 
 /// dns-01 (RFC 8555 §8.4).

@@ -1,4 +1,11 @@
 //! Validation on the real stack: every way to prove a name, against right, wrong and hostile targets.
 #![cfg(feature = "stack")]
+#![allow(clippy::disallowed_methods, reason = "tests live in real time")]
 
+mod fetch;
+mod http;
+mod perspectives;
 mod scopes;
+mod ssrf;
+mod target;
+mod world;
