@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
-use serde::{Deserialize, Serialize};
+use futures_util::future::{LocalBoxFuture, join};
 use worker::{DurableObject, Env, Method, Request, RequestInit, Response, State, console_error, durable_object};
 
-use super::{environment::Environment, probe, rollover::HOST, timeout::within};
+use super::{environment::Environment, probe, timeout::within};
 use crate::acme::{
     network::Networks,
     perspective::{Perspective as Place, Sighting},
@@ -25,15 +24,6 @@ const OBJECTS: usize = 16;
 /// What the way there and back may take, beside the probe's own time.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// What the object is asked.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Question<P> {
-    /// The hint of the perspective, so that it asks its own resolvers.
-    from: String,
-    probe: P,
-}
-
 /// Runs a probe here, and from all perspectives at the same time.
 pub(super) async fn run(env: &Env, environment: &Environment, probe: Probe) -> Event {
     let (validation, networks) = settings(environment, &probe);
@@ -44,12 +34,17 @@ pub(super) async fn run(env: &Env, environment: &Environment, probe: Probe) -> E
         return Event::Probed(probe, outcome);
     }
     let limit = Duration::from_millis(u64::from(validation.timeout_ms)).saturating_add(MARGIN);
-    let there = places.iter().map(async |place| {
-        let outcome = within(limit, ask(env, environment, place, &probe)).await.unwrap_or_else(|| lost(place, "late"));
-        Sighting { from: place.hint, outcome }
-    });
-    let (outcome, others) = join(here, join_all(there)).await;
-    let sightings = std::iter::once(Sighting::at_home(outcome)).chain(others).collect();
+    let mut all: LocalBoxFuture<'_, Vec<Sighting>> = Box::pin(async { vec![Sighting::at_home(here.await)] });
+    for place in places {
+        let there = within(limit, ask(env, environment, place, &probe));
+        all = Box::pin(async move {
+            let (mut sightings, outcome) = join(all, there).await;
+            let outcome = outcome.unwrap_or_else(|| lost(place, "late"));
+            sightings.push(Sighting { from: place.hint, outcome });
+            sightings
+        });
+    }
+    let sightings = all.await;
     Event::ProbedFrom(probe, sightings)
 }
 
@@ -59,16 +54,20 @@ fn settings<'a>(environment: &'a Environment, probe: &Probe) -> (&'a Validation,
     (&config.validation, &config.scopes.named(&probe.scope).networks)
 }
 
-/// Asks the object at a place, in one hop.
+/// Asks the object at a place, in one hop. The place is in the URL, so that the object asks that place's own resolvers.
 async fn ask(env: &Env, environment: &Environment, place: &Place, probe: &Probe) -> ProbeOutcome {
     let answer = async {
-        let body = serde_json::to_string(&Question { from: place.hint.to_owned(), probe })?;
+        let body = serde_json::to_string(probe)?;
         let mut init = RequestInit::new();
         init.with_method(Method::Post).with_body(Some(body.into()));
         let object = probe.authorization.random_part().checked_rem(OBJECTS).unwrap_or(0);
         let name = format!("{}/{}/{object}", environment.config.deployment, place.hint);
         let stub = env.durable_object(BINDING)?.get_by_name_with_location_hint(&name, place.hint)?;
-        let bytes = stub.fetch_with_request(Request::new_with_init(HOST, &init)?).await?.bytes().await?;
+        let bytes = stub
+            .fetch_with_request(Request::new_with_init(&format!("https://{}/", place.hint), &init)?)
+            .await?
+            .bytes()
+            .await?;
         Ok::<ProbeOutcome, worker::Error>(serde_json::from_slice(&bytes)?)
     };
     answer.await.unwrap_or_else(|error| lost(place, error))
@@ -94,7 +93,9 @@ impl DurableObject for Perspective {
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let environment = Environment::of(&self.env).map_err(|error| worker::Error::RustError(error.to_string()))?;
-        let Question { from, probe }: Question<Probe> = serde_json::from_slice(&request.bytes().await?)?;
+        let probe: Probe = serde_json::from_slice(&request.bytes().await?)?;
+        let url = request.inner().url();
+        let from = url.trim_start_matches("https://").trim_end_matches('/');
         let (validation, networks) = settings(&environment, &probe);
         let outcome = match validation.perspectives.others.iter().find(|place| place.hint == from) {
             Some(place) => {

@@ -1,7 +1,6 @@
 //! http-01 by the platform's fetch: what it reaches, what it does not do, and what a socket is left to do.
 
 use anyhow::Result;
-use serde_json::json;
 use tests::resolver::Resolver;
 
 use crate::{
@@ -101,13 +100,4 @@ fn where_a_fetch_does_not_get_through_a_socket_does() -> Result<()> {
     address.ends(Ok(()))?;
     assert_eq!(world.target.asked(&address.path).len(), 1);
     Ok(())
-}
-
-#[test]
-fn fetching_beside_listed_networks_does_not_start() {
-    let settings =
-        [("validation.http", json!("fetch").to_string()), ("validation.networks", json!(["10.0.0.0/8"]).to_string())];
-    let resolver = Resolver::start().expect("a port");
-    let world = World::start("validation-fetch-networks", &[OPEN], resolver, &settings);
-    assert!(world.is_err(), "the edge must not serve");
 }
