@@ -15,6 +15,9 @@ pub(crate) struct SignerConfig {
     pub(crate) listen: ListenConfig,
     #[serde(default)]
     pub(crate) limits: LimitsConfig,
+    /// Metrics, health and readiness; nobody can ask when it is left out.
+    #[serde(default)]
+    pub(crate) operations: Option<OperationsConfig>,
     /// Who may call.
     pub(crate) edge: Vec<EdgeConfig>,
     /// Whose keys sign.
@@ -36,6 +39,13 @@ pub(crate) struct ListenConfig {
     pub(crate) key: PathBuf,
     /// PEM: the roots that client certificates chain to.
     pub(crate) client_roots: PathBuf,
+}
+
+/// Where an operator's machines ask how it goes, over plain HTTP.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OperationsConfig {
+    pub(crate) address: SocketAddr,
 }
 
 /// What bounds the work that strangers and edges can cause.
@@ -86,7 +96,11 @@ pub(crate) struct TokenConfig {
     pub(crate) module: PathBuf,
     /// A hint for where the key is (RFC 7512).
     pub(crate) uri: String,
-    pub(crate) pin_file: PathBuf,
+    /// One of these two: a file, or the name of a credential of the service manager (`LoadCredentialEncrypted=`).
+    #[serde(default)]
+    pub(crate) pin_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) pin_credential: Option<String>,
     /// Milliseconds after which a call counts as hung.
     #[serde(default = "default_deadline")]
     pub(crate) deadline_ms: u64,

@@ -32,14 +32,14 @@ impl Expiry {
     }
 
     /// True in the last third of its life, and not more than 90 days ahead.
-    pub(crate) fn is_near(&self, now: Timestamp) -> bool {
+    fn is_near(&self, now: Timestamp) -> bool {
         let third = self.not_after.since(self.not_before).checked_div(3).unwrap_or(0);
         now.plus(third.min(LONGEST)) > self.not_after
     }
 }
 
 /// Everything that these settings depend on.
-pub(crate) fn all(settings: &Settings) -> Vec<Expiry> {
+fn all(settings: &Settings) -> Vec<Expiry> {
     let mut found = Vec::new();
     let files =
         [("our TLS certificate", &settings.listen.certificate), ("a root of clients", &settings.listen.client_roots)];
@@ -55,10 +55,11 @@ pub(crate) fn all(settings: &Settings) -> Vec<Expiry> {
     found
 }
 
-/// Logs what ends soon or has ended.
-pub(crate) fn warn(settings: &Settings, now: Timestamp) {
-    for expiry in all(settings).into_iter().filter(|expiry| expiry.is_near(now)) {
-        let Expiry { what, not_after, .. } = &expiry;
+/// Logs what ends soon or has ended. Gives everything that ends.
+pub(crate) fn warn(settings: &Settings, now: Timestamp) -> Vec<Expiry> {
+    let all = all(settings);
+    for expiry in all.iter().filter(|expiry| expiry.is_near(now)) {
+        let Expiry { what, not_after, .. } = expiry;
         let days = not_after.since(now) / 86_400;
         if *not_after < now {
             tracing::error!(what, %not_after, "a certificate has expired");
@@ -66,6 +67,7 @@ pub(crate) fn warn(settings: &Settings, now: Timestamp) {
             tracing::warn!(what, %not_after, days, "a certificate expires soon");
         }
     }
+    all
 }
 
 fn certificates(file: &Path) -> Vec<CertificateDer<'static>> {

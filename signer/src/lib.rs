@@ -33,6 +33,8 @@ mod issuance;
 mod issuer;
 mod journal;
 mod listen;
+mod metrics;
+mod operations;
 mod policy;
 mod queue;
 mod random;

@@ -83,8 +83,14 @@ impl Listener {
         let _ = stream.set_nodelay(true);
         let stream = match timeout(self.handshake, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::warn!(%peer, %error, "handshake refused"),
-            Err(_) => return tracing::warn!(%peer, "handshake refused: it took too long"),
+            Ok(Err(error)) => {
+                self.service.issuance.works.metrics.handshake_refused();
+                return tracing::warn!(%peer, %error, "handshake refused");
+            }
+            Err(_) => {
+                self.service.issuance.works.metrics.handshake_refused();
+                return tracing::warn!(%peer, "handshake refused: it took too long");
+            }
         };
         let Some(client) = identity(&stream) else {
             return tracing::warn!(%peer, "connection refused: the client certificate has no DNS name");

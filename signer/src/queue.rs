@@ -166,6 +166,11 @@ impl<J: Waits> Queue<J> {
         self.state().schedule.len()
     }
 
+    /// Jobs of a class that wait.
+    pub(crate) fn len_of(&self, class: Class) -> usize {
+        self.state().schedule.len_of(class)
+    }
+
     /// When the job at this place can be expected, if nobody comes before it.
     pub(crate) fn estimate(&self, place: Place, pace: Duration) -> Duration {
         self.state().schedule.wait_at(place, self.started.elapsed(), pace)

@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     Tokens, clock, expiry,
+    metrics::Metrics,
     policy::Policy,
     settings::{ListenSettings, Settings},
     tls,
@@ -49,6 +50,7 @@ pub(crate) struct Rotation {
     fixed: Option<toml::Table>,
     tls: watch::Sender<Arc<ServerConfig>>,
     policy: watch::Sender<Arc<Policy>>,
+    metrics: Arc<Metrics>,
     hangup: Signal,
 }
 
@@ -62,13 +64,14 @@ impl Rotation {
         tokens: Tokens,
         settings: &Settings,
         tls: Arc<ServerConfig>,
+        metrics: Arc<Metrics>,
     ) -> anyhow::Result<(Self, Present)> {
         let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
         let (tls, next_tls) = watch::channel(tls);
         let (policy, next_policy) = watch::channel(Arc::new(settings.policy.clone()));
         let (listen, fixed) = (settings.listen.clone(), fixed(&file));
         let present = Present { tls: next_tls, policy: next_policy };
-        Ok((Self { file, tokens, listen, fixed, tls, policy, hangup }, present))
+        Ok((Self { file, tokens, listen, fixed, tls, policy, metrics, hangup }, present))
     }
 
     /// Follows the files for ever.
@@ -96,7 +99,7 @@ impl Rotation {
                 }
                 _ = day.tick() => {
                     if let Ok(settings) = Settings::load(&self.file, self.tokens) {
-                        expiry::warn(&settings, clock::now());
+                        self.metrics.expires(&expiry::warn(&settings, clock::now()));
                     }
                 }
             }
@@ -110,6 +113,7 @@ impl Rotation {
         let (settings, tls) = match read {
             Ok(read) => read,
             Err(error) => {
+                self.metrics.rotated(false);
                 return tracing::error!(cause, error = format!("{error:#}"), "rotation refused: nothing has changed");
             }
         };
@@ -120,7 +124,8 @@ impl Rotation {
         if !needs_start.is_empty() {
             tracing::warn!(parts = needs_start, "these parts of the configuration take effect at the next start");
         }
-        expiry::warn(&settings, clock::now());
+        self.metrics.expires(&expiry::warn(&settings, clock::now()));
+        self.metrics.rotated(true);
         self.listen = settings.listen;
         self.policy.send_replace(Arc::new(settings.policy));
         self.tls.send_replace(tls);

@@ -1,8 +1,9 @@
 //! `signer serve`: puts the rooms together, says `ready`, and takes them apart again in order when it is told to stop.
 
-use std::{io::Write, path::Path, sync::Arc, time::Duration};
+use std::{io::Write, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use sd_notify::NotifyState;
 use shared::signing::TokenState;
 use tokio::{
     net::TcpListener,
@@ -21,6 +22,8 @@ use crate::{
     issuer::Issuer,
     journal::Journal,
     listen::Listener,
+    metrics::Metrics,
+    operations::{self, Operations},
     queue::Queue,
     rotation::{Present, Rotation},
     service::Service,
@@ -47,12 +50,13 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let tls = tls::server_config(&settings.listen).operator_must_act()?;
-    let (rotation, Present { tls, policy }) = Rotation::new(file.to_owned(), tokens, &settings, tls)?;
-    expiry::warn(&settings, clock::now());
+    let metrics = Arc::new(Metrics::default());
+    let (rotation, Present { tls, policy }) =
+        Rotation::new(file.to_owned(), tokens, &settings, tls, Arc::clone(&metrics))?;
+    metrics.expires(&expiry::warn(&settings, clock::now()));
     let ledger = Arc::new(Ledger::default());
     let journal = Journal::open(&settings.state, |record, location| ledger.replay(&record, location))?;
-    let socket = TcpListener::bind(settings.listen.address).await;
-    let socket = socket.with_context(|| format!("cannot listen on {}", settings.listen.address))?;
+    let socket = listen(settings.listen.address).await?;
 
     let changed = Arc::new(Notify::new());
     let views: Vec<Vec<_>> = settings
@@ -67,6 +71,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
             .collect(),
         queue: Queue::new(settings.limits.queue, views.iter().map(Vec::len).sum()),
         journal,
+        metrics,
         running: TaskTracker::new(),
     });
     let mut drivers = start_drivers(&settings, &views, &works);
@@ -87,7 +92,11 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         handshake: settings.limits.handshake,
         connections: settings.limits.connections,
     };
-    let rotating = tokio::spawn(rotation.run());
+    let operations = match settings.operations {
+        Some(address) => Some(tokio::spawn(Operations::bind(address, Arc::clone(&works)).await?.run())),
+        None => None,
+    };
+    let (rotating, beating) = (tokio::spawn(rotation.run()), tokio::spawn(operations::watchdog()));
     let listening = tokio::spawn(listener.run(stopped));
     tracing::info!(address = %settings.listen.address, "listening");
 
@@ -96,6 +105,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         if timeout(REPORTS, reported).await.is_err() {
             tracing::warn!("some tokens have not reported yet");
         }
+        operations::tell(&[NotifyState::Ready]);
         writeln!(std::io::stdout(), "ready").context("cannot write to stdout")?;
         wait_until(&changed, || views.iter().all(|view| view.state() == TokenState::PinRejected)).await;
         Err(anyhow::Error::new(OperatorMustAct).context("every token has rejected its PIN"))
@@ -107,6 +117,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     };
 
     tracing::info!("stopping");
+    operations::tell(&[NotifyState::Stopping]);
     rotating.abort();
     let _ = stop.send(true);
     works.queue.close();
@@ -121,7 +132,22 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     if timeout(settings.limits.shutdown, rest).await.is_err() {
         tracing::warn!("some connections or tokens did not end in time");
     }
+    // Asked to the last.
+    beating.abort();
+    operations.inspect(tokio::task::JoinHandle::abort);
     result
+}
+
+/// The socket that the service manager has opened for us, or one of our own.
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let handed = listenfd::ListenFd::from_env().take_tcp_listener(0).context("the socket from the service manager")?;
+    match handed {
+        Some(socket) => {
+            socket.set_nonblocking(true)?;
+            TcpListener::from_std(socket).context("the socket from the service manager")
+        }
+        None => TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}")),
+    }
 }
 
 fn start_drivers(settings: &Settings, views: &[Vec<Arc<TokenView>>], works: &Arc<Works>) -> JoinSet<()> {

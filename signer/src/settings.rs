@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) state: PathBuf,
     pub(crate) listen: ListenSettings,
     pub(crate) limits: Limits,
+    /// Where metrics are asked for.
+    pub(crate) operations: Option<SocketAddr>,
     pub(crate) policy: Policy,
     /// At least one, with distinct names and keys.
     pub(crate) issuers: Vec<IssuerSettings>,
@@ -84,7 +86,7 @@ impl Settings {
     }
 
     fn check(config: SignerConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
-        let SignerConfig { state, listen, limits, edge, issuer, profile, scope } = config;
+        let SignerConfig { state, listen, limits, operations, edge, issuer, profile, scope } = config;
         ensure!(!issuer.is_empty(), "there is no [[issuer]]");
         let issuers = issuer
             .into_iter()
@@ -104,6 +106,7 @@ impl Settings {
                 client_roots: folder.join(listen.client_roots),
             },
             limits: Limits::check(&limits)?,
+            operations: operations.map(|operations| operations.address),
             policy: Policy::check(edge, profile, scope)?,
             issuers,
         })
@@ -167,11 +170,26 @@ impl TokenSettings {
         Ok(Self {
             module: folder.join(config.module),
             uri: config.uri.parse()?,
-            pin_file: folder.join(config.pin_file),
+            pin_file: pin_file(folder, config.pin_file, config.pin_credential)?,
             deadline: Duration::from_millis(config.deadline_ms),
             environment: config.environment,
             #[cfg(feature = "slow-token")]
             latency_ms: config.latency_ms,
         })
+    }
+}
+
+/// Where the PIN is: in a file, or in a credential that the service manager shows to this service alone.
+fn pin_file(folder: &Path, file: Option<PathBuf>, credential: Option<String>) -> anyhow::Result<PathBuf> {
+    match (file, credential) {
+        (Some(file), None) => Ok(folder.join(file)),
+        (None, Some(name)) => {
+            let plain = !name.is_empty() && !name.contains('/') && name != "." && name != "..";
+            ensure!(plain, "pin_credential is a name without slashes, not {name:?}");
+            let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
+                .with_context(|| format!("pin_credential {name:?}: the service manager gives no credentials here"))?;
+            Ok(Path::new(&folder).join(name))
+        }
+        _ => bail!("a token has either pin_file or pin_credential"),
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     clock,
     issuer::Issuer,
     journal::{Event, Intent, Journal, Location, Signed},
+    metrics::Metrics,
     queue::{Party, Place, Queue, Waits},
     random,
 };
@@ -29,6 +30,7 @@ pub(crate) struct Works {
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) queue: Queue<Job>,
     pub(crate) journal: Journal,
+    pub(crate) metrics: Arc<Metrics>,
     /// Certificates that are signed and not yet answered, and revocations that are not yet on the disk.
     pub(crate) running: TaskTracker,
 }
@@ -168,6 +170,7 @@ impl Works {
                     record = location.index,
                     "signed"
                 );
+                self.metrics.signed();
                 let issued = Issued { chain, serial: intent.serial, journal_index: location.index };
                 job.ticket.signed(location, Arc::new(issued));
             }

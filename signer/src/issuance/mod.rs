@@ -77,6 +77,7 @@ impl Issuance {
     /// Logs a refusal, and journals it unless it is only a matter of time.
     pub(crate) async fn note(&self, edge: &str, order: &str, refused: &Refused) {
         let Refused { reason, detail } = refused;
+        self.works.metrics.refused(*reason);
         tracing::warn!(edge, order = cut(order), ?reason, detail, "refused");
         if matches!(reason, Refusal::Busy | Refusal::Unavailable) {
             return;

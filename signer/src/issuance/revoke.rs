@@ -53,6 +53,7 @@ impl Issuance {
             match works.journal.append(Event::Revoked(record)).await {
                 Ok(location) => {
                     tracing::info!(%serial, ?reason, ?right, record = location.index, "revoked");
+                    works.metrics.revoked();
                     ledger.certificates().end(ticket, location);
                 }
                 Err(error) => tracing::error!(%serial, %error, "a certificate cannot be revoked"),
@@ -95,7 +96,13 @@ mod tests {
             let location = journal.append(event).await.unwrap();
             ledger.replay(&journal.read(&location).unwrap(), location).unwrap();
         }
-        let works = Works { issuers: Vec::new(), queue: Queue::new(1, 1), journal, running: TaskTracker::new() };
+        let works = Works {
+            issuers: Vec::new(),
+            queue: Queue::new(1, 1),
+            journal,
+            metrics: Arc::default(),
+            running: TaskTracker::new(),
+        };
         let (_sender, policy) = tokio::sync::watch::channel(Arc::new(policy::tests::policy()));
         let issuance =
             Issuance { policy, ledger, works: Arc::new(works), answer: Duration::ZERO, forget: Duration::ZERO };

@@ -28,6 +28,17 @@ impl Class {
     /// All, in the order of ties.
     pub(crate) const ALL: [Self; 5] = [Self::Renewal, Self::Revocation, Self::New, Self::Crl, Self::Refresh];
 
+    /// As operators read it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Renewal => "renewal",
+            Self::New => "new",
+            Self::Revocation => "revocation",
+            Self::Crl => "crl",
+            Self::Refresh => "refresh",
+        }
+    }
+
     /// How long a job at the head of its line lets others go first.
     pub(crate) const fn patience(self) -> Duration {
         match self {

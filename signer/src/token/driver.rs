@@ -96,6 +96,7 @@ impl Driver {
                     () = self.works.queue.closed() => return,
                 }
             }
+            self.works.metrics.worker_failed(&self.name);
             tracing::warn!(token = self.name, reason = %failed, backoff_ms = backoff.as_millis(), "the token failed");
             if !backoff.is_zero() {
                 self.view.set(TokenState::Failed, &failed.to_string());

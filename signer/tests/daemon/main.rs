@@ -7,6 +7,7 @@ mod crash;
 mod handshake;
 mod issue;
 mod journal;
+mod operations;
 mod revoke;
 mod rotation;
 mod site;

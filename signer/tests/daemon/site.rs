@@ -189,9 +189,15 @@ environment = {{ SOFTHSM2_CONF = "{}" }}
 
     /// Starts the daemon.
     pub(crate) fn spawn(&self) -> Daemon {
+        self.spawn_with(|_| {})
+    }
+
+    /// Starts the daemon as a service manager would: with more in its environment.
+    pub(crate) fn spawn_with(&self, change: impl FnOnce(&mut Command)) -> Daemon {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let log = self.path(&format!("log-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         let mut command = self.command("serve --config signer.toml");
+        change(&mut command);
         let child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         Daemon { child, log }
     }
