@@ -119,6 +119,8 @@ fn is_global_v6(address: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const PUBLIC: Networks = Networks { loopback: false, listed: Vec::new(), own: OwnHosts::new(Vec::new()) };
@@ -226,6 +228,37 @@ mod tests {
         }
         assert!(!PUBLIC.permit("2606:4700::5efe:10.0.0.1".parse().unwrap()), "ISATAP in a global network");
         assert!(PUBLIC.permit("2606:4700::5efe:8.8.8.8".parse().unwrap()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_lists_permit_is_never_what_no_list_opens(
+            high in any::<u64>(),
+            low in any::<u64>(),
+            prefix in prop::sample::select(vec!["", "::ffff:0:0", "64:ff9b::", "64:ff9b:1::", "2002::", "2001::", "fe80::", "ff02::", "fd00::"]),
+            short in any::<bool>(),
+            loopback in any::<bool>(),
+        ) {
+            let (prefix, shift): (Ipv6Addr, u32) = match prefix.parse() {
+                Ok(prefix) => (prefix, if short { 48 } else { 96 }),
+                Err(_) => (Ipv6Addr::UNSPECIFIED, 0),
+            };
+            let random = (u128::from(high) << 64) | u128::from(low);
+            let six = Ipv6Addr::from_bits(prefix.to_bits() | (random >> shift));
+            let four = Ipv4Addr::from_bits(u32::try_from(low >> 32).unwrap());
+            let everything = Networks { loopback, ..listed(&["0.0.0.0/0", "::/0"]) };
+            for address in [IpAddr::V6(six), IpAddr::V4(four)] {
+                prop_assert!(!PUBLIC.permit(address) || everything.permit(address), "{address}");
+                for carried in carried(address) {
+                    prop_assert!(!everything.permit(address) || everything.permit(carried.into()), "{address}");
+                    prop_assert!(!PUBLIC.permit(address) || PUBLIC.permit(carried.into()), "{address}");
+                }
+                if everything.permit(address) {
+                    prop_assert!(loopback || !address.is_loopback());
+                    prop_assert!(!address.is_unspecified() && !address.is_multicast() && !is_metadata(address));
+                }
+            }
+        }
     }
 
     #[test]
