@@ -101,7 +101,7 @@ impl Incarnation {
                 Ok(effect) => {
                     next = effect;
                     if let Some(id) = probed {
-                        self.charge_binding(id, environment, account).await;
+                        self.report(id, environment, account).await;
                     }
                 }
                 // The row stays due.
@@ -114,11 +114,13 @@ impl Incarnation {
         }
     }
 
-    /// A validation that failed counts for the account's binding too, where such a limit is set.
-    async fn charge_binding(&self, id: ObjectId, environment: &Environment, account: AccountId) {
+    /// The log hears which perspectives found no proof. A validation that failed counts for the account's binding too, where
+    /// such a limit is set.
+    async fn report(&self, id: ObjectId, environment: &Environment, account: AccountId) {
         let failed = || -> Result<_, Problem> {
             let rows = self.rows(account)?;
             let record = AuthorizationRecord::load(&rows, Key::Authorization(id))?;
+            record.iter().for_each(perspective::log);
             match record.map(|record| record.state) {
                 Some(AuthorizationState::Invalid { .. }) => rate_limit::charged_binding(&rows, &environment.config),
                 _ => Ok(None),

@@ -9,8 +9,9 @@ use worker::{DurableObject, Env, Method, Request, RequestInit, Response, State, 
 use super::{environment::Environment, probe, timeout::within};
 use crate::acme::{
     network::Networks,
-    perspective::{Perspective as Place, Sighting},
+    perspective::{Perspective as Place, Seen, Sighting},
     probe::{Probe, ProbeFault, ProbeOutcome},
+    record::AuthorizationRecord,
     step::Event,
     validation::Validation,
 };
@@ -71,6 +72,15 @@ async fn ask(env: &Env, environment: &Environment, place: &Place, probe: &Probe)
         Ok::<ProbeOutcome, worker::Error>(serde_json::from_slice(&bytes)?)
     };
     answer.await.unwrap_or_else(|error| lost(place, error))
+}
+
+/// Writes which perspectives found no proof, and why, to the log of the operator.
+pub(super) fn log(record: &AuthorizationRecord) {
+    for Seen { from, problem } in &record.seen {
+        if let Some(problem) = problem {
+            console_error!("{} from {from}: {} {}", record.identifier, problem.kind, problem.detail);
+        }
+    }
 }
 
 /// The log gets what the client does not: why nobody looked from there.

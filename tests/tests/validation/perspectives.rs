@@ -43,6 +43,15 @@ fn all_must_agree_where_the_quorum_is_all() -> Result<()> {
     world.target.prove(&lied.path, &lied.key_authorization);
     lied.ends(Err(("connection", "from 3 places; 1 found the proof and 3 must. Not found from: home, weur.")))?;
 
+    let log = world.stack.log("edge")?;
+    for line in ["lied.test from home: ", "lied.test from weur: "] {
+        assert!(log.contains(line), "the operator is not told {line:?}");
+    }
+    assert!(
+        !log.contains("lied.test from apac") && !log.contains("agreed.test from"),
+        "who found it is no matter for the log"
+    );
+
     // One alone does not see it.
     world.resolver.put("hidden.test", &[OPEN])?;
     other.put("hidden.test", &["169.254.169.254"])?;

@@ -13,7 +13,7 @@ use crate::target::Target;
 
 /// A stack, a client of it, who tells it where names are, and what it finds there.
 pub(crate) struct World {
-    _stack: Stack,
+    pub(crate) stack: Stack,
     pub(crate) client: Client,
     pub(crate) resolver: Resolver,
     pub(crate) target: Target,
@@ -46,7 +46,7 @@ impl World {
         }
         let stack = Stack::up(options)?;
         let client = Client::of(&stack.report)?;
-        Ok(Self { _stack: stack, client, resolver, target })
+        Ok(Self { stack, client, resolver, target })
     }
 
     /// The name is where probes may go.
