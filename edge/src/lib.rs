@@ -1,6 +1,6 @@
 //! The edge: an ACME server as one WebAssembly module.
 //!
-//! [`acme`] and [`status`] are the pure core: no IO, no clock, no randomness, no async, no platform. `workers` is the only code that knows
+//! [`acme`], [`status`] and [`tls`] are the pure core: no IO, no clock, no randomness, no async, no platform. `workers` is the only code that knows
 //! the platform, and exists on wasm32 alone, so native builds prove that the core does without it.
 #![cfg_attr(
     not(test),
@@ -15,5 +15,6 @@
 
 pub mod acme;
 pub mod status;
+pub mod tls;
 #[cfg(target_arch = "wasm32")]
 pub mod workers;

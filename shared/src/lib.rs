@@ -19,6 +19,7 @@ pub mod certificate;
 pub mod chain;
 pub mod csr;
 mod dns_name;
+pub mod handshake_signature;
 pub mod identifier;
 pub mod json;
 pub mod jwk;

@@ -3,8 +3,8 @@
 use der::{Decode, Encode, asn1::ObjectIdentifier};
 use p256::ecdsa as es256;
 use p384::ecdsa as es384;
-use rsa::{RsaPublicKey, pkcs1v15, traits::PublicKeyParts};
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use rsa::{RsaPublicKey, pkcs1v15, pss, traits::PublicKeyParts};
+use sha2::{Digest, Sha256, Sha384, Sha512, digest::FixedOutputReset};
 use signature::Verifier;
 use spki::{AlgorithmIdentifierOwned, DecodePublicKey, SubjectPublicKeyInfoOwned};
 
@@ -151,6 +151,15 @@ impl PublicKey {
             _ => return Err(BadSignature::Algorithm),
         };
         if valid { Ok(()) } else { Err(BadSignature::Invalid) }
+    }
+
+    /// True when this is an RSA key and `signature` its RSASSA-PSS signature over `message`, with a salt as long as the
+    /// digest (RFC 8017 §8.1.2, RFC 8446 §4.2.3).
+    pub(crate) fn verify_pss<D: Digest + FixedOutputReset>(&self, message: &[u8], signature: &[u8]) -> bool {
+        let Key::Rsa(key) = &self.key else { return false };
+        let verifier = pss::VerifyingKey::<D>::new(key.as_ref().clone());
+        signature.len() == key.size()
+            && pss::Signature::try_from(signature).is_ok_and(|signature| verifier.verify(message, &signature).is_ok())
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     problem::ProblemDocument,
     record::AuthorizationRecord,
     step::Context,
+    tls_alpn,
 };
 
 /// The ways to prove an identifier.
@@ -22,11 +23,14 @@ pub enum ChallengeType {
     /// RFC 8555 §8.4.
     #[serde(rename = "dns-01")]
     Dns01,
+    /// RFC 8737 §3, RFC 8738 §6.
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
 }
 
 impl ChallengeType {
     /// All types.
-    pub const ALL: [Self; 2] = [Self::Http01, Self::Dns01];
+    pub const ALL: [Self; 3] = [Self::Http01, Self::Dns01, Self::TlsAlpn01];
 
     /// The registered name (RFC 8555 §9.7.8).
     #[must_use]
@@ -34,6 +38,7 @@ impl ChallengeType {
         match self {
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
         }
     }
 
@@ -43,8 +48,8 @@ impl ChallengeType {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The types that can prove this identifier: a wildcard only by DNS (RFC 8555 §7.1.3, §8.3), an address never by it
-    /// (RFC 8738 §7).
+    /// The types that can prove this identifier: a wildcard only by DNS (RFC 8555 §7.1.3, §8.3, RFC 8737 §3), an address
+    /// never by it (RFC 8738 §7).
     pub fn offered(identifier: &Identifier, wildcard: bool) -> impl Iterator<Item = Self> {
         let is_dns = matches!(identifier, Identifier::Dns(_));
         Self::ALL.into_iter().filter(move |kind| if *kind == Self::Dns01 { is_dns } else { !wildcard })
@@ -105,6 +110,11 @@ pub fn judge(
                 )
             }
         }
+        (ChallengeType::TlsAlpn01, Ok(Evidence::Tls(handshake))) => {
+            let expected = key_authorization(&record.token, account_key);
+            tls_alpn::check(handshake, &record.identifier, &expected)
+                .or_else(|mismatch| refuse("incorrectResponse", format!("The handshake proves nothing: {mismatch}.")))
+        }
         (_, Ok(_)) => refuse("serverInternal", "The evidence is not of this challenge's kind.".to_owned()),
         (_, Err(fault)) => refuse(fault_kind(*fault), format!("Looking at the challenge failed: {fault}.")),
     }
@@ -132,6 +142,7 @@ const fn fault_kind(fault: ProbeFault) -> &'static str {
         | ProbeFault::DnsMalformed => "dns",
         ProbeFault::Refused | ProbeFault::Connection | ProbeFault::Timeout => "connection",
         ProbeFault::NoPerspective => "serverInternal",
+        ProbeFault::NotTls | ProbeFault::TlsIncompatible | ProbeFault::TlsProtocol | ProbeFault::Tls => "tls",
         ProbeFault::NotHttp | ProbeFault::TooManyRedirects | ProbeFault::BadRedirect => "incorrectResponse",
     }
 }

@@ -41,5 +41,6 @@ pub mod scope;
 pub mod step;
 pub mod storage;
 pub mod terms;
+pub mod tls_alpn;
 pub mod validation;
 pub mod view;

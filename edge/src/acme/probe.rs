@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use shared::identifier::Identifier;
 
-use super::{challenge::ChallengeType, object_id::ObjectId, scope::ScopeName};
+use super::{challenge::ChallengeType, object_id::ObjectId, scope::ScopeName, tls_alpn::Handshake};
 
 /// One thing to look at. Idempotent: a lost probe is simply done again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub enum Evidence {
     },
     /// dns-01: every TXT record of the owner name, its character strings joined (RFC 8555 §8.4).
     Txt(Vec<Vec<u8>>),
+    /// tls-alpn-01: the handshake (RFC 8737 §3).
+    Tls(Handshake),
 }
 
 /// Bytes of a body that are read at most; a key authorization is well below.
@@ -70,6 +72,18 @@ pub enum ProbeFault {
     /// Not done in time.
     #[error("the answer did not come in time")]
     Timeout,
+    /// Something else than TLS answered.
+    #[error("the answer is not TLS")]
+    NotTls,
+    /// The server has no version of TLS, no cipher suite or no signature scheme in common with us.
+    #[error("the server speaks neither TLS 1.2 nor TLS 1.3 with an algorithm that is offered")]
+    TlsIncompatible,
+    /// The server ended the handshake because it does not speak the protocol that is offered (RFC 7301 §3.2).
+    #[error("the server does not speak the protocol that is offered")]
+    TlsProtocol,
+    /// The handshake failed otherwise; a certificate whose key did not sign it, too.
+    #[error("the TLS handshake failed")]
+    Tls,
     /// Not an HTTP/1.1 answer.
     #[error("the answer is not HTTP")]
     NotHttp,

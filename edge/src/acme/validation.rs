@@ -11,6 +11,7 @@ use super::{
     network::Networks,
     own_hosts::OwnHosts,
     perspective::{PerspectiveConfig, Perspectives},
+    probe_redirect::Ports,
 };
 
 /// How names are proved.
@@ -23,6 +24,9 @@ pub struct ValidationConfig {
     pub http_port: u16,
     /// Where tls-alpn-01 connects: 443, but for tests (RFC 8737 §3).
     pub tls_alpn_port: u16,
+    /// Where redirects of http-01 to https URLs lead: 443, but for tests.
+    #[serde(default = "https_port")]
+    pub https_port: u16,
     /// Probes may go to addresses in one of these too, and not only to globally reachable ones: see [`Networks::permit`].
     #[serde(default)]
     pub networks: Vec<String>,
@@ -49,8 +53,8 @@ pub struct ValidationConfig {
 pub struct Validation {
     /// Asked in this order.
     pub resolvers: Vec<Resolver>,
-    /// Where http-01 connects.
-    pub http_port: u16,
+    /// Where http-01 connects, also by redirects.
+    pub ports: Ports,
     /// Where tls-alpn-01 connects.
     pub tls_alpn_port: u16,
     /// Where probes look from.
@@ -90,7 +94,7 @@ impl ValidationConfig {
         };
         let validation = Validation {
             resolvers,
-            http_port: self.http_port,
+            ports: Ports { http: self.http_port, https: self.https_port },
             tls_alpn_port: self.tls_alpn_port,
             perspectives: Perspectives::check(self.perspectives, self.quorum)?,
             http: self.http,
@@ -98,6 +102,10 @@ impl ValidationConfig {
         };
         Ok((validation, networks))
     }
+}
+
+const fn https_port() -> u16 {
+    443
 }
 
 /// Resolvers, in their order.

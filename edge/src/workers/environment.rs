@@ -112,11 +112,19 @@ pub(super) fn now() -> Timestamp {
 ///
 /// # Errors
 /// When there are none, which the platform does not do.
-#[allow(clippy::disallowed_methods, reason = "this file is the port of randomness")]
 pub(super) fn random<const N: usize>() -> Result<[u8; N], Problem> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|_| Problem::Internal("the platform gives no randomness"))?;
+    fill(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Fills this with fresh random bytes.
+///
+/// # Errors
+/// As [`random`].
+#[allow(clippy::disallowed_methods, reason = "this file is the port of randomness")]
+pub(super) fn fill(bytes: &mut [u8]) -> Result<(), Problem> {
+    getrandom::fill(bytes).map_err(|_| Problem::Internal("the platform gives no randomness"))
 }
 
 /// A fresh seed for one step.

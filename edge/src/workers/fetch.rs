@@ -10,12 +10,12 @@ use super::{
 };
 use crate::acme::{
     probe::{Evidence, MAX_BODY, ProbeFault},
-    probe_redirect::HttpTarget,
+    probe_redirect::{HttpTarget, Ports},
 };
 
 /// One GET. Follows nothing, sends no cookie, is answered by no cache, and ends when it is dropped.
-pub(super) async fn get(target: &HttpTarget, port: u16) -> Result<Answer, ProbeFault> {
-    let url = format!("http://{}{}", target.authority(port), target.path);
+pub(super) async fn get(target: &HttpTarget, ports: Ports) -> Result<Answer, ProbeFault> {
+    let url = format!("{}://{}{}", target.scheme.name(), target.authority(ports), target.path);
     let abort = AbortOnDrop(Some(AbortController::default()));
     let signal = abort.0.as_ref().map(AbortController::signal).ok_or(ProbeFault::Connection)?;
     let request = Fetch::Request(request(&url).map_err(|_| ProbeFault::BadRedirect)?);

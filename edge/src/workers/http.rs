@@ -1,13 +1,9 @@
 //! http-01 (RFC 8555 §8.3): gets a challenge's answer over a TCP connection of our own, because only so the address that
 //! was checked is the one that is connected to. Nothing here judges what came.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    pin::pin,
-    time::Duration,
-};
+use std::pin::pin;
 
-use futures_util::future::{Either, join, select};
+use futures_util::future::{Either, select};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{
     Request, Response,
@@ -17,14 +13,17 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use shared::identifier::Identifier;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{dns, fetch, tcp::Connection, timeout::within};
-use crate::acme::{
-    dns::{Question, Record, RecordType},
-    network::Networks,
-    probe::{Evidence, MAX_BODY, MAX_REDIRECTS, ProbeFault, ProbeOutcome},
-    probe_redirect::HttpTarget,
-    validation::Validation,
+use super::{addresses, fetch, timeout::within, tls};
+use crate::{
+    acme::{
+        network::Networks,
+        probe::{Evidence, MAX_BODY, MAX_REDIRECTS, ProbeFault, ProbeOutcome},
+        probe_redirect::{HttpTarget, Ports, Scheme},
+        validation::Validation,
+    },
+    tls::client,
 };
 
 /// Names us in the logs of those who are probed.
@@ -33,8 +32,8 @@ pub(super) const USER_AGENT: &str = concat!("Colophon/", env!("CARGO_PKG_VERSION
 /// Any type of body will do.
 pub(super) const ACCEPT: &str = "*/*";
 
-/// Addresses of one family that are tried.
-const TRIES: usize = 2;
+/// The protocol that is offered to https servers (RFC 7301 §6).
+const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The largest head of an answer, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -53,20 +52,20 @@ pub(super) async fn look(first: HttpTarget, validation: &Validation, networks: &
     for _ in 0..=MAX_REDIRECTS {
         match get(&target, validation, networks).await? {
             Answer::Final(evidence) => return Ok(evidence),
-            Answer::Redirect(location) => target = target.redirect(&location, validation.http_port)?,
+            Answer::Redirect(location) => target = target.redirect(&location, validation.ports)?,
         }
     }
     Err(ProbeFault::TooManyRedirects)
 }
 
-/// One hop: resolve, filter, connect, ask; or have the platform ask, where the configuration says so. An address that cannot
-/// be connected to is followed by the next.
+/// One hop: resolve, filter, connect, with TLS where the URL says so, ask; or have the platform ask, where the configuration
+/// says so.
 async fn get(target: &HttpTarget, validation: &Validation, networks: &Networks) -> Result<Answer, ProbeFault> {
-    let addresses = addresses(target, validation, networks).await?;
+    let found = addresses::find(&target.host, validation, networks).await?;
     if validation.http.fetches() && networks.listed.is_empty() && matches!(target.host, Identifier::Dns(_)) {
         // The other half of the time is the socket's.
-        let limit = share(validation).saturating_mul(2);
-        let answer = within(limit, fetch::get(target, validation.http_port)).await.unwrap_or(Err(ProbeFault::Timeout));
+        let limit = addresses::share(validation).saturating_mul(2);
+        let answer = within(limit, fetch::get(target, validation.ports)).await.unwrap_or(Err(ProbeFault::Timeout));
         let seen = match answer {
             Ok(Answer::Final(evidence)) => Ok(evidence),
             Ok(redirect @ Answer::Redirect(_)) => return Ok(redirect),
@@ -76,57 +75,23 @@ async fn get(target: &HttpTarget, validation: &Validation, networks: &Networks) 
             return seen.map(Answer::Final);
         }
     }
-    let mut last = ProbeFault::Connection;
-    for address in addresses {
-        let address = SocketAddr::new(address, validation.http_port);
-        match within(share(validation), Connection::open(address)).await {
-            Some(Ok(connection)) => return exchange(connection, target, validation.http_port).await,
-            Some(Err(_)) => last = ProbeFault::Connection,
-            None => last = ProbeFault::Timeout,
+    let connection = addresses::connect(found, validation.ports.of(target.scheme), validation).await?;
+    match target.scheme {
+        Scheme::Http => exchange(connection, target, validation.ports).await,
+        Scheme::Https => {
+            let name = client::server_name(&target.host).ok_or(ProbeFault::BadRedirect)?;
+            exchange(tls::handshake(connection, name, HTTP_1_1).await?, target, validation.ports).await
         }
     }
-    Err(last)
-}
-
-/// The addresses that a probe may connect to: the target itself (RFC 8738 §4), or some of its name, IPv6 first.
-async fn addresses(
-    target: &HttpTarget,
-    validation: &Validation,
-    networks: &Networks,
-) -> Result<Vec<IpAddr>, ProbeFault> {
-    let name = match &target.host {
-        Identifier::Dns(name) if networks.own.have_name(name) => return Err(ProbeFault::Refused),
-        Identifier::Dns(name) => name,
-        Identifier::Ip(address) if networks.permit(*address) => return Ok(vec![*address]),
-        Identifier::Ip(_) => return Err(ProbeFault::Refused),
-    };
-    let ask = async |kind| dns::ask(&validation.resolvers, &Question::address(name, kind)?, share(validation)).await;
-    let found = match join(ask(RecordType::Aaaa), ask(RecordType::A)).await {
-        (Ok(six), Ok(four)) => [six, four],
-        (Ok(some), Err(_)) | (Err(_), Ok(some)) => [some, Vec::new()],
-        // That one family has no records says less than why the other could not be asked.
-        (Err(fault), Err(ProbeFault::NoRecords)) | (Err(_), Err(fault)) => return Err(fault),
-    };
-    let permitted = |records: Vec<Record>| {
-        let addresses = records.into_iter().filter_map(|record| match record {
-            Record::Address(address) => Some(address),
-            Record::Text(_) => None,
-        });
-        addresses.filter(|address| networks.permit(*address)).take(TRIES)
-    };
-    let addresses: Vec<_> = found.into_iter().flat_map(permitted).collect();
-    if addresses.is_empty() { Err(ProbeFault::Refused) } else { Ok(addresses) }
-}
-
-/// What one lookup or one connection may take of the whole probe's time.
-fn share(validation: &Validation) -> Duration {
-    Duration::from_millis(u64::from(validation.timeout_ms)).checked_div(4).unwrap_or_default()
 }
 
 /// One GET on a connection of its own.
-async fn exchange(connection: Connection, target: &HttpTarget, port: u16) -> Result<Answer, ProbeFault> {
+async fn exchange<C>(connection: C, target: &HttpTarget, ports: Ports) -> Result<Answer, ProbeFault>
+where
+    C: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let request = Request::get(&target.path)
-        .header(header::HOST, target.authority(port))
+        .header(header::HOST, target.authority(ports))
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::ACCEPT, ACCEPT)
         .header(header::CONNECTION, "close")

@@ -7,6 +7,7 @@
 //! around all of them.
 
 mod account;
+mod addresses;
 mod alarm;
 mod body;
 mod dns;
@@ -29,4 +30,5 @@ mod status;
 mod storage;
 mod tcp;
 mod timeout;
+mod tls;
 mod webcrypto;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use shared::identifier::{DnsName, Identifier};
 
-use super::{dns, http, timeout::within};
+use super::{dns, http, timeout::within, tls};
 use crate::acme::{
     challenge::ChallengeType,
     dns::{Question, Record},
@@ -29,6 +29,7 @@ pub(super) fn run<'a>(
                 http::look(HttpTarget::challenge(identifier, &probe.token), validation, networks).await
             }
             (ChallengeType::Dns01, Identifier::Dns(name)) => texts(name, validation, limit).await,
+            (ChallengeType::TlsAlpn01, identifier) => tls::look(identifier, validation, networks).await,
             // Never offered (RFC 8738 §7).
             (ChallengeType::Dns01, Identifier::Ip(_)) => Err(ProbeFault::NoRecords),
         }
