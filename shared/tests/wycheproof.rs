@@ -1,8 +1,13 @@
-//! Signatures of account keys against Project Wycheproof's vectors: every algorithm, in the form that JOSE gives it.
+//! Signatures of account keys against Project Wycheproof's vectors: every algorithm, in the form that JOSE gives it; and those
+//! of TLS handshakes, in theirs.
 
 use serde_json::json;
-use shared::{base64url, jwk::Jwk};
-use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify};
+use shared::{
+    base64url,
+    handshake_signature::{self, Scheme},
+    jwk::Jwk,
+};
+use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
 
 fn check(valid: bool, result: TestResult, what: &str) {
     match result {
@@ -72,4 +77,73 @@ fn rs256_agrees_with_every_vector() {
         }
     }
     assert!(checked > 500, "{checked}");
+}
+
+#[test]
+fn handshakes_by_rsa_pss_agree_with_every_vector() {
+    use rsa_pss_verify::TestName;
+    let mut checked = 0;
+    for (set, scheme) in [
+        (TestName::RsaPss2048Sha256Mgf1SaltLen32, Scheme::RsaPssSha256),
+        (TestName::RsaPss3072Sha256Mgf1SaltLen32, Scheme::RsaPssSha256),
+        (TestName::RsaPss2048Sha384Mgf1SaltLen48, Scheme::RsaPssSha384),
+        (TestName::RsaPss4096Sha512Mgf1SaltLen64, Scheme::RsaPssSha512),
+    ] {
+        for group in rsa_pss_verify::TestSet::load(set).unwrap().test_groups {
+            for test in group.tests {
+                let what = format!("{set:?} {}: {}", test.tc_id, test.comment);
+                check(handshake_signature::verify(&group.der, scheme, &test.msg, &test.sig), test.result, &what);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 200, "{checked}");
+}
+
+#[test]
+fn handshakes_by_another_salt_length_or_hash_are_refused() {
+    use rsa_pss_verify::TestName;
+    for (set, scheme) in [
+        (TestName::RsaPss2048Sha256Mgf1SaltLen0, Scheme::RsaPssSha256),
+        (TestName::RsaPss4096Sha512Mgf1SaltLen32, Scheme::RsaPssSha512),
+        (TestName::RsaPss2048Sha384Mgf1SaltLen48, Scheme::RsaPssSha256),
+    ] {
+        for group in rsa_pss_verify::TestSet::load(set).unwrap().test_groups {
+            for test in group.tests {
+                assert!(!handshake_signature::verify(&group.der, scheme, &test.msg, &test.sig), "{set:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn handshakes_by_ecdsa_agree_with_every_vector() {
+    let mut checked = 0;
+    for (set, scheme) in [
+        (ecdsa::TestName::EcdsaSecp256r1Sha256, Scheme::EcdsaSha256),
+        (ecdsa::TestName::EcdsaSecp384r1Sha256, Scheme::EcdsaSha256),
+        (ecdsa::TestName::EcdsaSecp384r1Sha384, Scheme::EcdsaSha384),
+    ] {
+        for group in ecdsa::TestSet::load(set).unwrap().test_groups {
+            for test in group.tests {
+                let what = format!("{set:?} {}: {}", test.tc_id, test.comment);
+                check(handshake_signature::verify(&group.der, scheme, &test.msg, &test.sig), test.result, &what);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 500, "{checked}");
+}
+
+#[test]
+fn handshakes_by_ed25519_agree_with_every_vector() {
+    let mut checked = 0;
+    for group in eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap().test_groups {
+        for test in group.tests {
+            let what = format!("Ed25519 {}: {}", test.tc_id, test.comment);
+            check(handshake_signature::verify(&group.der, Scheme::Ed25519, &test.msg, &test.sig), test.result, &what);
+            checked += 1;
+        }
+    }
+    assert!(checked > 100, "{checked}");
 }

@@ -32,6 +32,8 @@ use shared::{
     timestamp::Timestamp,
 };
 
+use crate::tls_alpn::Presented;
+
 /// A client, its account's object and a signer.
 pub(crate) struct Desk {
     pub(crate) rows: Memory,
@@ -238,6 +240,10 @@ impl Desk {
         Ok(match probe.challenge {
             ChallengeType::Http01 => {
                 Evidence::Http { status: 200, body: key_authorization(&probe.token, thumbprint).into_bytes() }
+            }
+            ChallengeType::TlsAlpn01 => {
+                let expected = key_authorization(&probe.token, thumbprint);
+                Evidence::Tls(Presented::right(&probe.identifier.to_string(), &expected).handshake())
             }
             ChallengeType::Dns01 => Evidence::Txt(vec![dns_value(&probe.token, thumbprint).into_bytes()]),
         })

@@ -26,4 +26,5 @@ mod revocations;
 mod scopes;
 mod states;
 mod terms;
+mod tls_alpn;
 mod whole_life;

@@ -1,0 +1,223 @@
+//! tls-alpn-01: which certificates prove a name or an address, and what the others are called.
+
+use edge::acme::{
+    challenge::ChallengeType,
+    probe::{Evidence, ProbeFault},
+    route::{Resource, Route},
+    step::{Effect, Event},
+    tls_alpn::{Handshake, Mismatch, Version, check, server_name},
+};
+use proptest::prelude::*;
+use rcgen::{CertificateParams, CustomExtension, KeyPair, SanType};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use shared::identifier::Identifier;
+
+use crate::desk::Desk;
+
+const KEY_AUTHORIZATION: &str = "token.thumbprint";
+const ACME_IDENTIFIER: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 1, 31];
+
+/// What a server presents.
+#[derive(Clone, Debug)]
+pub(crate) struct Presented {
+    names: Vec<SanType>,
+    extensions: Vec<CustomExtension>,
+    protocol: Option<&'static str>,
+}
+
+impl Presented {
+    /// All as RFC 8737 asks for it.
+    pub(crate) fn right(identifier: &str, key_authorization: &str) -> Self {
+        let digest = Sha256::digest(key_authorization);
+        Self {
+            names: vec![name(identifier)],
+            extensions: vec![CustomExtension::new_acme_identifier(&digest)],
+            protocol: Some("acme-tls/1"),
+        }
+    }
+
+    pub(crate) fn handshake(self) -> Handshake {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = self.names;
+        params.custom_extensions = self.extensions;
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        Handshake {
+            certificate: certificate.der().to_vec(),
+            protocol: self.protocol.map(|protocol| protocol.as_bytes().to_vec()),
+            version: Version::Tls13,
+        }
+    }
+}
+
+fn name(text: &str) -> SanType {
+    text.parse().map_or_else(|_| SanType::DnsName(text.to_owned().try_into().unwrap()), SanType::IpAddress)
+}
+
+fn identifier(text: &str) -> Identifier {
+    text.parse().map_or_else(|_| Identifier::Dns(text.parse().unwrap()), Identifier::Ip)
+}
+
+/// An extension with these bytes as its value.
+fn extension(oid: &[u64], value: &[u8], critical: bool) -> CustomExtension {
+    let mut extension = CustomExtension::from_oid_content(oid, value.to_vec());
+    extension.set_criticality(critical);
+    extension
+}
+
+/// An OCTET STRING in DER of less than 128 bytes.
+fn octets(bytes: &[u8]) -> Vec<u8> {
+    [&[4, u8::try_from(bytes.len()).unwrap()], bytes].concat()
+}
+
+fn digest() -> Vec<u8> {
+    octets(&Sha256::digest(KEY_AUTHORIZATION))
+}
+
+#[test]
+fn a_certificate_of_the_one_identifier_with_the_digest_proves_it() {
+    for (presented, asked) in
+        [("a.test", "a.test"), ("A.Test", "a.test"), ("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::7")]
+    {
+        let handshake = Presented::right(presented, KEY_AUTHORIZATION).handshake();
+        assert_eq!(check(&handshake, &identifier(asked), KEY_AUTHORIZATION), Ok(()), "{presented}");
+        let old = Handshake { version: Version::Tls12, ..handshake };
+        assert_eq!(check(&old, &identifier(asked), KEY_AUTHORIZATION), Ok(()), "{presented} by TLS 1.2");
+    }
+}
+
+#[test]
+fn every_other_certificate_is_refused_with_its_own_reason() {
+    let right = Presented::right("a.test", KEY_AUTHORIZATION);
+    let names = |texts: &[&str]| Presented { names: texts.iter().map(|text| name(text)).collect(), ..right.clone() };
+    let with = |extensions: Vec<CustomExtension>| Presented { extensions, ..right.clone() };
+    let acme = |value: &[u8], critical| extension(&ACME_IDENTIFIER, value, critical);
+    let draft = || extension(&[1, 3, 6, 1, 5, 5, 7, 1, 30, 1], &digest(), true);
+    let address = SanType::DnsName("192.0.2.7".to_owned().try_into().unwrap());
+    let uri = SanType::URI("https://a.test".to_owned().try_into().unwrap());
+    let mail = SanType::Rfc822Name("a.test".to_owned().try_into().unwrap());
+    let table = [
+        ("a.test", Presented { protocol: None, ..right.clone() }, Mismatch::Protocol),
+        ("a.test", Presented { protocol: Some("http/1.1"), ..right.clone() }, Mismatch::Protocol),
+        ("a.test", names(&[]), Mismatch::NoNames),
+        ("a.test", names(&["a.test", "b.test"]), Mismatch::NumberOfNames),
+        ("a.test", names(&["a.test", "a.test"]), Mismatch::NumberOfNames),
+        ("a.test", names(&["a.test", "192.0.2.7"]), Mismatch::NumberOfNames),
+        ("a.test", Presented { names: vec![name("a.test"), uri.clone()], ..right.clone() }, Mismatch::NumberOfNames),
+        ("a.test", names(&["b.test"]), Mismatch::OtherName),
+        ("a.test", names(&["*.a.test"]), Mismatch::OtherName),
+        ("a.test", names(&["192.0.2.7"]), Mismatch::OtherName),
+        ("a.test", Presented { names: vec![uri], ..right.clone() }, Mismatch::OtherName),
+        ("a.test", Presented { names: vec![mail], ..right.clone() }, Mismatch::OtherName),
+        ("192.0.2.7", names(&["192.0.2.8"]), Mismatch::OtherName),
+        ("192.0.2.7", names(&["::ffff:192.0.2.7"]), Mismatch::OtherName),
+        ("192.0.2.7", Presented { names: vec![address], ..right.clone() }, Mismatch::OtherName),
+        ("2001:db8::7", names(&["2001:db8::8"]), Mismatch::OtherName),
+        ("a.test", with(vec![]), Mismatch::NoExtension),
+        ("a.test", with(vec![acme(&digest(), true), acme(&digest(), true)]), Mismatch::NoExtension),
+        ("a.test", with(vec![draft()]), Mismatch::DraftExtension),
+        ("a.test", with(vec![acme(&digest(), false)]), Mismatch::NotCritical),
+        ("a.test", with(vec![acme(&digest(), false), draft()]), Mismatch::NotCritical),
+        ("a.test", with(vec![acme(&digest()[2..], true)]), Mismatch::NotADigest),
+        ("a.test", with(vec![acme(&octets(&digest()[3..]), true)]), Mismatch::NotADigest),
+        ("a.test", with(vec![acme(&[digest(), vec![0]].concat(), true)]), Mismatch::NotADigest),
+        ("a.test", with(vec![acme(&octets(&digest()), true)]), Mismatch::NotADigest),
+        ("a.test", with(vec![acme(&octets(&[0; 32]), true)]), Mismatch::OtherDigest),
+        ("a.test", Presented::right("a.test", "token.another"), Mismatch::OtherDigest),
+    ];
+    for (asked, presented, expected) in table {
+        let what = format!("{presented:?}");
+        assert_eq!(check(&presented.handshake(), &identifier(asked), KEY_AUTHORIZATION), Err(expected), "{what}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_certificate_are_malformed() {
+    let right = Presented::right("a.test", KEY_AUTHORIZATION).handshake();
+    let mut longer = right.certificate.clone();
+    longer.push(0);
+    let shorter = right.certificate[..right.certificate.len() - 1].to_vec();
+    for certificate in [Vec::new(), vec![0x30, 0], longer, shorter] {
+        let handshake = Handshake { certificate, ..right.clone() };
+        assert_eq!(check(&handshake, &identifier("a.test"), KEY_AUTHORIZATION), Err(Mismatch::Malformed));
+    }
+}
+
+#[test]
+fn an_address_is_asked_for_by_its_name_in_the_reverse_tree() {
+    let six = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
+    for (asked, expected) in [("192.0.2.7", "7.2.0.192.in-addr.arpa"), ("2001:db8::1", six), ("a.test", "a.test")] {
+        assert_eq!(server_name(&identifier(asked)), expected);
+    }
+}
+
+#[test]
+fn it_is_offered_for_names_and_addresses_but_not_for_wildcards() {
+    let offered = |text: &str, wildcard| {
+        ChallengeType::offered(&identifier(text), wildcard).any(|kind| kind == ChallengeType::TlsAlpn01)
+    };
+    assert!(offered("a.test", false) && offered("192.0.2.7", false) && offered("2001:db8::7", false));
+    assert!(!offered("a.test", true));
+}
+
+#[test]
+fn an_order_is_proved_by_it() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let (order, view) = desk.new_order(&["a.test"]);
+    desk.prove(&view, ChallengeType::TlsAlpn01);
+    desk.finalize(order, &["a.test"]).unwrap();
+}
+
+#[test]
+fn problems_say_what_happened_and_never_what_was_seen() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let right = Presented::right("a.test", "another").handshake();
+    let secret = Handshake { protocol: Some(b"secret-protocol".to_vec()), ..right.clone() };
+    for (outcome, kind, says) in [
+        (Ok(Evidence::Tls(right)), "incorrectResponse", "not the digest of this account's key authorization"),
+        (Ok(Evidence::Tls(secret)), "incorrectResponse", "acme-tls/1"),
+        (Ok(Evidence::Txt(vec![])), "serverInternal", "evidence"),
+        (Err(ProbeFault::Tls), "tls", "handshake failed"),
+        (Err(ProbeFault::NotTls), "tls", "not TLS"),
+        (Err(ProbeFault::TlsIncompatible), "tls", "TLS 1.2"),
+        (Err(ProbeFault::TlsProtocol), "tls", "protocol"),
+        (Err(ProbeFault::Connection), "connection", "connection"),
+    ] {
+        let (_, view) = desk.new_order(&["a.test"]);
+        let Resource::Authorization(id) = desk.resource(&view["authorizations"][0]) else { panic!() };
+        let challenge = Resource::Challenge(id, ChallengeType::TlsAlpn01);
+        desk.post(Route::Of(desk.account(), challenge), &json!({})).unwrap();
+        let Some(Effect::Probe(probe)) = desk.effects.pop() else { panic!("no probe") };
+        desk.event(Event::Probed(probe, outcome)).unwrap();
+        let shown = desk.read(challenge)["error"].clone();
+        assert_eq!(shown["type"], json!(format!("urn:ietf:params:acme:error:{kind}")), "{shown}");
+        let detail = shown["detail"].as_str().unwrap();
+        assert!(detail.contains(says) && !detail.contains("secret"), "{detail}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic_or_prove_anything(certificate: Vec<u8>) {
+        let handshake = Handshake { certificate, protocol: Some(b"acme-tls/1".to_vec()), version: Version::Tls13 };
+        prop_assert!(check(&handshake, &identifier("a.test"), KEY_AUTHORIZATION).is_err());
+    }
+
+    #[test]
+    fn a_certificate_with_changed_bytes_still_proves_only_with_name_and_digest(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut handshake = Presented::right("a.test", KEY_AUTHORIZATION).handshake();
+        for (at, byte) in changes {
+            let at = at.index(handshake.certificate.len());
+            handshake.certificate[at] = byte;
+        }
+        if check(&handshake, &identifier("a.test"), KEY_AUTHORIZATION).is_ok() {
+            let has = |part: &[u8]| handshake.certificate.windows(part.len()).any(|window| window == part);
+            let lower = handshake.certificate.to_ascii_lowercase();
+            prop_assert!(has(&digest()) && lower.windows(6).any(|window| window == b"a.test"));
+        }
+    }
+}
