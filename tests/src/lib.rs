@@ -22,4 +22,5 @@ pub mod resolver;
 pub mod responder;
 pub mod stack;
 pub mod subject;
+pub mod tls_responder;
 pub mod tree;

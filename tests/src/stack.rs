@@ -93,6 +93,12 @@ impl Options {
         Self { http_port, ..self }
     }
 
+    /// The same with the port where tls-alpn-01 connects.
+    #[must_use]
+    pub fn tls_alpn_port(self, tls_alpn_port: u16) -> Self {
+        Self { tls_alpn_port, ..self }
+    }
+
     /// The same with another value for a key of the edge's configuration.
     #[must_use]
     pub fn set(mut self, key: &str, value: &serde_json::Value) -> Self {

@@ -8,4 +8,5 @@ mod perspectives;
 mod scopes;
 mod ssrf;
 mod target;
+mod tls_alpn;
 mod world;
