@@ -12,7 +12,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use rcgen::{CertificateParams, CustomExtension, KeyPair, SanType};
-use rustls::{ServerConfig, ServerConnection, Stream, crypto::ring, pki_types::PrivateKeyDer, server::Acceptor};
+use rustls::{
+    ServerConfig, ServerConnection, Stream,
+    crypto::ring,
+    pki_types::PrivateKeyDer,
+    server::Acceptor,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 
 /// What is done with a connection.
 #[derive(Clone, Debug)]
@@ -81,7 +87,11 @@ impl TlsResponder {
         let manner = self.manners.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         match manner.with_context(|| format!("nobody is {name:?}"))? {
             Manner::Tls(config, body) => {
-                serve(accepted.into_connection(config).map_err(|(error, _)| error)?, &mut stream, &body)
+                let connection = accepted.into_connection(config).or_else(|(error, mut alert)| {
+                    alert.write(&mut stream)?;
+                    Err(anyhow::Error::from(error))
+                });
+                serve(connection?, &mut stream, &body)
             }
             Manner::Forward(port) => forward(stream, port, &heard),
             Manner::Say(bytes) => Ok(stream.write_all(bytes)?),
@@ -104,9 +114,12 @@ pub fn presents(names: &[&str], extensions: Vec<CustomExtension>, protocols: &[&
     params.custom_extensions = extensions;
     let key = KeyPair::generate()?;
     let chain = vec![params.self_signed(&key)?.der().clone()];
-    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let provider = Arc::new(ring::default_provider());
+    let signs = provider.key_provider.load_private_key(PrivateKeyDer::Pkcs8(key.serialize_der().into()))?;
+    let builder = ServerConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
-    let mut config = builder.with_single_cert(chain, PrivateKeyDer::Pkcs8(key.serialize_der().into()))?;
+    // Not `with_single_cert`: it looks at the certificate, and refuses one with a critical extension that it does not know.
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, signs))));
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
 }

@@ -258,7 +258,9 @@ const RSA: &[&str] = &["-newkey", "rsa:2048"];
 #[test]
 fn openssl_is_understood_in_both_versions_with_every_kind_of_key() -> Result<()> {
     for (index, key) in [P256, P384, RSA, &["-newkey", "ed25519"]].into_iter().enumerate() {
-        for version in ["-tls1_2", "-tls1_3"] {
+        // TLS 1.2 has the curves of certificates among those of the key exchange (RFC 8422 §5.1.1), and P-384 is not offered there.
+        let versions: &[_] = if key == P384 { &["-tls1_3"] } else { &["-tls1_2", "-tls1_3"] };
+        for version in versions {
             let name = format!("key{index}{}.openssl.test", version.replace(['-', '_'], ""));
             let asked = Asked::new(&name, "tls-alpn-01")?;
             let _server = Openssl::start(&asked, &name, key, &[version])?;
