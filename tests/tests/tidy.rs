@@ -68,6 +68,7 @@ fn the_pure_core_knows_no_platform_no_clock_and_no_waiting() {
     let words =
         ["worker::", "async ", ".await", "SystemTime", "Instant", "tokio", "std::fs", "std::net::Tcp", "getrandom"];
     none("not pure", &mentions(&rust("edge/src/acme"), &words));
+    none("not pure", &mentions(&rust("edge/src/tls"), &words));
     none("not pure", &mentions(&rust("shared/src"), &words));
 }
 
@@ -75,8 +76,12 @@ fn the_pure_core_knows_no_platform_no_clock_and_no_waiting() {
 fn inside_the_edge_the_core_never_looks_at_the_platform() {
     none(
         "the core looks back",
-        &mentions(&rust("edge/src/acme"), &["crate::workers", "super::super::workers", "js_sys", "wasm_bindgen"]),
+        &mentions(
+            &rust("edge/src/acme"),
+            &["crate::workers", "super::super::workers", "js_sys", "wasm_bindgen", "rustls"],
+        ),
     );
+    none("TLS looks back", &mentions(&rust("edge/src/tls"), &["crate::workers", "js_sys", "wasm_bindgen"]));
 }
 
 #[test]

@@ -225,6 +225,7 @@ fn what_is_not_http_is_told_apart_from_a_connection_that_breaks() -> Result<()> 
 fn redirects_lead_nowhere_else() -> Result<()> {
     let other = free_port()?;
     let table = [
+        format!("https://elsewhere.http.test:{other}/"),
         "ftp://elsewhere.http.test/".to_owned(),
         "file:///etc/passwd".to_owned(),
         format!("http://elsewhere.http.test:{other}/"),
