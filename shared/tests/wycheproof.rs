@@ -103,17 +103,21 @@ fn handshakes_by_rsa_pss_agree_with_every_vector() {
 #[test]
 fn handshakes_by_another_salt_length_or_hash_are_refused() {
     use rsa_pss_verify::TestName;
+    let mut checked = 0;
     for (set, scheme) in [
         (TestName::RsaPss2048Sha256Mgf1SaltLen0, Scheme::RsaPssSha256),
         (TestName::RsaPss4096Sha512Mgf1SaltLen32, Scheme::RsaPssSha512),
         (TestName::RsaPss2048Sha384Mgf1SaltLen48, Scheme::RsaPssSha256),
     ] {
         for group in rsa_pss_verify::TestSet::load(set).unwrap().test_groups {
-            for test in group.tests {
+            // What is invalid there may be valid here.
+            for test in group.tests.iter().filter(|test| test.result == TestResult::Valid) {
                 assert!(!handshake_signature::verify(&group.der, scheme, &test.msg, &test.sig), "{set:?}");
+                checked += 1;
             }
         }
     }
+    assert!(checked > 20, "{checked}");
 }
 
 #[test]
