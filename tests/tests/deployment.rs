@@ -13,6 +13,7 @@ fn challenges_are_looked_at_at_their_own_ports_and_never_on_loopback() {
     let validation = production("validation");
     assert_eq!(validation["http_port"].as_integer(), Some(80));
     assert_eq!(validation["tls_alpn_port"].as_integer(), Some(443));
+    assert_eq!(validation.get("https_port"), None, "it is 443 by itself");
     assert_eq!(validation["allow_loopback"].as_bool(), Some(false));
 }
 

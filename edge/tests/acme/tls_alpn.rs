@@ -2,7 +2,7 @@
 
 use edge::acme::{
     challenge::ChallengeType,
-    probe::{Evidence, ProbeFault},
+    probe::{Evidence, ProbeFault, ProbeOutcome},
     route::{Resource, Route},
     step::{Effect, Event},
     tls_alpn::{Handshake, Mismatch, Version, check, server_name},
@@ -195,6 +195,18 @@ fn problems_say_what_happened_and_never_what_was_seen() {
         assert_eq!(shown["type"], json!(format!("urn:ietf:params:acme:error:{kind}")), "{shown}");
         let detail = shown["detail"].as_str().unwrap();
         assert!(detail.contains(says) && !detail.contains("secret"), "{detail}");
+    }
+}
+
+#[test]
+fn what_a_perspective_saw_arrives_as_it_was() {
+    for outcome in [
+        Ok(Evidence::Tls(Presented::right("a.test", KEY_AUTHORIZATION).handshake())),
+        Ok(Evidence::Tls(Presented { protocol: None, ..Presented::right("a.test", "") }.handshake())),
+        Err(ProbeFault::TlsIncompatible),
+    ] {
+        let text = serde_json::to_string::<ProbeOutcome>(&outcome).unwrap();
+        assert_eq!(serde_json::from_str::<ProbeOutcome>(&text).unwrap(), outcome);
     }
 }
 
