@@ -10,6 +10,7 @@ use shared::{
 
 use super::{
     authorization_object::{challenge_reply, reply, status},
+    caa_check::{self, CaaFindings},
     challenge::{self, ChallengeType},
     identifier_refusal::IdentifierRefusal,
     object_id::ObjectId,
@@ -229,23 +230,71 @@ pub fn probed(
     if account.status == AccountStatus::Deactivated {
         return end(probe.authorization, record, context);
     }
-    let quorum = context.config.validation.perspectives.quorum;
-    let verdict = perspective::judge(&record, challenge, account.key.thumbprint(), sightings, quorum);
+    // Too late: clients have seen it invalid since it expired.
+    if record.expires < context.now {
+        return conclude(rows, probe.authorization, record, challenge, Err(too_late()), context);
+    }
+    let verdict = perspective::judge(&record, probe, account.key.thumbprint(), sightings, context);
     record.seen = verdict.seen;
-    record.state = match verdict.result {
-        // Too late: clients have seen it invalid since it expired.
-        _ if record.expires < context.now => {
-            let problem =
-                ProblemDocument::new("malformed", Some(403), "The authorization expired before it was proved.")
-                    .about(record.identifier.clone().into());
+    if verdict.result.is_ok() {
+        record.expires = verdict.until.map_or(record.expires, |until| record.expires.min(until));
+        if let Some(check) = caa_check::of_authorization(probe.authorization, &record, challenge, context) {
+            let changes = Settled::changes(vec![put(probe.authorization, &record, context)?]);
+            return Ok(Settled { effect: Some(Effect::CheckCaa(check)), ..changes });
+        }
+    }
+    conclude(rows, probe.authorization, record, challenge, verdict.result, context)
+}
+
+/// The CAA records of a name whose challenge was answered rightly were looked up.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn caa_checked(
+    rows: &dyn Rows,
+    id: ObjectId,
+    challenge: ChallengeType,
+    findings: &CaaFindings,
+    context: &Context<'_>,
+) -> Result<Settled, Problem> {
+    let record = load(rows, id)?;
+    if !matches!(&record.state, AuthorizationState::Processing(probing) if probing.challenge == challenge) {
+        return Ok(Settled::default());
+    }
+    let account = AccountRecord::load(rows, Key::Account)?.ok_or(Problem::AccountDoesNotExist)?;
+    if account.status == AccountStatus::Deactivated {
+        return end(id, record, context);
+    }
+    let judged = match record.expires < context.now {
+        true => Err(too_late()),
+        false => caa_check::judge_authorization(&record, challenge, findings, context),
+    };
+    conclude(rows, id, record, challenge, judged, context)
+}
+
+fn too_late() -> Box<ProblemDocument> {
+    Box::new(ProblemDocument::new("malformed", Some(403), "The authorization expired before it was proved."))
+}
+
+/// The authorization is settled, by this challenge.
+fn conclude(
+    rows: &dyn Rows,
+    id: ObjectId,
+    mut record: AuthorizationRecord,
+    challenge: ChallengeType,
+    judged: Result<(), Box<ProblemDocument>>,
+    context: &Context<'_>,
+) -> Result<Settled, Problem> {
+    record.state = match judged {
+        Ok(()) => AuthorizationState::Valid { challenge, validated: context.now },
+        Err(problem) => {
+            let problem = problem.about(record.identifier.clone().into());
             AuthorizationState::Invalid { challenge, problem }
         }
-        Ok(()) => AuthorizationState::Valid { challenge, validated: context.now },
-        Err(problem) => AuthorizationState::Invalid { challenge, problem: *problem },
     };
-    let mut changes = vec![put(probe.authorization, &record, context)?];
+    let mut changes = vec![put(id, &record, context)?];
     match record.state {
-        AuthorizationState::Valid { .. } => changes.push(reusable_by(&identifier_of(&record), probe.authorization)?),
+        AuthorizationState::Valid { .. } => changes.push(reusable_by(&identifier_of(&record), id)?),
         _ => changes.extend(rate_limit::charge_failure(rows, context)?),
     }
     Ok(Settled::changes(changes))

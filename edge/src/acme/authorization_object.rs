@@ -82,11 +82,16 @@ fn challenge_view(
         }
         _ => (ChallengeStatus::Pending, None, None),
     };
+    let persistent = kind == ChallengeType::DnsPersist01;
+    let issuers = context.config.caa_identities.iter().filter(|_| persistent);
+    let issuers: Vec<_> = issuers.map(|name| name.as_str().to_owned()).collect();
     ChallengeView {
         kind: kind.name(),
         url: context.urls.resource(context.account, Resource::Challenge(id, kind)),
         status,
-        token: record.token.clone(),
+        token: (!persistent).then(|| record.token.clone()),
+        issuer_domain_names: issuers.clone(),
+        issuer_domain_names_before: issuers,
         validated,
         error,
     }

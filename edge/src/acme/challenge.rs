@@ -2,14 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use shared::{base64url, identifier::Identifier, jwk::Thumbprint};
+use shared::{base64url, identifier::Identifier, jwk::Thumbprint, timestamp::Timestamp};
 use subtle::ConstantTimeEq;
 
 use super::{
+    dns::Question,
+    dns_account,
+    dns_persist::{self, NotPersistent},
     object_id::ObjectId,
     probe::{Evidence, Probe, ProbeFault, ProbeOutcome},
     problem::ProblemDocument,
     record::AuthorizationRecord,
+    route::Resource,
     step::Context,
     tls_alpn,
 };
@@ -26,11 +30,17 @@ pub enum ChallengeType {
     /// RFC 8737 §3, RFC 8738 §6.
     #[serde(rename = "tls-alpn-01")]
     TlsAlpn01,
+    /// draft-ietf-acme-dns-account-label.
+    #[serde(rename = "dns-account-01")]
+    DnsAccount01,
+    /// draft-ietf-acme-dns-persist.
+    #[serde(rename = "dns-persist-01")]
+    DnsPersist01,
 }
 
 impl ChallengeType {
     /// All types.
-    pub const ALL: [Self; 3] = [Self::Http01, Self::Dns01, Self::TlsAlpn01];
+    pub const ALL: [Self; 5] = [Self::Http01, Self::Dns01, Self::TlsAlpn01, Self::DnsAccount01, Self::DnsPersist01];
 
     /// The registered name (RFC 8555 §9.7.8).
     #[must_use]
@@ -39,6 +49,8 @@ impl ChallengeType {
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
             Self::TlsAlpn01 => "tls-alpn-01",
+            Self::DnsAccount01 => "dns-account-01",
+            Self::DnsPersist01 => "dns-persist-01",
         }
     }
 
@@ -52,7 +64,13 @@ impl ChallengeType {
     /// never by it (RFC 8738 §7).
     pub fn offered(identifier: &Identifier, wildcard: bool) -> impl Iterator<Item = Self> {
         let is_dns = matches!(identifier, Identifier::Dns(_));
-        Self::ALL.into_iter().filter(move |kind| if *kind == Self::Dns01 { is_dns } else { !wildcard })
+        Self::ALL.into_iter().filter(move |kind| if kind.is_by_dns() { is_dns } else { !wildcard })
+    }
+
+    /// Whether the proof is a DNS record: such a one proves a wildcard, and never an address.
+    #[must_use]
+    pub const fn is_by_dns(self) -> bool {
+        matches!(self, Self::Dns01 | Self::DnsAccount01 | Self::DnsPersist01)
     }
 }
 
@@ -68,26 +86,41 @@ pub fn dns_value(token: &str, account_key: Thumbprint) -> String {
     base64url::encode(&Sha256::digest(key_authorization(token, account_key)))
 }
 
+/// What a challenge by DNS asks a resolver.
+///
+/// # Errors
+/// [`ProbeFault::NoSuchName`] when the name to ask for is too long to exist, [`ProbeFault::NoRecords`] for an address, which
+/// has no such challenge (RFC 8738 §7).
+pub fn question(probe: &Probe) -> Result<Question, ProbeFault> {
+    match (probe.challenge, &probe.identifier) {
+        (ChallengeType::DnsAccount01, Identifier::Dns(name)) => dns_account::question(name, &probe.account),
+        (ChallengeType::DnsPersist01, Identifier::Dns(name)) => dns_persist::question(name),
+        (_, Identifier::Dns(name)) => Question::challenge(name),
+        (_, Identifier::Ip(_)) => Err(ProbeFault::NoRecords),
+    }
+}
+
 /// Judges what a probe came back with. The problem names the identifier and what was expected, and never repeats a body: a
-/// body could be of a host that the client may not read.
+/// body could be of a host that the client may not read. A proof may say itself until when it holds.
 ///
 /// # Errors
 /// The problem to store with the challenge.
 pub fn judge(
     record: &AuthorizationRecord,
-    challenge: ChallengeType,
+    probe: &Probe,
     account_key: Thumbprint,
     outcome: &ProbeOutcome,
-) -> Result<(), Box<ProblemDocument>> {
+    context: &Context<'_>,
+) -> Result<Option<Timestamp>, Box<ProblemDocument>> {
     let refuse = |kind, detail: String| {
         Err(Box::new(ProblemDocument::new(kind, Some(403), detail).about(record.identifier.clone().into())))
     };
     let same = |seen: &[u8], expected: &str| bool::from(seen.ct_eq(expected.as_bytes()));
-    match (challenge, outcome) {
+    match (probe.challenge, outcome) {
         (ChallengeType::Http01, Ok(Evidence::Http { status: 200, body })) => {
             // Trailing white space is ignored (RFC 8555 §8.3).
             if same(body.trim_ascii_end(), &key_authorization(&record.token, account_key)) {
-                Ok(())
+                Ok(None)
             } else {
                 refuse(
                     "incorrectResponse",
@@ -98,26 +131,58 @@ pub fn judge(
         (ChallengeType::Http01, Ok(Evidence::Http { status, .. })) => {
             refuse("incorrectResponse", format!("The answer has the status {status}, not 200."))
         }
-        (ChallengeType::Dns01, Ok(Evidence::Txt(records))) => {
+        (ChallengeType::Dns01 | ChallengeType::DnsAccount01, Ok(Evidence::Txt(records))) => {
             let expected = dns_value(&record.token, account_key);
             if records.iter().any(|seen| same(seen, &expected)) {
-                Ok(())
+                Ok(None)
             } else {
-                let number = records.len();
-                refuse(
-                    "incorrectResponse",
-                    format!("None of the {number} TXT records at _acme-challenge has the expected value."),
-                )
+                let (number, asked) = (records.len(), asked(probe));
+                refuse("incorrectResponse", format!("{asked}: none of the {number} records has the expected value."))
             }
         }
         (ChallengeType::TlsAlpn01, Ok(Evidence::Tls(handshake))) => {
             let expected = key_authorization(&record.token, account_key);
             tls_alpn::check(handshake, &record.identifier, &expected)
+                .map(|()| None)
                 .or_else(|mismatch| refuse("incorrectResponse", format!("The handshake proves nothing: {mismatch}.")))
         }
+        (ChallengeType::DnsPersist01, Ok(Evidence::Txt(records))) => {
+            persistent(record, probe, account_key, records, context).or_else(|why| {
+                let (number, asked) = (records.len(), asked(probe));
+                refuse("unauthorized", format!("{asked}: of the {number} records {why}."))
+            })
+        }
         (_, Ok(_)) => refuse("serverInternal", "The evidence is not of this challenge's kind.".to_owned()),
+        (kind, Err(fault)) if kind.is_by_dns() => refuse(fault_kind(*fault), format!("{}: {fault}.", asked(probe))),
         (_, Err(fault)) => refuse(fault_kind(*fault), format!("Looking at the challenge failed: {fault}.")),
     }
+}
+
+/// The question of a challenge by DNS, for people.
+fn asked(probe: &Probe) -> String {
+    question(probe).map_or_else(|_| format!("TXT {}", probe.identifier), |question| question.to_string())
+}
+
+/// Whether a record proves the name for good, and until when.
+fn persistent(
+    record: &AuthorizationRecord,
+    probe: &Probe,
+    account_key: Thumbprint,
+    records: &[Vec<u8>],
+    context: &Context<'_>,
+) -> Result<Option<Timestamp>, NotPersistent> {
+    let Identifier::Dns(name) = &record.identifier else { return Err(NotPersistent::OtherIssuer) };
+    let expected = dns_persist::Expected {
+        issuers: &context.config.caa_identities,
+        name,
+        wildcard: record.wildcard,
+        account_url: &probe.account,
+        // Since a rollover the first key still names the account.
+        keys: &[account_key, context.account.0],
+        hash_prefix: &dns_persist::hash_prefix(context.config),
+        now: context.now,
+    };
+    Ok(expected.judge(records)?.until)
 }
 
 /// The probe that this challenge needs.
@@ -127,6 +192,7 @@ pub fn probe(id: ObjectId, record: &AuthorizationRecord, challenge: ChallengeTyp
         authorization: id,
         challenge,
         identifier: record.identifier.clone(),
+        account: context.urls.resource(context.account, Resource::Account),
         token: record.token.clone(),
         scope: context.scope.name.clone(),
     }
@@ -139,6 +205,8 @@ const fn fault_kind(fault: ProbeFault) -> &'static str {
         | ProbeFault::NoRecords
         | ProbeFault::DnsUnreachable
         | ProbeFault::DnsFailure(_)
+        | ProbeFault::DnsTimeout
+        | ProbeFault::DnsTruncated
         | ProbeFault::DnsMalformed => "dns",
         ProbeFault::Refused | ProbeFault::Connection | ProbeFault::Timeout => "connection",
         ProbeFault::NoPerspective => "serverInternal",

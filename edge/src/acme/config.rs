@@ -6,12 +6,13 @@ use serde::Deserialize;
 use shared::{
     alternate_chain::AlternateChain,
     chain::{BadChain, Issuer},
-    identifier::NotAnIdentifier,
+    identifier::{DnsName, NotAnIdentifier},
     network::NotANetwork,
     profile::{BadProfile, ProfileName, Usage},
 };
 
 use super::{
+    challenge::ChallengeType,
     external_account::BindingPolicy,
     policy::IdentifiersConfig,
     rate_limit::{Rate, RateLimits},
@@ -46,6 +47,10 @@ pub struct ConfigObject {
     /// URL of a page about the CA (RFC 8555 §7.1.1).
     #[serde(default)]
     pub website: Option<String>,
+    /// The domain names of this CA in CAA records and in records of dns-persist-01 (RFC 8555 §7.1.1); without any that
+    /// challenge is not offered.
+    #[serde(default)]
+    pub caa_identities: Vec<String>,
     /// Whether accounts need an external account binding (RFC 8555 §7.3.4). Its keys are the secret
     /// `EXTERNAL_ACCOUNT_KEYS`.
     #[serde(default)]
@@ -152,6 +157,8 @@ pub struct Config {
     pub terms_of_service_version: Option<String>,
     /// See [`ConfigObject::website`].
     pub website: Option<String>,
+    /// See [`ConfigObject::caa_identities`].
+    pub caa_identities: Vec<DnsName>,
     /// See [`ConfigObject::external_account_binding`].
     pub external_account_binding: BindingPolicy,
     /// The signers; at least one.
@@ -232,6 +239,9 @@ pub enum BadConfig {
     /// `validation.http` beside `validation.networks`.
     #[error("validation.http: \"socket\" where networks are listed: the platform's fetch cannot be held to addresses")]
     HttpWay,
+    /// `caa_identities`.
+    #[error("caa_identities: at most 10 domain names, not {0:?}; at least one where validation.caa is true")]
+    CaaIdentities(Vec<String>),
     /// `limits.nonce_shards`.
     #[error("limits.nonce_shards: 1 to 256")]
     NonceShards,
@@ -282,6 +292,11 @@ impl TryFrom<ConfigObject> for Config {
         if object.external_account_binding == BindingPolicy::Off && !object.scopes.is_empty() {
             return Err(BadConfig::ScopesWithoutBindings);
         }
+        let caa_identities = check_identities(object.caa_identities, validation.caa)?;
+        let mut scopes = Scopes::new(object.identifiers.try_into()?, networks, object.scopes)?;
+        if caa_identities.is_empty() {
+            scopes.withdraw(ChallengeType::DnsPersist01)?;
+        }
         Ok(Self {
             deployment: object.deployment,
             base_url: object.base_url,
@@ -293,16 +308,27 @@ impl TryFrom<ConfigObject> for Config {
             terms_of_service: object.terms_of_service,
             terms_of_service_version: object.terms_of_service_version,
             website: object.website,
+            caa_identities,
             external_account_binding: object.external_account_binding,
             signers: object.signers,
             profiles,
             default_profile,
-            scopes: Scopes::new(object.identifiers.try_into()?, networks, object.scopes)?,
+            scopes,
             validation,
             lifetimes: object.lifetimes,
             limits: object.limits,
             rate_limits: object.rate_limits,
         })
+    }
+}
+
+/// Few enough that a challenge object can list them all (draft-ietf-acme-dns-persist-02 §3.1).
+fn check_identities(texts: Vec<String>, needed: bool) -> Result<Vec<DnsName>, BadConfig> {
+    let parse = |text: &String| text.parse().ok().filter(|name: &DnsName| !name.is_wildcard());
+    let names: Option<Vec<_>> = texts.iter().map(parse).collect();
+    match names {
+        Some(names) if names.len() <= 10 && !(needed && names.is_empty()) => Ok(names),
+        _ => Err(BadConfig::CaaIdentities(texts)),
     }
 }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use shared::identifier::DnsName;
 
 use super::{
     config::Config,
+    dns_persist,
     external_account::BindingPolicy,
     route::{Route, Urls},
 };
@@ -30,6 +32,14 @@ struct Meta<'a> {
     terms_of_service: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     website: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    caa_identities: Vec<&'a str>,
+    /// draft-ietf-acme-dns-persist-02 §3.2: the same names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    issuer_domain_names: Vec<&'a str>,
+    /// draft-ietf-acme-dns-persist-02 §3.2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_hash_prefix: Option<String>,
     external_account_required: bool,
     /// draft-ietf-acme-profiles §3.
     profiles: BTreeMap<&'a str, &'a str>,
@@ -39,6 +49,7 @@ impl<'a> Directory<'a> {
     /// The deployment's directory.
     #[must_use]
     pub fn new(config: &'a Config, urls: &Urls) -> Self {
+        let identities: Vec<_> = config.caa_identities.iter().map(DnsName::as_str).collect();
         Self {
             new_nonce: urls.of(Route::NewNonce),
             new_account: urls.of(Route::NewAccount),
@@ -49,6 +60,9 @@ impl<'a> Directory<'a> {
             meta: Meta {
                 terms_of_service: config.terms_of_service.as_deref(),
                 website: config.website.as_deref(),
+                caa_identities: identities.clone(),
+                issuer_domain_names: identities,
+                account_hash_prefix: (!config.caa_identities.is_empty()).then(|| dns_persist::hash_prefix(config)),
                 external_account_required: config.external_account_binding == BindingPolicy::Required,
                 profiles: config
                     .profiles

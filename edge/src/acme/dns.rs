@@ -1,7 +1,7 @@
 //! DNS messages (RFC 1035): the question of a probe as bytes, and what a resolver's answer says about it. How the bytes
 //! travel is the platform's work.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query, ResponseCode},
@@ -11,7 +11,7 @@ use shared::identifier::DnsName;
 
 use super::probe::ProbeFault;
 
-/// CNAME records that are followed within one answer at most.
+/// CNAME records that are followed at most, within one answer and across answers.
 pub const MAX_ALIASES: usize = 8;
 
 /// Records of one answer that are looked at; the rest is ignored.
@@ -22,6 +22,8 @@ pub const MAX_RECORDS: usize = 64;
 pub struct Question {
     name: Name,
     kind: RecordType,
+    /// CNAME records that were followed to come here.
+    aliases: usize,
 }
 
 /// The record types that probes need.
@@ -33,6 +35,8 @@ pub enum RecordType {
     Aaaa,
     /// Texts.
     Txt,
+    /// Who may issue certificates (RFC 8659).
+    Caa,
 }
 
 /// One record that answers a question.
@@ -42,6 +46,24 @@ pub enum Record {
     Address(IpAddr),
     /// Of a TXT record, its character strings joined (RFC 8555 §8.4 compares the whole).
     Text(Vec<u8>),
+    /// Of a CAA record (RFC 8659 §4.1).
+    Caa {
+        /// Who does not know the tag must not issue.
+        critical: bool,
+        /// The property.
+        tag: String,
+        /// Its value, not read yet.
+        value: Vec<u8>,
+    },
+}
+
+/// What a resolver's answer comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The records that were asked for, at least one.
+    Records(Vec<Record>),
+    /// The name is an alias, and the answer does not say what is at its end: that is to be asked.
+    Alias(Question),
 }
 
 impl Question {
@@ -50,7 +72,7 @@ impl Question {
     /// # Errors
     /// [`ProbeFault::NoSuchName`] when the name does not fit into a DNS message, so that it cannot exist.
     pub fn address(name: &DnsName, kind: RecordType) -> Result<Self, ProbeFault> {
-        Self::new(name.base().split('.'), kind)
+        Self::below(&[], name, kind)
     }
 
     /// The texts at `_acme-challenge.` before a name (RFC 8555 §8.4).
@@ -58,13 +80,30 @@ impl Question {
     /// # Errors
     /// [`ProbeFault::NoSuchName`] when the longer name does not fit into a DNS message, so that it cannot exist.
     pub fn challenge(name: &DnsName) -> Result<Self, ProbeFault> {
-        Self::new(std::iter::once("_acme-challenge").chain(name.base().split('.')), RecordType::Txt)
+        Self::below(&["_acme-challenge"], name, RecordType::Txt)
     }
 
-    fn new<'a>(labels: impl Iterator<Item = &'a str>, kind: RecordType) -> Result<Self, ProbeFault> {
+    /// The records of a type at these labels before a name, whose wildcard does not count.
+    ///
+    /// # Errors
+    /// [`ProbeFault::NoSuchName`] when the longer name does not fit into a DNS message, so that it cannot exist.
+    pub fn below(labels: &[&str], name: &DnsName, kind: RecordType) -> Result<Self, ProbeFault> {
+        let labels = labels.iter().copied().chain(name.base().split('.'));
         let mut name = Name::from_labels(labels.map(str::as_bytes)).map_err(|_| ProbeFault::NoSuchName)?;
         name.set_fqdn(true);
-        Ok(Self { name, kind })
+        Ok(Self { name, kind, aliases: 0 })
+    }
+
+    /// The name that is asked for, without the dot at its end.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.name.to_ascii().trim_end_matches('.').to_owned()
+    }
+
+    /// The same question at the name above; nothing at a top-level domain, which has only the root above it.
+    #[must_use]
+    pub fn above(&self) -> Option<Self> {
+        (self.name.num_labels() > 1).then(|| Self { name: self.name.base_name(), kind: self.kind, aliases: 0 })
     }
 
     /// The query as a DNS message that asks for recursion. `id` is random, and zero over HTTPS (RFC 8484 §4.1).
@@ -78,13 +117,13 @@ impl Question {
         message.to_vec().map_err(|_| ProbeFault::NoSuchName)
     }
 
-    /// Reads a resolver's answer: the records of the type that was asked for, at the name or at the end of its aliases. At
-    /// least one.
+    /// Reads a resolver's answer: the records of the type that was asked for, at the name or at the end of its aliases. A
+    /// server that does not recurse may leave that end out.
     ///
     /// # Errors
-    /// What the resolver says ([`ProbeFault::NoSuchName`], [`ProbeFault::NoRecords`], [`ProbeFault::DnsFailure`]), or
-    /// [`ProbeFault::DnsMalformed`] when the bytes are no whole answer to this question.
-    pub fn parse_answer(&self, id: u16, bytes: &[u8]) -> Result<Vec<Record>, ProbeFault> {
+    /// What the resolver says ([`ProbeFault::NoSuchName`], [`ProbeFault::NoRecords`], [`ProbeFault::DnsFailure`]),
+    /// [`ProbeFault::DnsTruncated`], or [`ProbeFault::DnsMalformed`] when the bytes are no answer to this question.
+    pub fn parse_answer(&self, id: u16, bytes: &[u8]) -> Result<Answer, ProbeFault> {
         let message = Message::from_vec(bytes).map_err(|_| ProbeFault::DnsMalformed)?;
         self.check_header(id, &message)?;
         match message.response_code {
@@ -92,17 +131,20 @@ impl Question {
             ResponseCode::NXDomain => return Err(ProbeFault::NoSuchName),
             code => return Err(ProbeFault::DnsFailure(code.into())),
         }
-        let owner = self.end_of_aliases(&message.answers)?;
+        let (owner, aliases) = self.end_of_aliases(&message.answers)?;
         let at_owner =
             message.answers.iter().filter(|record| record.dns_class == DNSClass::IN && record.name == *owner);
         let records: Vec<_> = at_owner.filter_map(|record| self.kind.read(&record.data)).take(MAX_RECORDS).collect();
-        if records.is_empty() { Err(ProbeFault::NoRecords) } else { Ok(records) }
+        match (records.is_empty(), owner == &self.name) {
+            (false, _) => Ok(Answer::Records(records)),
+            (true, true) => Err(ProbeFault::NoRecords),
+            (true, false) => Ok(Answer::Alias(Self { name: owner.clone(), kind: self.kind, aliases })),
+        }
     }
 
     /// A whole answer (never a truncated one: there is no datagram here) to our very question.
     fn check_header(&self, id: u16, message: &Message) -> Result<(), ProbeFault> {
-        let whole =
-            message.message_type == MessageType::Response && message.op_code == OpCode::Query && !message.truncation;
+        let answers = message.message_type == MessageType::Response && message.op_code == OpCode::Query;
         let ours = match message.queries.as_slice() {
             [query] => {
                 *query.name() == self.name
@@ -113,23 +155,34 @@ impl Question {
             [] => message.response_code != ResponseCode::NoError,
             _ => false,
         };
-        if whole && ours && message.id == id { Ok(()) } else { Err(ProbeFault::DnsMalformed) }
+        match answers && ours && message.id == id {
+            true if message.truncation => Err(ProbeFault::DnsTruncated),
+            true => Ok(()),
+            false => Err(ProbeFault::DnsMalformed),
+        }
     }
 
-    /// The name that the CNAME records of the answer lead to. A resolver that recurses puts the whole chain in.
-    fn end_of_aliases<'a>(&'a self, answers: &'a [rr::Record]) -> Result<&'a Name, ProbeFault> {
+    /// The name that the CNAME records of the answer lead to, and how many have been followed to come there.
+    fn end_of_aliases<'a>(&'a self, answers: &'a [rr::Record]) -> Result<(&'a Name, usize), ProbeFault> {
         let mut owner = &self.name;
-        for _ in 0..=MAX_ALIASES {
+        for aliases in self.aliases..=MAX_ALIASES {
             let alias = answers.iter().find_map(|record| match &record.data {
                 RData::CNAME(target) if record.dns_class == DNSClass::IN && record.name == *owner => Some(&target.0),
                 _ => None,
             });
             match alias {
                 Some(target) => owner = target,
-                None => return Ok(owner),
+                None => return Ok((owner, aliases)),
             }
         }
         Err(ProbeFault::DnsMalformed)
+    }
+}
+
+/// `TXT _acme-challenge.a.test`, for people.
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", rr::RecordType::from(self.kind), self.name())
     }
 }
 
@@ -139,6 +192,9 @@ impl RecordType {
             (Self::A, RData::A(address)) => Some(Record::Address(address.0.into())),
             (Self::Aaaa, RData::AAAA(address)) => Some(Record::Address(address.0.into())),
             (Self::Txt, RData::TXT(text)) => Some(Record::Text(text.txt_data.concat())),
+            (Self::Caa, RData::CAA(caa)) => {
+                Some(Record::Caa { critical: caa.issuer_critical, tag: caa.tag.clone(), value: caa.value.clone() })
+            }
             _ => None,
         }
     }
@@ -150,6 +206,7 @@ impl From<RecordType> for rr::RecordType {
             RecordType::A => Self::A,
             RecordType::Aaaa => Self::AAAA,
             RecordType::Txt => Self::TXT,
+            RecordType::Caa => Self::CAA,
         }
     }
 }
@@ -192,7 +249,14 @@ mod tests {
     }
 
     fn parse(message: &Message) -> Result<Vec<Record>, ProbeFault> {
-        question().parse_answer(ID, &message.to_vec().unwrap())
+        records(question().parse_answer(ID, &message.to_vec().unwrap()))
+    }
+
+    fn records(answer: Result<Answer, ProbeFault>) -> Result<Vec<Record>, ProbeFault> {
+        match answer? {
+            Answer::Records(records) => Ok(records),
+            Answer::Alias(question) => panic!("{question}"),
+        }
     }
 
     #[test]
@@ -231,10 +295,54 @@ mod tests {
     }
 
     #[test]
-    fn records_beside_the_chain_are_no_answer() {
+    fn a_chain_that_ends_outside_of_the_answer_is_asked_on_and_counted() {
         let message =
             answer(vec![alias("_acme-challenge.a.test", "b.test"), text("_acme-challenge.a.test", &[b"beside"])]);
-        assert_eq!(parse(&message), Err(ProbeFault::NoRecords));
+        let on = question().parse_answer(ID, &message.to_vec().unwrap()).unwrap();
+        assert_eq!(on, Answer::Alias(Question { name: name("b.test"), kind: RecordType::Txt, aliases: 1 }));
+    }
+
+    #[test]
+    fn a_chain_that_never_ends_is_malformed_after_eight_aliases() {
+        let mut asked = question();
+        for aliases in 1.. {
+            let mut message = Message::from_vec(&asked.query(ID).unwrap()).unwrap();
+            message.metadata.message_type = MessageType::Response;
+            let target = name(&format!("{aliases}.test"));
+            message.add_answer(rr::Record::from_rdata(asked.name.clone(), 60, RData::CNAME(CNAME(target))));
+            match asked.parse_answer(ID, &message.to_vec().unwrap()) {
+                Ok(Answer::Alias(next)) => asked = next,
+                other => {
+                    assert_eq!((other, aliases), (Err(ProbeFault::DnsMalformed), MAX_ALIASES + 1));
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_name_above_a_top_level_domain_is_never_asked_for() {
+        let asked = Question::below(&[], &"*.b.a.test".parse().unwrap(), RecordType::Caa).unwrap();
+        let names: Vec<_> =
+            std::iter::successors(Some(asked), Question::above).map(|asked| asked.to_string()).collect();
+        assert_eq!(names, ["CAA b.a.test", "CAA a.test", "CAA test"]);
+    }
+
+    #[test]
+    fn caa_records_are_read_with_their_flag() {
+        let asked = Question::below(&[], &"a.test".parse().unwrap(), RecordType::Caa).unwrap();
+        let mut message = Message::from_vec(&asked.query(ID).unwrap()).unwrap();
+        message.metadata.message_type = MessageType::Response;
+        let mut bytes = message.to_vec().unwrap();
+        // The answer's count, then a record by hand: flags 128, tag "tbs", value "x".
+        bytes[7] = 1;
+        bytes.extend(b"\x01a\x04test\0\x01\x01\0\x01\0\0\0\x3c\0\x06\x80\x03tbsx");
+        let expected = Record::Caa { critical: true, tag: "tbs".to_owned(), value: b"x".to_vec() };
+        assert_eq!(records(asked.parse_answer(ID, &bytes)), Ok(vec![expected]));
+    }
+
+    #[test]
+    fn records_of_other_names_are_no_answer() {
         assert_eq!(parse(&answer(vec![text("b.test", &[b"other"])])), Err(ProbeFault::NoRecords));
     }
 
@@ -276,17 +384,17 @@ mod tests {
             parse(&message)
         };
         assert!(changed(|_| {}).is_ok());
-        let changes: [fn(&mut Message); 6] = [
+        let changes: [fn(&mut Message); 5] = [
             |message| message.metadata.id = ID + 1,
             |message| message.metadata.message_type = MessageType::Query,
             |message| message.metadata.op_code = OpCode::Notify,
-            |message| message.metadata.truncation = true,
             |message| message.queries.clear(),
             |message| message.queries = vec![Query::query(name("b.test"), rr::RecordType::TXT)],
         ];
         for change in changes {
             assert_eq!(changed(change), Err(ProbeFault::DnsMalformed));
         }
+        assert_eq!(changed(|message| message.metadata.truncation = true), Err(ProbeFault::DnsTruncated));
     }
 
     #[test]
@@ -295,7 +403,7 @@ mod tests {
         let mut message = Message::from_vec(&question.query(ID).unwrap()).unwrap();
         message.metadata.message_type = MessageType::Response;
         message.add_answer(record("a.test", RData::A(A::new(192, 0, 2, 1))));
-        assert_eq!(question.parse_answer(ID, &message.to_vec().unwrap()), Err(ProbeFault::NoRecords));
+        assert_eq!(records(question.parse_answer(ID, &message.to_vec().unwrap())), Err(ProbeFault::NoRecords));
     }
 
     proptest! {

@@ -16,6 +16,7 @@ use shared::{
 };
 
 use super::{
+    caa_check::{self, CaaFindings},
     config::ProfileSummary,
     object_id::ObjectId,
     order,
@@ -55,15 +56,17 @@ pub fn finalize(
     if !record.profile_named {
         record.profile = profile_for(&csr, record.profile, context)?;
     }
+    let proven = prove(&record, &authorizations)?;
     let processing = Processing {
         finalize: request.into_flattened(),
         account_key: account.key.clone(),
-        proven: prove(&record, &authorizations)?,
+        caa_due: caa_check::is_due(&proven, context),
+        proven,
         signer: lease(id, context)?,
         since: context.now,
         attempts: 0,
     };
-    let effect = sign(id, &record, &processing, context);
+    let effect = next(id, &record, &processing, context);
     record.state = OrderState::Processing(processing);
     let changes = vec![order::put(id, &record, context)?];
     // What the client is told when the certificate takes longer than it is made to wait.
@@ -115,6 +118,32 @@ pub fn signed(
     Ok(Settled::changes(vec![record.put(Key::Order(id), Some(context.now.plus(again_in)))?]))
 }
 
+/// The CAA records of an order's names were looked up, because that was too long ago. A late or doubled outcome changes
+/// nothing.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn caa_checked(
+    rows: &dyn Rows,
+    id: ObjectId,
+    findings: &CaaFindings,
+    context: &Context<'_>,
+) -> Result<Settled, Problem> {
+    let mut record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
+    let OrderState::Processing(processing) = &mut record.state else { return Ok(Settled::default()) };
+    if !processing.caa_due {
+        return Ok(Settled::default());
+    }
+    if let Err(problem) = caa_check::judge_order(processing, findings, context) {
+        record.state = OrderState::Invalid(*problem);
+        return settled(id, &record, context);
+    }
+    processing.caa_due = false;
+    let processing = processing.clone();
+    let effect = Some(next(id, &record, &processing, context));
+    Ok(Settled { effect, ..settled(id, &record, context)? })
+}
+
 /// An alarm found an order still processing: the same signer is asked the same question again.
 ///
 /// # Errors
@@ -125,7 +154,7 @@ pub fn ask_again(
     processing: &Processing,
     context: &Context<'_>,
 ) -> Result<Settled, Problem> {
-    let effect = sign(id, record, processing, context);
+    let effect = next(id, record, processing, context);
     Ok(Settled { effect: Some(effect), ..Settled::changes(vec![order::put(id, record, context)?]) })
 }
 
@@ -160,6 +189,14 @@ fn lease(id: ObjectId, context: &Context<'_>) -> Result<String, Problem> {
     let signers = &context.config.signers;
     let index = id.random_part().checked_rem(signers.len()).unwrap_or(0);
     signers.get(index).map(|signer| signer.binding.clone()).ok_or(Problem::Internal("there is no signer"))
+}
+
+/// What an order waits for.
+fn next(id: ObjectId, record: &OrderRecord, processing: &Processing, context: &Context<'_>) -> Effect {
+    if processing.caa_due {
+        return Effect::CheckCaa(caa_check::of_order(id, processing));
+    }
+    sign(id, record, processing, context)
 }
 
 fn sign(id: ObjectId, record: &OrderRecord, processing: &Processing, context: &Context<'_>) -> Effect {

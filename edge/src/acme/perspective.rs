@@ -2,14 +2,15 @@
 //! lies to one of them must not be enough. Fetching is the platform's work.
 
 use serde::{Deserialize, Serialize};
-use shared::jwk::Thumbprint;
+use shared::{jwk::Thumbprint, timestamp::Timestamp};
 
 use super::{
-    challenge::{self, ChallengeType},
+    challenge,
     config::BadConfig,
-    probe::ProbeOutcome,
+    probe::{Probe, ProbeOutcome},
     problem::ProblemDocument,
     record::AuthorizationRecord,
+    step::Context,
     validation::{Resolver, parse_resolvers},
 };
 
@@ -100,6 +101,8 @@ pub struct Seen {
 pub struct Verdict {
     /// Each by itself; empty when the account's object looked alone.
     pub seen: Vec<Seen>,
+    /// The end of the proof, where one of them has an end: the first of those.
+    pub until: Option<Timestamp>,
     /// Whether enough of them prove the challenge; else the problem to store with it.
     pub result: Result<(), Box<ProblemDocument>>,
 }
@@ -109,15 +112,24 @@ pub struct Verdict {
 #[must_use]
 pub fn judge(
     record: &AuthorizationRecord,
-    challenge: ChallengeType,
+    probe: &Probe,
     account_key: Thumbprint,
     sightings: &[Sighting],
-    quorum: usize,
+    context: &Context<'_>,
 ) -> Verdict {
-    let judged: Vec<_> = sightings
-        .iter()
-        .map(|Sighting { from, outcome }| (*from, challenge::judge(record, challenge, account_key, outcome).err()))
-        .collect();
+    let quorum = context.config.validation.perspectives.quorum;
+    let mut until: Option<Timestamp> = None;
+    let mut judged = Vec::new();
+    for Sighting { from, outcome } in sightings {
+        let problem = match challenge::judge(record, probe, account_key, outcome, context) {
+            Ok(ends) => {
+                until = [until, ends].into_iter().flatten().min();
+                None
+            }
+            Err(problem) => Some(problem),
+        };
+        judged.push((*from, problem));
+    }
     let proved = judged.iter().filter(|(_, problem)| problem.is_none()).count();
     let alone = judged.len() == 1;
     let first = judged.iter().find_map(|(_, problem)| problem.clone());
@@ -130,7 +142,7 @@ pub fn judge(
         from: from.to_owned(),
         problem: problem.map(|problem| ProblemDocument::bare(*problem)),
     };
-    Verdict { seen: if alone { Vec::new() } else { judged.into_iter().map(keep).collect() }, result }
+    Verdict { seen: if alone { Vec::new() } else { judged.into_iter().map(keep).collect() }, until, result }
 }
 
 /// The first problem, and who else did not find the proof.

@@ -16,6 +16,8 @@ pub struct Probe {
     pub challenge: ChallengeType,
     /// The name or the address to look at; a name is without its wildcard.
     pub identifier: Identifier,
+    /// The URL of the account that wants it.
+    pub account: String,
     /// The challenge's token (RFC 8555 §8.1).
     pub token: String,
     /// Whose networks it may go to.
@@ -33,7 +35,7 @@ pub enum Evidence {
         /// Its body.
         body: Vec<u8>,
     },
-    /// dns-01: every TXT record of the owner name, its character strings joined (RFC 8555 §8.4).
+    /// dns-01, dns-account-01, dns-persist-01: every TXT record of the owner name, its character strings joined (RFC 8555 §8.4).
     Txt(Vec<Vec<u8>>),
     /// tls-alpn-01: the handshake (RFC 8737 §3).
     Tls(Handshake),
@@ -54,15 +56,21 @@ pub enum ProbeFault {
     /// No A and no AAAA record, or no TXT record.
     #[error("the name has no record of the type that is needed")]
     NoRecords,
-    /// No resolver answered in time.
-    #[error("no resolver answered")]
+    /// No resolver could be reached.
+    #[error("no resolver can be reached")]
     DnsUnreachable,
+    /// No resolver answered in time.
+    #[error("no resolver answered in time")]
+    DnsTimeout,
     /// A resolver answered with this response code (SERVFAIL is 2).
-    #[error("the resolver failed with response code {0}")]
+    #[error("the resolver failed with response code {0} ({name})", name = response_code(*.0))]
     DnsFailure(u16),
     /// An answer that is not a DNS message for the question.
-    #[error("the resolver's answer is malformed")]
+    #[error("the resolver's answer is malformed, or its aliases do not end")]
     DnsMalformed,
+    /// An answer that is cut off, over a transport that has room for all of it.
+    #[error("the resolver's answer is truncated")]
+    DnsTruncated,
     /// All addresses are in networks where probes may not go.
     #[error("the address is refused")]
     Refused,
@@ -98,5 +106,27 @@ pub enum ProbeFault {
     NoPerspective,
 }
 
+impl ProbeFault {
+    /// True when it says something about the resolver alone, so that another one may know the answer.
+    #[must_use]
+    pub const fn is_of_resolver(self) -> bool {
+        matches!(
+            self,
+            Self::DnsUnreachable | Self::DnsTimeout | Self::DnsFailure(_) | Self::DnsMalformed | Self::DnsTruncated
+        )
+    }
+}
+
 /// What a probe came back with.
 pub type ProbeOutcome = Result<Evidence, ProbeFault>;
+
+/// As RFC 1035 §4.1.1 and RFC 2136 §2.2 name it.
+const fn response_code(code: u16) -> &'static str {
+    match code {
+        1 => "FORMERR",
+        2 => "SERVFAIL",
+        4 => "NOTIMP",
+        5 => "REFUSED",
+        _ => "unusual",
+    }
+}

@@ -123,6 +123,9 @@ pub struct Processing {
     pub account_key: Jwk,
     /// How each identifier was proved.
     pub proven: Vec<ProvenIdentifier>,
+    /// True until the CAA records of its names were looked up again; no signer is asked before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub caa_due: bool,
     /// The binding of the signer that the order is leased to.
     pub signer: String,
     /// When it was finalized.

@@ -116,6 +116,21 @@ impl Scopes {
         Ok(())
     }
 
+    /// Offers a challenge nowhere.
+    ///
+    /// # Errors
+    /// [`BadConfig::Scope`] with the name of a scope where nothing can be proved then.
+    pub fn withdraw(&mut self, challenge: ChallengeType) -> Result<(), BadConfig> {
+        self.open.challenges.remove(&challenge);
+        for (name, scope) in &mut self.named {
+            scope.challenges.remove(&challenge);
+            if scope.challenges.is_empty() && !scope.pre_approved {
+                return Err(BadConfig::Scope(name.0.clone(), Box::new(BadConfig::ScopeChallenges)));
+            }
+        }
+        Ok(())
+    }
+
     /// The scope of an account.
     #[must_use]
     pub fn of(&self, account: &AccountRecord) -> &Scope {

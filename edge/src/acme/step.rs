@@ -12,7 +12,9 @@ use shared::{
 };
 
 use super::{
-    account, authorization, certificate,
+    account, authorization,
+    caa_check::{CaaCheck, CaaFindings, CaaSubject},
+    certificate,
     config::Config,
     directory::Directory,
     entropy::Entropy,
@@ -94,6 +96,8 @@ pub struct Settled {
 pub enum Effect {
     /// Look at a challenge.
     Probe(Probe),
+    /// Look CAA records up.
+    CheckCaa(CaaCheck),
     /// Ask a signer for the certificate of an order.
     Sign(Box<Sign>),
 }
@@ -116,6 +120,8 @@ pub enum Event {
     Probed(Probe, ProbeOutcome),
     /// A probe ended that was run from several places.
     ProbedFrom(Probe, Vec<Sighting>),
+    /// CAA records were looked up.
+    CaaChecked(CaaSubject, CaaFindings),
     /// A signer answered, or could not be reached; then the words are for the log.
     Signed(ObjectId, Result<IssueReply, String>),
     /// An alarm found the row due.
@@ -222,6 +228,10 @@ pub fn settle(rows: &dyn Rows, event: Event, context: &Context<'_>) -> Result<Se
     match event {
         Event::Probed(probe, outcome) => authorization::probed(rows, &probe, &[Sighting::at_home(outcome)], context),
         Event::ProbedFrom(probe, sightings) => authorization::probed(rows, &probe, &sightings, context),
+        Event::CaaChecked(CaaSubject::Authorization(id, challenge), findings) => {
+            authorization::caa_checked(rows, id, challenge, &findings, context)
+        }
+        Event::CaaChecked(CaaSubject::Order(id), findings) => finalize::caa_checked(rows, id, &findings, context),
         Event::Signed(order, answer) => finalize::signed(rows, order, answer, context),
         Event::Due(Key::Account) => account::due(rows, context),
         Event::Due(Key::Order(id)) => order::due(rows, id, context),

@@ -124,8 +124,15 @@ pub struct ChallengeView {
     pub url: String,
     /// See [`ChallengeStatus`].
     pub status: ChallengeStatus,
-    /// The token.
-    pub token: String,
+    /// The token, where the challenge has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Whom a persistent record may name (draft-ietf-acme-dns-persist-02 §3.1).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub issuer_domain_names: Vec<String>,
+    /// The same as the drafts before called it: clients of both are about.
+    #[serde(rename = "issuer-domain-names", skip_serializing_if = "Vec::is_empty")]
+    pub issuer_domain_names_before: Vec<String>,
     /// When it was proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validated: Option<Timestamp>,

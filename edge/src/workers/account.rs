@@ -35,6 +35,7 @@ use super::{
 use crate::acme::{
     account,
     authentication::key_of,
+    caa_check::CaaSubject,
     entropy::Entropy,
     finalize,
     key_change::KeyChange,
@@ -210,6 +211,10 @@ impl Incarnation {
         let Some(effect) = step.effect else { return Ok(step.reply) };
         let order = match &effect {
             Effect::Sign(sign) => Some(sign.order),
+            Effect::CheckCaa(check) => match check.subject {
+                CaaSubject::Order(id) => Some(id),
+                CaaSubject::Authorization(..) => None,
+            },
             Effect::Probe(_) => None,
         };
         let ended = self.start(effect, environment, account);

@@ -59,7 +59,7 @@ pub(super) async fn find(
     let permitted = |records: Vec<Record>| {
         let addresses = records.into_iter().filter_map(|record| match record {
             Record::Address(address) => Some(address),
-            Record::Text(_) => None,
+            Record::Text(_) | Record::Caa { .. } => None,
         });
         addresses.filter(|address| networks.permit(*address)).take(TRIES)
     };

@@ -9,9 +9,9 @@ use worker::{AbortController, Fetch, Headers, Method, Request, RequestInit, Requ
 
 use super::{body, environment, tcp::Connection, timeout::within};
 use crate::acme::{
-    dns::{Question, Record},
+    dns::{Answer, Question, Record},
     probe::ProbeFault,
-    validation::Resolver,
+    validation::{Resolver, Validation},
 };
 
 /// The largest DNS message that has a length prefix (RFC 1035 §4.2.2).
@@ -20,25 +20,33 @@ const MAX_MESSAGE: usize = 65_535;
 const MEDIA_TYPE: &str = "application/dns-message";
 
 /// Asks the resolvers in their order until one gives an answer that is worth something: records, or that there are none.
-/// Each gets at most `limit`.
+/// Each gets at most `limit`. Where an answer is an alias without its end, that is asked next; the question counts how often.
 pub(super) async fn ask(
     resolvers: &[Resolver],
     question: &Question,
     limit: Duration,
 ) -> Result<Vec<Record>, ProbeFault> {
+    let mut question = question.clone();
+    loop {
+        match ask_in_order(resolvers, &question, limit).await? {
+            Answer::Records(records) => return Ok(records),
+            Answer::Alias(end) => question = end,
+        }
+    }
+}
+
+async fn ask_in_order(resolvers: &[Resolver], question: &Question, limit: Duration) -> Result<Answer, ProbeFault> {
     let mut last = ProbeFault::DnsUnreachable;
     for resolver in resolvers {
-        match within(limit, ask_one(resolver, question)).await.unwrap_or(Err(ProbeFault::DnsUnreachable)) {
-            Err(fault @ (ProbeFault::DnsUnreachable | ProbeFault::DnsFailure(_) | ProbeFault::DnsMalformed)) => {
-                last = fault
-            }
+        match within(limit, ask_one(resolver, question)).await.unwrap_or(Err(ProbeFault::DnsTimeout)) {
+            Err(fault) if fault.is_of_resolver() => last = fault,
             answer => return answer,
         }
     }
     Err(last)
 }
 
-async fn ask_one(resolver: &Resolver, question: &Question) -> Result<Vec<Record>, ProbeFault> {
+async fn ask_one(resolver: &Resolver, question: &Question) -> Result<Answer, ProbeFault> {
     match resolver {
         Resolver::Tcp(address) => {
             let id = u16::from_be_bytes(environment::random().map_err(|_| ProbeFault::DnsUnreachable)?);
@@ -47,6 +55,13 @@ async fn ask_one(resolver: &Resolver, question: &Question) -> Result<Vec<Record>
         // Zero, so that equal questions are equal requests (RFC 8484 §4.1).
         Resolver::Https(url) => question.parse_answer(0, &over_https(url, &question.query(0)?).await?),
     }
+}
+
+/// What one resolver may take of a probe's whole time.
+pub(super) fn share(validation: &Validation) -> Duration {
+    let number = u32::try_from(validation.resolvers.len()).unwrap_or(u32::MAX);
+    let limit = Duration::from_millis(u64::from(validation.timeout_ms));
+    limit.checked_div(number).unwrap_or(limit)
 }
 
 /// One query and one answer on a connection of their own, each behind its length.

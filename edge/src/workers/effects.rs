@@ -9,12 +9,14 @@ use worker::console_error;
 
 use super::{
     account::{Incarnation, context},
+    caa,
     environment::{self, Environment},
     meter, perspective, signer,
     storage::SqlRows,
     webcrypto,
 };
 use crate::acme::{
+    caa_check::CaaSubject,
     object_id::ObjectId,
     problem::Problem,
     rate_limit,
@@ -94,6 +96,7 @@ impl Incarnation {
             };
             let probed = match &event {
                 Event::Probed(probe, _) | Event::ProbedFrom(probe, _) => Some(probe.authorization),
+                Event::CaaChecked(CaaSubject::Authorization(id, _), _) => Some(*id),
                 _ => None,
             };
             self.running.borrow_mut().remove(&key);
@@ -136,6 +139,9 @@ impl Incarnation {
     async fn run_effect(&self, effect: Effect, environment: &Environment) -> Event {
         match effect {
             Effect::Probe(probe) => perspective::run(&self.env, environment, probe).await,
+            Effect::CheckCaa(check) => {
+                Event::CaaChecked(check.subject, caa::look_up(&check.names, &environment.config.validation).await)
+            }
             Effect::Sign(sign) => Event::Signed(sign.order, self.ask_signer(&sign, environment).await),
         }
     }
@@ -188,6 +194,10 @@ impl Incarnation {
 fn row_of(effect: &Effect) -> Key {
     match effect {
         Effect::Probe(probe) => Key::Authorization(probe.authorization),
+        Effect::CheckCaa(check) => match check.subject {
+            CaaSubject::Authorization(id, _) => Key::Authorization(id),
+            CaaSubject::Order(id) => Key::Order(id),
+        },
         Effect::Sign(sign) => Key::Order(sign.order),
     }
 }

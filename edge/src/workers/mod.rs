@@ -10,6 +10,7 @@ mod account;
 mod addresses;
 mod alarm;
 mod body;
+mod caa;
 mod dns;
 mod effects;
 mod environment;

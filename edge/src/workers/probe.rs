@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use shared::identifier::{DnsName, Identifier};
 
 use super::{dns, http, timeout::within, tls};
 use crate::acme::{
-    challenge::ChallengeType,
+    challenge::{self, ChallengeType},
     dns::{Question, Record},
     network::Networks,
     probe::{Evidence, Probe, ProbeFault, ProbeOutcome},
@@ -28,24 +27,22 @@ pub(super) fn run<'a>(
             (ChallengeType::Http01, identifier) => {
                 http::look(HttpTarget::challenge(identifier, &probe.token), validation, networks).await
             }
-            (ChallengeType::Dns01, Identifier::Dns(name)) => texts(name, validation, limit).await,
             (ChallengeType::TlsAlpn01, identifier) => tls::look(identifier, validation, networks).await,
-            // Never offered (RFC 8738 §7).
-            (ChallengeType::Dns01, Identifier::Ip(_)) => Err(ProbeFault::NoRecords),
+            (ChallengeType::Dns01 | ChallengeType::DnsAccount01 | ChallengeType::DnsPersist01, _) => {
+                texts(&challenge::question(probe)?, validation).await
+            }
         }
     };
     // Behind a pointer: in place it would be in the module once for each caller.
     Box::pin(async move { within(limit, look).await.unwrap_or(Err(ProbeFault::Timeout)) })
 }
 
-/// dns-01 (RFC 8555 §8.4).
-async fn texts(name: &DnsName, validation: &Validation, limit: Duration) -> ProbeOutcome {
-    let number = u32::try_from(validation.resolvers.len()).unwrap_or(u32::MAX);
-    let each = limit.checked_div(number).unwrap_or(limit);
-    let records = dns::ask(&validation.resolvers, &Question::challenge(name)?, each).await?;
+/// Challenges by DNS (RFC 8555 §8.4).
+async fn texts(question: &Question, validation: &Validation) -> ProbeOutcome {
+    let records = dns::ask(&validation.resolvers, question, dns::share(validation)).await?;
     let text = |record| match record {
         Record::Text(text) => Some(text),
-        Record::Address(_) => None,
+        Record::Address(_) | Record::Caa { .. } => None,
     };
     Ok(Evidence::Txt(records.into_iter().filter_map(text).collect()))
 }

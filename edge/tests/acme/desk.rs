@@ -245,7 +245,13 @@ impl Desk {
                 let expected = key_authorization(&probe.token, thumbprint);
                 Evidence::Tls(Presented::right(&probe.identifier.to_string(), &expected).handshake())
             }
-            ChallengeType::Dns01 => Evidence::Txt(vec![dns_value(&probe.token, thumbprint).into_bytes()]),
+            ChallengeType::Dns01 | ChallengeType::DnsAccount01 => {
+                Evidence::Txt(vec![dns_value(&probe.token, thumbprint).into_bytes()])
+            }
+            ChallengeType::DnsPersist01 => {
+                let issuer = self.config.caa_identities[0].as_str();
+                Evidence::Txt(vec![format!("{issuer}; accounturi={}; policy=wildcard", probe.account).into_bytes()])
+            }
         })
     }
 

@@ -21,6 +21,7 @@ fn drive(desk: &mut Desk, questions: &mut Vec<String>) {
                     let outcome = desk.right_answer(&probe);
                     Event::Probed(probe, outcome)
                 }
+                Effect::CheckCaa(_) => panic!("not configured"),
                 Effect::Sign(sign) => {
                     questions.push(format!("{} {:?}", sign.request.order, sign.request.finalize));
                     let answer = desk.signer_answer(&sign);

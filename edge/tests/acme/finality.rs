@@ -130,6 +130,7 @@ fn happen(desk: &mut Desk, seen: &mut Seen, happening: Happening) {
                     let right = desk.right_answer(&probe);
                     Event::Probed(probe, if outcome < 3 { right } else { Err(ProbeFault::Timeout) })
                 }
+                Effect::CheckCaa(_) => panic!("not configured"),
                 Effect::Sign(sign) => {
                     let refused = |reason| IssueReply::Refused(Refused { reason, detail: String::new() });
                     let answer = match outcome {

@@ -130,6 +130,7 @@ fn authorization_table() {
                 authorization: id(),
                 challenge,
                 identifier: Identifier::Dns("a.test".parse().unwrap()),
+                account: desk.url(edge::acme::route::Resource::Account),
                 token: "dG9rZW4".to_owned(),
                 scope: ScopeName::default(),
             };
@@ -211,6 +212,7 @@ fn order_table() {
         finalize: serde_json::from_value(desk.account_key.sign_jws(&json!({"url": "x", "kid": "y"}), b"{}")).unwrap(),
         account_key: desk.account_key.jwk(),
         proven: vec![],
+        caa_due: false,
         signer: "SIGNER_1".to_owned(),
         since: Timestamp::from_seconds(NOW),
         attempts: 0,

@@ -151,6 +151,7 @@ impl Life {
                         let right = self.desk.right_answer(&probe);
                         Event::Probed(probe, if fail { Err(ProbeFault::Timeout) } else { right })
                     }
+                    Effect::CheckCaa(_) => panic!("not configured"),
                     Effect::Sign(sign) => {
                         self.questions.push((sign.order, format!("{:?}", sign.request.finalize)));
                         let answer = if refuse {
