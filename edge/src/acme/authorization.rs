@@ -13,6 +13,7 @@ use super::{
     caa_check::{self, CaaFindings},
     challenge::{self, ChallengeType},
     identifier_refusal::IdentifierRefusal,
+    kubernetes::presented,
     object_id::ObjectId,
     perspective::{self, Sighting},
     policy,
@@ -192,10 +193,12 @@ pub fn respond(
         return Err(Problem::NotFound);
     }
     if !request.payload().is_empty() {
-        let _: serde_json::Map<String, serde_json::Value> = payload(request, "an empty JSON object, {}")?;
+        let _: serde_json::Map<String, serde_json::Value> =
+            payload(request, "a JSON object: an empty one, or what the challenge asks for")?;
         if record.state == AuthorizationState::Pending && record.expires >= context.now {
             rate_limit::check_failures(rows, context)?;
-            let probing = Probing { challenge: kind, since: context.now, attempts: 1 };
+            let presented = presented::read(kind, request, &record, context)?;
+            let probing = Probing { challenge: kind, since: context.now, attempts: 1, presented };
             record.state = AuthorizationState::Processing(probing);
             let changes = vec![put(id, &record, context)?];
             let effect = Some(Effect::Probe(challenge::probe(id, &record, kind, context)));

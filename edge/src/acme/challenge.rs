@@ -9,10 +9,11 @@ use super::{
     dns::Question,
     dns_account,
     dns_persist::{self, NotPersistent},
+    kubernetes::{judgement, presented::Presented, refusal::Refusal},
     object_id::ObjectId,
     probe::{Evidence, Probe, ProbeFault, ProbeOutcome},
     problem::ProblemDocument,
-    record::AuthorizationRecord,
+    record::{AuthorizationRecord, AuthorizationState},
     route::Resource,
     step::Context,
     tls_alpn,
@@ -36,11 +37,21 @@ pub enum ChallengeType {
     /// draft-ietf-acme-dns-persist.
     #[serde(rename = "dns-persist-01")]
     DnsPersist01,
+    /// Ours: docs/kubernetes-01.md.
+    #[serde(rename = "kubernetes-01")]
+    Kubernetes01,
 }
 
 impl ChallengeType {
     /// All types.
-    pub const ALL: [Self; 5] = [Self::Http01, Self::Dns01, Self::TlsAlpn01, Self::DnsAccount01, Self::DnsPersist01];
+    pub const ALL: [Self; 6] = [
+        Self::Http01,
+        Self::Dns01,
+        Self::TlsAlpn01,
+        Self::DnsAccount01,
+        Self::DnsPersist01,
+        Self::Kubernetes01,
+    ];
 
     /// The registered name (RFC 8555 §9.7.8).
     #[must_use]
@@ -51,6 +62,7 @@ impl ChallengeType {
             Self::TlsAlpn01 => "tls-alpn-01",
             Self::DnsAccount01 => "dns-account-01",
             Self::DnsPersist01 => "dns-persist-01",
+            Self::Kubernetes01 => "kubernetes-01",
         }
     }
 
@@ -64,7 +76,10 @@ impl ChallengeType {
     /// never by it (RFC 8738 §7).
     pub fn offered(identifier: &Identifier, wildcard: bool) -> impl Iterator<Item = Self> {
         let is_dns = matches!(identifier, Identifier::Dns(_));
-        Self::ALL.into_iter().filter(move |kind| if kind.is_by_dns() { is_dns } else { !wildcard })
+        Self::ALL.into_iter().filter(move |kind| match kind {
+            Self::Dns01 | Self::DnsAccount01 | Self::DnsPersist01 | Self::Kubernetes01 => is_dns,
+            Self::Http01 | Self::TlsAlpn01 => !wildcard,
+        })
     }
 
     /// Whether the proof is a DNS record: such a one proves a wildcard, and never an address.
@@ -152,6 +167,14 @@ pub fn judge(
                 refuse("unauthorized", format!("{asked}: of the {number} records {why}."))
             })
         }
+        (ChallengeType::Kubernetes01, Ok(Evidence::Kubernetes(seen))) => {
+            let digest = dns_value(&record.token, account_key);
+            let judged = presented(record).ok_or(Refusal::NothingPresented).and_then(|presented| {
+                let question = judgement::question(&context.scope.kubernetes, presented, &digest, context.now)?;
+                judgement::judge(&question, seen, &record.identifier, record.wildcard)
+            });
+            judged.map(|()| None).or_else(|refusal| refuse(refusal.kind(), format!("The proof is refused: {refusal}.")))
+        }
         (_, Ok(_)) => refuse("serverInternal", "The evidence is not of this challenge's kind.".to_owned()),
         (kind, Err(fault)) if kind.is_by_dns() => refuse(fault_kind(*fault), format!("{}: {fault}.", asked(probe))),
         (_, Err(fault)) => refuse(fault_kind(*fault), format!("Looking at the challenge failed: {fault}.")),
@@ -195,6 +218,15 @@ pub fn probe(id: ObjectId, record: &AuthorizationRecord, challenge: ChallengeTyp
         account: context.urls.resource(context.account, Resource::Account),
         token: record.token.clone(),
         scope: context.scope.name.clone(),
+        presented: presented(record).cloned(),
+    }
+}
+
+/// What the client presented with the answer that is being looked at.
+const fn presented(record: &AuthorizationRecord) -> Option<&Presented> {
+    match &record.state {
+        AuthorizationState::Processing(probing) => probing.presented.as_ref(),
+        _ => None,
     }
 }
 
@@ -209,7 +241,7 @@ const fn fault_kind(fault: ProbeFault) -> &'static str {
         | ProbeFault::DnsTruncated
         | ProbeFault::DnsMalformed => "dns",
         ProbeFault::Refused | ProbeFault::Connection | ProbeFault::Timeout => "connection",
-        ProbeFault::NoPerspective => "serverInternal",
+        ProbeFault::NoPerspective | ProbeFault::Cluster => "serverInternal",
         ProbeFault::NotTls | ProbeFault::TlsIncompatible | ProbeFault::TlsProtocol | ProbeFault::Tls => "tls",
         ProbeFault::NotHttp | ProbeFault::TooManyRedirects | ProbeFault::BadRedirect => "incorrectResponse",
     }

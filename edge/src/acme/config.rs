@@ -14,6 +14,7 @@ use shared::{
 use super::{
     challenge::ChallengeType,
     external_account::BindingPolicy,
+    kubernetes::cluster::{BadCluster, ClusterConfig, Clusters},
     policy::IdentifiersConfig,
     rate_limit::{Rate, RateLimits},
     scope::{ScopeConfig, Scopes},
@@ -68,6 +69,9 @@ pub struct ConfigObject {
     /// By their names: what accounts with certain external account bindings may order, in place of `identifiers`.
     #[serde(default)]
     pub scopes: BTreeMap<String, ScopeConfig>,
+    /// By their names: clusters whose workloads prove names by kubernetes-01.
+    #[serde(default)]
+    pub kubernetes: BTreeMap<String, ClusterConfig>,
     /// How long things live, in seconds.
     pub lifetimes: LifetimesConfig,
     /// Sizes and counts.
@@ -227,6 +231,9 @@ pub enum BadConfig {
     /// A scope that nothing can be proved in.
     #[error("challenges: at least one, unless pre_approved is true")]
     ScopeChallenges,
+    /// One of `kubernetes`, and what is wrong with it.
+    #[error("kubernetes.{0}: {1}")]
+    Cluster(String, BadCluster),
     /// Scopes where no account can have a binding.
     #[error("scopes: external_account_binding must be \"optional\" or \"required\"")]
     ScopesWithoutBindings,
@@ -292,8 +299,11 @@ impl TryFrom<ConfigObject> for Config {
         if object.external_account_binding == BindingPolicy::Off && !object.scopes.is_empty() {
             return Err(BadConfig::ScopesWithoutBindings);
         }
+        let addresses = object.rate_limits.client_address_header.is_some();
+        let clusters = Clusters::new(object.kubernetes, addresses, networks.loopback)
+            .map_err(|(name, error)| BadConfig::Cluster(name, error))?;
         let caa_identities = check_identities(object.caa_identities, validation.caa)?;
-        let mut scopes = Scopes::new(object.identifiers.try_into()?, networks, object.scopes)?;
+        let mut scopes = Scopes::new(object.identifiers.try_into()?, networks, clusters, object.scopes)?;
         if caa_identities.is_empty() {
             scopes.withdraw(ChallengeType::DnsPersist01)?;
         }

@@ -25,6 +25,7 @@ pub mod http_way;
 pub mod identifier_refusal;
 pub mod issue_value;
 pub mod key_change;
+pub mod kubernetes;
 pub mod network;
 pub mod nonce;
 pub mod object_id;

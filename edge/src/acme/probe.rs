@@ -4,7 +4,13 @@
 use serde::{Deserialize, Serialize};
 use shared::identifier::Identifier;
 
-use super::{challenge::ChallengeType, object_id::ObjectId, scope::ScopeName, tls_alpn::Handshake};
+use super::{
+    challenge::ChallengeType,
+    kubernetes::{judgement::Seen, presented::Presented},
+    object_id::ObjectId,
+    scope::ScopeName,
+    tls_alpn::Handshake,
+};
 
 /// One thing to look at. Idempotent: a lost probe is simply done again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +28,9 @@ pub struct Probe {
     pub token: String,
     /// Whose networks it may go to.
     pub scope: ScopeName,
+    /// What the client presented, for kubernetes-01. Never travels: a token is for this object and its cluster.
+    #[serde(skip)]
+    pub presented: Option<Presented>,
 }
 
 /// What was seen, not judged yet.
@@ -39,6 +48,9 @@ pub enum Evidence {
     Txt(Vec<Vec<u8>>),
     /// tls-alpn-01: the handshake (RFC 8737 §3).
     Tls(Handshake),
+    /// kubernetes-01: what the cluster says of the proof. Never travels.
+    #[serde(skip)]
+    Kubernetes(Seen),
 }
 
 /// Bytes of a body that are read at most; a key authorization is well below.
@@ -104,6 +116,9 @@ pub enum ProbeFault {
     /// The object that was to look from elsewhere did not come back.
     #[error("nobody could look from there")]
     NoPerspective,
+    /// An API server or a key set that is not there or answers with an error; the log says more.
+    #[error("the cluster cannot be asked")]
+    Cluster,
 }
 
 impl ProbeFault {

@@ -16,6 +16,7 @@ use shared::{
 use super::{
     challenge::ChallengeType,
     external_account::Binding,
+    kubernetes::presented::Presented,
     object_id::ObjectId,
     perspective::Seen,
     problem::ProblemDocument,
@@ -241,6 +242,9 @@ pub struct Probing {
     pub since: Timestamp,
     /// Probes that were started for it.
     pub attempts: u32,
+    /// What the client presented (kubernetes-01): here for as long as a probe may have to be done again, and no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presented: Option<Presented>,
 }
 
 /// A record with the row that holds it.

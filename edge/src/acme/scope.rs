@@ -2,7 +2,10 @@
 //! account binding that a scope lists have that scope; all others have the open one, which the rest of the configuration
 //! describes. The signer has scopes of its own and trusts none of this.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use shared::identifier::Identifier;
@@ -10,6 +13,7 @@ use shared::identifier::Identifier;
 use super::{
     challenge::ChallengeType,
     config::BadConfig,
+    kubernetes::cluster::Clusters,
     network::Networks,
     policy::{IdentifierRules, IdentifiersConfig},
     record::AccountRecord,
@@ -48,6 +52,8 @@ pub struct Scope {
     pub networks: Networks,
     /// See [`ScopeConfig::pre_approved`].
     pub pre_approved: bool,
+    /// The clusters whose workloads may prove names by kubernetes-01.
+    pub kubernetes: Arc<Clusters>,
 }
 
 /// The name of a scope; empty for the open one.
@@ -72,6 +78,7 @@ impl Scopes {
     pub fn new(
         identifiers: IdentifierRules,
         networks: Networks,
+        kubernetes: Clusters,
         named: BTreeMap<String, ScopeConfig>,
     ) -> Result<Self, BadConfig> {
         let open = Scope {
@@ -80,6 +87,7 @@ impl Scopes {
             challenges: ChallengeType::ALL.into(),
             networks,
             pre_approved: false,
+            kubernetes: Arc::new(kubernetes),
         };
         let mut scopes = Self { open, named: BTreeMap::new(), by_binding: BTreeMap::new() };
         for (name, config) in named {
@@ -108,6 +116,7 @@ impl Scopes {
             challenges: config.challenges.unwrap_or_else(|| ChallengeType::ALL.into()),
             networks,
             pre_approved: config.pre_approved,
+            kubernetes: Arc::clone(&self.open.kubernetes),
         };
         if scope.challenges.is_empty() && !scope.pre_approved {
             return Err(BadConfig::ScopeChallenges);
@@ -148,6 +157,8 @@ impl Scopes {
 impl Scope {
     /// The challenges that can prove this identifier here.
     pub fn offered(&self, identifier: &Identifier, wildcard: bool) -> impl Iterator<Item = ChallengeType> {
-        ChallengeType::offered(identifier, wildcard).filter(|kind| self.challenges.contains(kind))
+        let by_cluster = self.kubernetes.could_name(identifier, wildcard);
+        ChallengeType::offered(identifier, wildcard)
+            .filter(move |kind| self.challenges.contains(kind) && (*kind != ChallengeType::Kubernetes01 || by_cluster))
     }
 }

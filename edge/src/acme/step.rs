@@ -2,6 +2,8 @@
 //! one commit, at most one effect to start after the commit, and the reply. What an effect came back with is an [`Event`],
 //! which goes through the same door.
 
+use std::net::IpAddr;
+
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     json,
@@ -48,6 +50,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// Fresh for this step.
     pub entropy: &'a Entropy,
+    /// The address that the request came from, where the deployment knows it.
+    pub client: Option<IpAddr>,
     /// Signatures that the platform has found to be valid; all others are computed here.
     pub proved: &'a Proved,
 }

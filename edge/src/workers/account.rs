@@ -200,7 +200,7 @@ impl Incarnation {
             {
                 webcrypto::prove(&signed, &mut proved).await;
             }
-            let context = Context { proved: &proved, ..context(environment, account, &entropy) };
+            let context = Context { proved: &proved, client, ..context(environment, account, &entropy) };
             step::step(&rows, route, verified, admission, &context)?
         };
         // Between the step and its commit no await.
@@ -272,5 +272,5 @@ fn client_address(request: &Request) -> Option<IpAddr> {
 pub(super) fn context<'a>(environment: &'a Environment, account: AccountId, entropy: &'a Entropy) -> Context<'a> {
     static NOTHING: Proved = Proved::nothing();
     let (config, urls, now) = (&environment.config, &environment.urls, environment::now());
-    Context { config, scope: &config.scopes.open, urls, account, now, entropy, proved: &NOTHING }
+    Context { config, scope: &config.scopes.open, urls, account, now, entropy, client: None, proved: &NOTHING }
 }

@@ -12,6 +12,7 @@ use crate::acme::{
     config::{BadConfig, Config, ConfigObject},
     entropy::Entropy,
     external_account::{BadBindingKeys, BindingKeys, BindingPolicy},
+    kubernetes::bearer::{BadBearerTokens, BearerTokens},
     nonce::NonceSecrets,
     problem::Problem,
     route::{UrlSecret, Urls},
@@ -34,6 +35,8 @@ pub(super) struct Environment {
     pub(super) nonce_secrets: NonceSecrets,
     /// The keys of external account bindings.
     pub(super) binding_keys: BindingKeys,
+    /// What API servers of clusters are shown.
+    pub(super) bearer_tokens: BearerTokens,
 }
 
 /// Why a deployment cannot serve. Each names the variable, the key or the secret, and never a secret's value.
@@ -54,6 +57,9 @@ pub(super) enum BadEnvironment {
     /// The keys of external account bindings cannot be used.
     #[error("the secret EXTERNAL_ACCOUNT_KEYS: {0}")]
     BindingKeys(#[from] BadBindingKeys),
+    /// The bearer tokens for API servers cannot be used.
+    #[error("the secret KUBERNETES_TOKENS: {0}")]
+    BearerTokens(#[from] BadBearerTokens),
 }
 
 thread_local! {
@@ -85,8 +91,14 @@ impl Environment {
                 BindingKeys::parse(&required("EXTERNAL_ACCOUNT_KEYS")?)?
             }
         };
+        let clusters = &config.scopes.open.kubernetes;
+        let bearer_tokens = match clusters.with_api().next() {
+            Some(_) => BearerTokens::parse(&required("KUBERNETES_TOKENS")?, clusters)?,
+            None => BearerTokens::default(),
+        };
         Ok(Self {
             binding_keys,
+            bearer_tokens,
             urls: Urls::new(config.base_url.clone(), UrlSecret::new(&required("URL_SECRET")?)),
             nonce_secrets: NonceSecrets::new(&required("NONCE_SECRET")?, previous.as_deref()),
             config,

@@ -19,6 +19,7 @@ mod fetch;
 mod front;
 mod http;
 mod issuers;
+mod kubernetes;
 mod meter;
 mod nonce_shard;
 mod perspective;

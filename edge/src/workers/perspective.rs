@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures_util::future::{LocalBoxFuture, join};
 use worker::{DurableObject, Env, Method, Request, RequestInit, Response, State, console_error, durable_object};
 
-use super::{environment::Environment, probe, timeout::within};
+use super::{environment::Environment, kubernetes, probe, timeout::within};
 use crate::acme::{
+    challenge::ChallengeType,
     network::Networks,
     perspective::{Perspective as Place, Seen, Sighting},
     probe::{Probe, ProbeFault, ProbeOutcome},
@@ -28,6 +29,11 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// Runs a probe here, and from all perspectives at the same time.
 pub(super) async fn run(env: &Env, environment: &Environment, probe: Probe) -> Event {
     let (validation, networks) = settings(environment, &probe);
+    if probe.challenge == ChallengeType::Kubernetes01 {
+        let limit = Duration::from_millis(u64::from(validation.timeout_ms));
+        let outcome = within(limit, kubernetes::look(&probe, environment, env)).await;
+        return Event::Probed(probe, outcome.unwrap_or(Err(ProbeFault::Timeout)));
+    }
     let places = &validation.perspectives.others;
     let here = probe::run(&probe, validation, networks);
     if places.is_empty() {

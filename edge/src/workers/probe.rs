@@ -31,6 +31,8 @@ pub(super) fn run<'a>(
             (ChallengeType::Dns01 | ChallengeType::DnsAccount01 | ChallengeType::DnsPersist01, _) => {
                 texts(&challenge::question(probe)?, validation).await
             }
+            // A cluster is asked by the account's object, and by no other.
+            (ChallengeType::Kubernetes01, _) => Err(ProbeFault::NoPerspective),
         }
     };
     // Behind a pointer: in place it would be in the module once for each caller.

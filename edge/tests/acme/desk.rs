@@ -1,6 +1,6 @@
 //! One account's object as the platform runs it, on rows in memory: the same doors in the same order.
 
-use std::cell::Cell;
+use std::{cell::Cell, net::IpAddr};
 
 use edge::acme::{
     account::binding_claim,
@@ -9,6 +9,7 @@ use edge::acme::{
     config::{Config, ConfigObject},
     entropy::Entropy,
     external_account::BindingKeys,
+    kubernetes::judgement::Seen,
     nonce::{Nonce, NonceSecrets, Redeemed, Window},
     object_id::ObjectId,
     probe::{Evidence, Probe, ProbeOutcome},
@@ -44,6 +45,8 @@ pub(crate) struct Desk {
     pub(crate) proved: Proved,
     pub(crate) window: Window,
     pub(crate) now: Timestamp,
+    /// Where requests come from.
+    pub(crate) client: Option<IpAddr>,
     pub(crate) ca: TestCa,
     pub(crate) account_key: TestKey,
     /// The account's key since a rollover.
@@ -90,6 +93,7 @@ impl Desk {
             secrets: NonceSecrets::new("a nonce secret of enough length..", None),
             window: Window::new([1; 8]),
             now: "2026-11-21T12:00:00Z".parse().unwrap(),
+            client: None,
             ca,
             account_key: TestKey::new(1),
             rolled_over: None,
@@ -252,6 +256,8 @@ impl Desk {
                 let issuer = self.config.caa_identities[0].as_str();
                 Evidence::Txt(vec![format!("{issuer}; accounturi={}; policy=wildcard", probe.account).into_bytes()])
             }
+            // The tests of kubernetes-01 make their own.
+            ChallengeType::Kubernetes01 => Evidence::Kubernetes(Seen::default()),
         })
     }
 
@@ -353,6 +359,7 @@ impl Desk {
             account,
             now: self.now,
             entropy,
+            client: self.client,
             proved: &self.proved,
         }
     }

@@ -38,6 +38,7 @@ fn roll(desk: &mut Desk, inner: &Value, new_home: &mut Memory) -> Result<Reply, 
         account,
         now: desk.now,
         entropy: &entropy,
+        client: None,
         proved: &desk.proved,
     };
     let home = desk.account();
@@ -136,6 +137,7 @@ fn a_reservation_is_the_homes_alone_and_may_be_asked_for_again() {
         account: desk.account(),
         now: desk.now,
         entropy: &entropy,
+        client: None,
         proved: &desk.proved,
     };
     let mut rows = Memory::default();

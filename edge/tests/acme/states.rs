@@ -49,7 +49,7 @@ fn authorization(state: AuthorizationState, expires: u64) -> AuthorizationRecord
 
 fn probing(attempts: u32) -> AuthorizationState {
     let since = Timestamp::from_seconds(NOW);
-    AuthorizationState::Processing(Probing { challenge: ChallengeType::Http01, since, attempts })
+    AuthorizationState::Processing(Probing { challenge: ChallengeType::Http01, since, attempts, presented: None })
 }
 
 fn authorization_states() -> Vec<(&'static str, AuthorizationState)> {
@@ -101,6 +101,7 @@ fn run(desk: &Desk, rows: &mut Memory, event: impl FnOnce(&Memory, &Context<'_>)
         account: desk.account(),
         now,
         entropy: &entropy,
+        client: None,
         proved: &desk.proved,
     };
     let settled = event(rows, &context);
@@ -133,6 +134,7 @@ fn authorization_table() {
                 account: desk.url(edge::acme::route::Resource::Account),
                 token: "dG9rZW4".to_owned(),
                 scope: ScopeName::default(),
+                presented: None,
             };
             run(&desk, &mut rows, |rows, context| match event {
                 0 => {
