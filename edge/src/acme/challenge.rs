@@ -44,14 +44,8 @@ pub enum ChallengeType {
 
 impl ChallengeType {
     /// All types.
-    pub const ALL: [Self; 6] = [
-        Self::Http01,
-        Self::Dns01,
-        Self::TlsAlpn01,
-        Self::DnsAccount01,
-        Self::DnsPersist01,
-        Self::Kubernetes01,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Http01, Self::Dns01, Self::TlsAlpn01, Self::DnsAccount01, Self::DnsPersist01, Self::Kubernetes01];
 
     /// The registered name (RFC 8555 §9.7.8).
     #[must_use]

@@ -19,7 +19,7 @@ use edge::acme::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use shared::identifier::Identifier;
+use shared::{identifier::Identifier, testing::TestKey};
 
 use crate::{
     desk::{Desk, config_object, json_of},
@@ -53,7 +53,13 @@ pub(crate) fn config(desk: &Desk, clusters: Value) -> Config {
 
 /// A desk with an account and an order of this name: its authorization, and the audience that is bound to it.
 fn desk(members: &Value, name: &str) -> (Desk, ObjectId, String) {
+    desk_of(1, members, name)
+}
+
+/// The same for the account of another key.
+fn desk_of(seed: u8, members: &Value, name: &str) -> (Desk, ObjectId, String) {
     let mut desk = Desk::new();
+    desk.account_key = TestKey::new(seed);
     let prod = cluster(members);
     desk.config = config(&desk, json!({ "prod": prod }));
     desk.client = Some("::ffff:10.1.2.3".parse().unwrap());
@@ -122,7 +128,11 @@ fn every_wrong_claim_has_its_refusal() {
     let table: [(&str, Change, Refusal); 25] = [
         ("other audience", |claims| claims["aud"] = json!(["other.example"]), Audience),
         ("the plain audience", |claims| claims["aud"] = json!([AUDIENCE]), Audience),
-        ("two audiences", |claims| claims["aud"][1] = json!("https://kubernetes.default.svc"), Audience),
+        (
+            "two audiences",
+            |claims| claims["aud"].as_array_mut().unwrap().push(json!("https://kubernetes.default.svc")),
+            Audience,
+        ),
         ("no audience in the list", |claims| claims["aud"] = json!([]), Audience),
         ("another digest", |claims| claims["aud"] = json!([format!("{AUDIENCE}/{}", "A".repeat(43))]), Audience),
         ("a null audience", |claims| claims["aud"] = Value::Null, Form),
@@ -245,27 +255,15 @@ fn keys_that_are_fetched_are_judged_like_those_of_the_configuration() {
 fn a_token_of_one_account_is_nothing_in_anothers_hand() {
     let (mut first, id, audience) = desk(&json!({}), "web.shop.test");
     let token = json!({"token": TestCluster::new(9).token(&claims(&audience, first.now.seconds()))});
-    let (mut second, other, _) = desk(&json!({}), "web.shop.test");
-    second.account_key = shared::testing::TestKey::new(7);
-    second.new_account();
-    let (_, order) = second.new_order(&["web.shop.test"]);
-    let Resource::Authorization(theirs) = second.resource(&order["authorizations"][0]) else { panic!() };
+    let (mut second, theirs, _) = desk_of(7, &json!({}), "web.shop.test");
     assert_refused(&outcome(&mut second, theirs, &token, Seen::default()), Refusal::Audience);
     assert_eq!(outcome(&mut first, id, &token, Seen::default()).0, "valid");
     // Without the digest the token says nothing about the account: until it expires anybody who has it can present it.
-    let unbound = json!({"allow_unbound_audience": true});
     for seed in [1, 7] {
-        let (mut desk, _, _) = desk(&unbound, "web.shop.test");
-        desk.account_key = shared::testing::TestKey::new(seed);
-        if seed == 7 {
-            desk.new_account();
-        }
-        let (_, order) = desk.new_order(&["web.shop.test"]);
-        let Resource::Authorization(id) = desk.resource(&order["authorizations"][0]) else { panic!() };
+        let (mut desk, id, _) = desk_of(seed, &json!({"allow_unbound_audience": true}), "web.shop.test");
         let token = json!({"token": TestCluster::new(9).token(&claims(AUDIENCE, desk.now.seconds()))});
         assert_eq!(outcome(&mut desk, id, &token, Seen::default()).0, "valid");
     }
-    let _ = other;
 }
 
 #[test]
@@ -336,7 +334,7 @@ fn an_address_is_the_one_running_pod_that_has_it_for_itself() {
     let table: [(&str, Change, Option<Refusal>); 10] = [
         ("right", |_| {}, None),
         ("nobody", |list| list["items"] = Value::Null, Some(Refusal::NoPod)),
-        ("two", |list| list["items"][1] = list["items"][0].clone(), Some(Refusal::NoPod)),
+        ("two", |list| list["items"] = json!([list["items"][0], list["items"][0]]), Some(Refusal::NoPod)),
         ("the node's", |list| list["items"][0]["spec"]["hostNetwork"] = json!(true), Some(Refusal::NoPod)),
         ("ended", |list| list["items"][0]["status"]["phase"] = json!("Succeeded"), Some(Refusal::NoPod)),
         (

@@ -83,13 +83,13 @@ impl NameTemplate {
     }
 
     fn with(&self, namespace: &str, service_account: &str, pod: &str) -> String {
-        let value = |label: &Label| match label {
+        let values = self.0.iter().map(|label| match label {
             Label::Text(text) => text.as_str(),
             Label::Namespace => namespace,
             Label::ServiceAccount => service_account,
             Label::Pod => pod,
-        };
-        self.0.iter().map(value).collect::<Vec<_>>().join(".")
+        });
+        values.collect::<Vec<_>>().join(".")
     }
 }
 
@@ -137,8 +137,8 @@ mod tests {
             ("{namespace.example", "not a whole label"),
             ("{}.example", "not a whole label"),
             ("", "empty"),
-            ("a..example", "empty label"),
-            ("{namespace}.*.example", "*"),
+            ("a..example", "a label is empty"),
+            ("{namespace}.*.example", "wildcard"),
             ("{namespace}.example.", "dot"),
             ("{namespace}.1", "address"),
             ("a_b.{namespace}", "underscore"),
