@@ -142,7 +142,8 @@ mod tests {
     fn every_set_of_records_permits_or_has_its_reason() {
         use Forbidden::{Critical, Malformed, OtherAccount, OtherIssuer};
         let method = Forbidden::OtherMethod("dns-01".to_owned());
-        let both: [(&[(u8, &str, &str)], Result<(), Forbidden>); 22] = [
+        type Row<'a> = (&'a [(u8, &'a str, &'a str)], Result<(), Forbidden>);
+        let both: [Row<'_>; 22] = [
             (&[(0, "issue", "ca.test")], Ok(())),
             (&[(128, "ISSUE", " CA.test ; x=1")], Ok(())),
             (&[(0, "issue", "ca.other.test")], Ok(())),
@@ -182,7 +183,8 @@ mod tests {
 
     #[test]
     fn issuewild_counts_for_wildcards_alone_and_then_in_place_of_issue() {
-        let table: [(&[(u8, &str, &str)], bool, bool); 6] = [
+        type Row<'a> = (&'a [(u8, &'a str, &'a str)], bool, bool);
+        let table: [Row<'_>; 6] = [
             (&[(0, "issue", "ca.test"), (0, "issuewild", ";")], true, false),
             (&[(0, "issue", ";"), (0, "issuewild", "ca.test")], false, true),
             (&[(0, "issuewild", "ca.test")], true, true),

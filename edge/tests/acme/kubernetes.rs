@@ -15,14 +15,14 @@ use edge::acme::{
     record::{AuthorizationRecord, Record as _},
     route::{Resource, Route},
     step::{Effect, Event},
-    storage::{Key, Rows as _},
+    storage::Key,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::{identifier::Identifier, testing::TestKey};
 
 use crate::{
-    desk::{Desk, config_object, json_of},
+    desk::{Desk, config_object},
     workloads::{TestCluster, claims, pods, review},
 };
 
@@ -40,7 +40,7 @@ fn cluster(members: &Value) -> Value {
     cluster
 }
 
-fn api() -> Value {
+pub(crate) fn api() -> Value {
     json!({"url": "https://api.example:6443"})
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn config(desk: &Desk, clusters: Value) -> Config {
 }
 
 /// A desk with an account and an order of this name: its authorization, and the audience that is bound to it.
-fn desk(members: &Value, name: &str) -> (Desk, ObjectId, String) {
+pub(crate) fn desk(members: &Value, name: &str) -> (Desk, ObjectId, String) {
     desk_of(1, members, name)
 }
 
@@ -71,7 +71,7 @@ fn desk_of(seed: u8, members: &Value, name: &str) -> (Desk, ObjectId, String) {
     (desk, id, format!("{AUDIENCE}/{digest}"))
 }
 
-fn answer(desk: &mut Desk, id: ObjectId, payload: &Value) -> Result<Option<Probe>, Problem> {
+pub(crate) fn answer(desk: &mut Desk, id: ObjectId, payload: &Value) -> Result<Option<Probe>, Problem> {
     let route = Route::Of(desk.account(), Resource::Challenge(id, ChallengeType::Kubernetes01));
     desk.post(route, payload)?;
     Ok(desk.effects.pop().map(|effect| match effect {
@@ -357,58 +357,6 @@ fn an_address_is_the_one_running_pod_that_has_it_for_itself() {
             None => assert_eq!(outcome.0, "valid", "{what}"),
             Some(why) => assert_refused(&outcome, why),
         }
-    }
-}
-
-#[test]
-fn an_answer_without_a_token_is_malformed_where_addresses_prove_nothing() {
-    let (mut desk, id, _) = desk(&json!({}), "web.shop.test");
-    let long = "a".repeat(8193);
-    for payload in
-        [json!({}), json!({"token": 1}), json!({"token": ""}), json!({"token": "a b"}), json!({"token": long})]
-    {
-        assert!(matches!(answer(&mut desk, id, &payload), Err(Problem::Payload(_))), "{payload}");
-    }
-    assert_eq!(desk.read(Resource::Authorization(id))["status"], "pending");
-    // Where they do, the address must be known.
-    let (mut desk, id, _) = self::desk(&json!({"api": api(), "pod_address": true}), "web.shop.test");
-    desk.client = None;
-    assert!(matches!(answer(&mut desk, id, &json!({})), Err(Problem::Payload(_))));
-}
-
-#[test]
-fn the_row_has_the_token_while_a_probe_may_be_done_again_and_no_longer() {
-    let (mut desk, id, audience) = desk(&json!({}), "web.shop.test");
-    let token = TestCluster::new(9).token(&claims(&audience, desk.now.seconds()));
-    let row = |desk: &Desk| desk.rows.read(Key::Authorization(id)).unwrap().unwrap();
-    let probe = answer(&mut desk, id, &json!({ "token": token })).unwrap().unwrap();
-    assert!(row(&desk).contains(&token));
-    assert!(!format!("{probe:?}").contains(&token[..20]), "what is logged has no token");
-    // The probe was lost: the alarm starts it again with the same proof.
-    desk.restart();
-    desk.now = desk.next_drive().unwrap();
-    desk.event(Event::Due(Key::Authorization(id))).unwrap();
-    let Some(Effect::Probe(again)) = desk.effects.pop() else { panic!() };
-    assert_eq!(again, probe);
-    // And so does a client that asks again, whatever it says.
-    assert_eq!(answer(&mut desk, id, &json!({})).unwrap(), Some(probe));
-    desk.event(Event::Probed(again, Ok(Evidence::Kubernetes(Seen::default())))).unwrap();
-    assert_eq!(desk.read(Resource::Authorization(id))["status"], "valid");
-    assert!(!row(&desk).contains(&token));
-}
-
-#[test]
-fn a_challenge_is_offered_for_names_that_a_template_could_give() {
-    for (name, offered) in
-        [("web.shop.test", true), ("*.shop.test", true), ("a.b.c.test", false), ("*.a.b.test", false)]
-    {
-        let (mut desk, id, _) = desk(&json!({}), name);
-        let view = desk.read(Resource::Authorization(id));
-        let kinds = view["challenges"].as_array().unwrap().iter().filter(|one| one["type"] == "kubernetes-01").count();
-        assert_eq!(kinds == 1, offered, "{name}");
-        let route = Route::Of(desk.account(), Resource::Challenge(id, ChallengeType::Kubernetes01));
-        let answered = desk.get(route).map(|reply| json_of(&reply)["status"].clone());
-        assert_eq!(answered.ok(), offered.then(|| json!("pending")), "{name}");
     }
 }
 

@@ -16,6 +16,7 @@ mod identifiers;
 mod issuance;
 mod key_changes;
 mod kubernetes;
+mod kubernetes_challenges;
 mod kubernetes_config;
 mod life;
 mod limits;
