@@ -9,6 +9,7 @@ pub mod binding;
 pub mod client;
 pub mod cpu;
 pub mod differences;
+pub mod doh;
 pub mod figures;
 pub mod journal;
 pub mod keeper;

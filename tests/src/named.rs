@@ -1,5 +1,5 @@
-//! A real DNS server (BIND's `named`) on loopback: the zone `test`, where every name is at 127.0.0.1 and anybody here may
-//! update.
+//! A real DNS server (BIND's `named`) on loopback: the zones `test`, where every name is at 127.0.0.1, and `elsewhere.example`,
+//! both of which anybody here may update; and the zone `broken.example`, which cannot be loaded.
 
 use std::{
     fs,
@@ -48,6 +48,7 @@ impl Named {
         let port = free_port()?;
         let place = folder.display();
         fs::write(folder.join("test.zone"), ZONE)?;
+        fs::write(folder.join("elsewhere.zone"), ZONE)?;
         let configuration = format!(
             "options {{
     directory \"{place}\"; pid-file none; lock-file none; session-keyfile \"{place}/session.key\";
@@ -56,6 +57,8 @@ impl Named {
 }};
 controls {{ }};
 zone \"test\" {{ type primary; file \"test.zone\"; allow-update {{ 127.0.0.1; }}; }};
+zone \"elsewhere.example\" {{ type primary; file \"elsewhere.zone\"; allow-update {{ 127.0.0.1; }}; }};
+zone \"broken.example\" {{ type secondary; primaries {{ 127.0.0.1 port 1; }}; file \"broken.zone\"; }};
 "
         );
         let file = folder.join("named.conf");
@@ -90,8 +93,27 @@ zone \"test\" {{ type primary; file \"test.zone\"; allow-update {{ 127.0.0.1; }}
     /// # Errors
     /// When the server refuses it.
     pub fn add_txt(&self, name: &str, value: &str) -> Result<()> {
+        self.add(name, "TXT", &format!("\"{value}\""))
+    }
+
+    /// Adds a record of this type to a name of one of the zones.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub fn add(&self, name: &str, kind: &str, data: &str) -> Result<()> {
+        let zone = if name.ends_with(".example") { "elsewhere.example" } else { "test" };
         let port = self.port;
-        let script = format!("server 127.0.0.1 {port}\nzone test\nupdate add {name}. 0 TXT \"{value}\"\nsend\n");
+        let script = format!("server 127.0.0.1 {port}\nzone {zone}\nupdate add {name}. 0 {kind} {data}\nsend\n");
+        openssl::run(&mut Command::new("nsupdate"), script.as_bytes()).map(|_| ())
+    }
+
+    /// Removes all records of this type at a name below `test.`.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub fn remove(&self, name: &str, kind: &str) -> Result<()> {
+        let port = self.port;
+        let script = format!("server 127.0.0.1 {port}\nzone test\nupdate delete {name}. {kind}\nsend\n");
         openssl::run(&mut Command::new("nsupdate"), script.as_bytes()).map(|_| ())
     }
 

@@ -45,7 +45,7 @@ pub type CaaFindings = BTreeMap<DnsName, CaaOutcome>;
 
 /// Whether CAA records matter to this account's certificates.
 const fn matters(context: &Context<'_>) -> bool {
-    context.config.validation.caa
+    context.scope.caa
 }
 
 /// The check that an authorization needs before it is valid.

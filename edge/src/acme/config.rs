@@ -293,6 +293,7 @@ impl TryFrom<ConfigObject> for Config {
             alternate_chains.push(chain);
         }
         check_rates(&object.rate_limits)?;
+        let caa = object.validation.caa;
         let (validation, mut networks) = object.validation.check()?;
         networks.own.add_url(&object.base_url);
         object.signers.iter().for_each(|signer| networks.own.add_url(&signer.url));
@@ -302,8 +303,11 @@ impl TryFrom<ConfigObject> for Config {
         let addresses = object.rate_limits.client_address_header.is_some();
         let clusters = Clusters::new(object.kubernetes, addresses, networks.loopback)
             .map_err(|(name, error)| BadConfig::Cluster(name, error))?;
-        let caa_identities = check_identities(object.caa_identities, validation.caa)?;
-        let mut scopes = Scopes::new(object.identifiers.try_into()?, networks, clusters, object.scopes)?;
+        let caa_identities = check_identities(
+            object.caa_identities,
+            caa || object.scopes.values().any(|scope| scope.caa == Some(true)),
+        )?;
+        let mut scopes = Scopes::new(object.identifiers.try_into()?, networks, clusters, caa, object.scopes)?;
         if caa_identities.is_empty() {
             scopes.withdraw(ChallengeType::DnsPersist01)?;
         }

@@ -37,6 +37,9 @@ pub struct ScopeConfig {
     /// True: nothing needs to be proved. Authorizations of these identifiers are valid from the start.
     #[serde(default)]
     pub pre_approved: bool,
+    /// In place of `validation.caa`.
+    #[serde(default)]
+    pub caa: Option<bool>,
 }
 
 /// A checked scope.
@@ -52,6 +55,8 @@ pub struct Scope {
     pub networks: Networks,
     /// See [`ScopeConfig::pre_approved`].
     pub pre_approved: bool,
+    /// CAA records must permit each certificate.
+    pub caa: bool,
     /// The clusters whose workloads may prove names by kubernetes-01.
     pub kubernetes: Arc<Clusters>,
 }
@@ -79,6 +84,7 @@ impl Scopes {
         identifiers: IdentifierRules,
         networks: Networks,
         kubernetes: Clusters,
+        caa: bool,
         named: BTreeMap<String, ScopeConfig>,
     ) -> Result<Self, BadConfig> {
         let open = Scope {
@@ -87,6 +93,7 @@ impl Scopes {
             challenges: ChallengeType::ALL.into(),
             networks,
             pre_approved: false,
+            caa,
             kubernetes: Arc::new(kubernetes),
         };
         let mut scopes = Self { open, named: BTreeMap::new(), by_binding: BTreeMap::new() };
@@ -116,6 +123,7 @@ impl Scopes {
             challenges: config.challenges.unwrap_or_else(|| ChallengeType::ALL.into()),
             networks,
             pre_approved: config.pre_approved,
+            caa: config.caa.unwrap_or(self.open.caa),
             kubernetes: Arc::clone(&self.open.kubernetes),
         };
         if scope.challenges.is_empty() && !scope.pre_approved {

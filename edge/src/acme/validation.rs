@@ -46,7 +46,7 @@ pub struct ValidationConfig {
     pub allow_loopback: bool,
     /// Milliseconds for one probe, from its first query to its last byte.
     pub timeout_ms: u32,
-    /// True: CAA records must permit each certificate (RFC 8659). `caa_identities` says which issuers in them are this CA.
+    /// True: CAA records must permit each certificate (RFC 8659), where a scope says nothing else. `caa_identities` says which issuers in them are this CA.
     #[serde(default)]
     pub caa: bool,
     /// Seconds: a name whose CAA records were looked up longer ago is looked up again before its certificate is made.
@@ -74,8 +74,6 @@ pub struct Validation {
     pub http: HttpWay,
     /// Milliseconds for one probe.
     pub timeout_ms: u32,
-    /// See [`ValidationConfig::caa`].
-    pub caa: bool,
     /// See [`ValidationConfig::caa_recheck`].
     pub caa_recheck: u64,
 }
@@ -114,7 +112,6 @@ impl ValidationConfig {
             perspectives: Perspectives::check(self.perspectives, self.quorum)?,
             http: self.http,
             timeout_ms: self.timeout_ms,
-            caa: self.caa,
             caa_recheck: self.caa_recheck,
         };
         Ok((validation, networks))

@@ -2,6 +2,7 @@
 #![cfg(feature = "stack")]
 #![allow(clippy::disallowed_methods, reason = "tests live in real time")]
 
+mod dns;
 mod fetch;
 mod http;
 mod perspectives;

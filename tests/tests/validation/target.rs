@@ -118,7 +118,7 @@ fn converse(mut stream: TcpStream, book: &Mutex<Book>) -> Io<()> {
 
 /// An http-01 challenge of a fresh authorization, before it is answered.
 pub(crate) struct Asked {
-    account: Account,
+    pub(crate) account: Account,
     authorization: String,
     url: String,
     /// The challenge's path at the target.
