@@ -57,6 +57,9 @@ fn the_items_of_meta_have_their_types() -> Result<()> {
                 "termsOfService" | "website" => value.as_str().is_some_and(|url| url.starts_with("https://")),
                 "caaIdentities" => value.as_array().is_some_and(|names| names.iter().all(Value::is_string)),
                 "externalAccountRequired" => value.is_boolean(),
+                // draft-ietf-acme-dns-persist §3.2, §6.
+                "accountHashPrefix" => value.as_str().is_some_and(|url| url.starts_with("https://")),
+                "issuerDomainNames" => value.as_array().is_some_and(|names| names.iter().all(Value::is_string)),
                 // draft-ietf-acme-profiles §3.
                 "profiles" => value.as_object().is_some_and(|all| all.values().all(Value::is_string)),
                 _ => false,

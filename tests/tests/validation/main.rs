@@ -2,9 +2,11 @@
 #![cfg(feature = "stack")]
 #![allow(clippy::disallowed_methods, reason = "tests live in real time")]
 
+mod cluster;
 mod dns;
 mod fetch;
 mod http;
+mod kubernetes;
 mod perspectives;
 mod scopes;
 mod ssrf;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::capnp::text;
 use super::external_account::{self, BindingPolicy};
 use super::front::Front;
+use super::kubernetes;
 use super::pki::{Authority, Pair};
 use super::resolver::LOOPBACK;
 use super::setting::Setting;
@@ -83,6 +84,7 @@ impl Edge<'_> {
         }
         write_private(&folder.join("external-account-keys"), &external_account::keys(state)?)?;
         let colophon = self.colophon()?;
+        write_private(&folder.join("kubernetes-tokens"), &kubernetes::tokens(state, &colophon)?)?;
         fs::write(folder.join("colophon.json"), serde_json::to_vec_pretty(&colophon)?)?;
         let configuration = folder.join("workerd.capnp");
         fs::write(&configuration, self.configuration(&folder)?)?;
@@ -152,7 +154,8 @@ impl Edge<'_> {
             "    (name = \"COLOPHON\", json = embed \"colophon.json\"),
     (name = \"URL_SECRET\", text = embed \"url-secret\"),
     (name = \"NONCE_SECRET\", text = embed \"nonce-secret\"),
-    (name = \"EXTERNAL_ACCOUNT_KEYS\", text = embed \"external-account-keys\"),\n",
+    (name = \"EXTERNAL_ACCOUNT_KEYS\", text = embed \"external-account-keys\"),
+    (name = \"KUBERNETES_TOKENS\", text = embed \"kubernetes-tokens\"),\n",
         );
         for signer in self.signers {
             let (name, host) = (text(&signer.binding()), text(&signer.host()));

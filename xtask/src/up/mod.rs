@@ -7,6 +7,7 @@ pub(crate) mod external_account;
 mod floor;
 mod front;
 mod issuing;
+mod kubernetes;
 mod pki;
 mod readiness;
 mod report;
