@@ -307,7 +307,8 @@ impl TryFrom<ConfigObject> for Config {
             object.caa_identities,
             caa || object.scopes.values().any(|scope| scope.caa == Some(true)),
         )?;
-        let mut scopes = Scopes::new(object.identifiers.try_into()?, networks, clusters, caa, object.scopes)?;
+        let mut scopes =
+            Scopes::new(object.identifiers.try_into()?, networks, clusters, caa, addresses, object.scopes)?;
         if caa_identities.is_empty() {
             scopes.withdraw(ChallengeType::DnsPersist01)?;
         }

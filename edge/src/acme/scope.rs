@@ -13,7 +13,7 @@ use shared::identifier::Identifier;
 use super::{
     challenge::ChallengeType,
     config::BadConfig,
-    kubernetes::cluster::Clusters,
+    kubernetes::cluster::{ClusterConfig, Clusters},
     network::Networks,
     policy::{IdentifierRules, IdentifiersConfig},
     record::AccountRecord,
@@ -37,6 +37,9 @@ pub struct ScopeConfig {
     /// True: nothing needs to be proved. Authorizations of these identifiers are valid from the start.
     #[serde(default)]
     pub pre_approved: bool,
+    /// In place of `kubernetes`: the clusters whose workloads may prove names by kubernetes-01.
+    #[serde(default)]
+    pub kubernetes: Option<BTreeMap<String, ClusterConfig>>,
     /// In place of `validation.caa`.
     #[serde(default)]
     pub caa: Option<bool>,
@@ -76,7 +79,7 @@ pub struct Scopes {
 }
 
 impl Scopes {
-    /// Checks what the operator wrote, under the names that the operator gave.
+    /// Checks what the operator wrote, under the names that the operator gave. `addresses`: the platform names clients' addresses.
     ///
     /// # Errors
     /// [`BadConfig::Scope`] with the name of the scope, [`BadConfig::ScopeBinding`].
@@ -85,6 +88,7 @@ impl Scopes {
         networks: Networks,
         kubernetes: Clusters,
         caa: bool,
+        addresses: bool,
         named: BTreeMap<String, ScopeConfig>,
     ) -> Result<Self, BadConfig> {
         let open = Scope {
@@ -98,12 +102,12 @@ impl Scopes {
         };
         let mut scopes = Self { open, named: BTreeMap::new(), by_binding: BTreeMap::new() };
         for (name, config) in named {
-            scopes.add(&name, config).map_err(|error| BadConfig::Scope(name, Box::new(error)))?;
+            scopes.add(&name, config, addresses).map_err(|error| BadConfig::Scope(name, Box::new(error)))?;
         }
         Ok(scopes)
     }
 
-    fn add(&mut self, name: &str, config: ScopeConfig) -> Result<(), BadConfig> {
+    fn add(&mut self, name: &str, config: ScopeConfig, addresses: bool) -> Result<(), BadConfig> {
         if name.is_empty() || config.bindings.is_empty() {
             return Err(BadConfig::ScopeNobody);
         }
@@ -124,7 +128,13 @@ impl Scopes {
             networks,
             pre_approved: config.pre_approved,
             caa: config.caa.unwrap_or(self.open.caa),
-            kubernetes: Arc::clone(&self.open.kubernetes),
+            kubernetes: match config.kubernetes {
+                Some(clusters) => {
+                    let clusters = Clusters::new(clusters, addresses, self.open.networks.loopback);
+                    Arc::new(clusters.map_err(|(name, error)| BadConfig::Cluster(name, error))?)
+                }
+                None => Arc::clone(&self.open.kubernetes),
+            },
         };
         if scope.challenges.is_empty() && !scope.pre_approved {
             return Err(BadConfig::ScopeChallenges);

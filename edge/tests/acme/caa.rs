@@ -137,7 +137,7 @@ fn a_lost_check_is_done_again_with_its_probe_and_a_late_one_changes_nothing() {
 
 /// EJBCA issued wildcards of names whose only record forbids everything.
 #[test]
-fn a_wildcard_of_a_name_that_forbids_everything_is_refused() {
+fn ejbca_a_wildcard_of_a_name_that_forbids_everything_is_refused() {
     let mut desk = desk();
     let (_, order) = desk.new_order(&["*.a.test"]);
     prove(&mut desk, &order, |name| {
@@ -149,7 +149,7 @@ fn a_wildcard_of_a_name_that_forbids_everything_is_refused() {
 
 /// Boulder looked one name of an order up as often as the order had names (2020-02-29): three million certificates.
 #[test]
-fn an_order_of_three_names_is_refused_when_any_one_of_them_was_turned_bad_after_its_proof() {
+fn boulder_2020_an_order_of_three_names_is_refused_when_any_one_of_them_was_turned_bad_after_its_proof() {
     const NAMES: [&str; 3] = ["a.test", "b.test", "c.test"];
     for bad in NAMES {
         for turned in [issue(";"), servfail(), issue("ca.test; accounturi=https://ca.test/acct/other")] {

@@ -13,6 +13,7 @@ mod dns_challenges;
 mod faults;
 mod finality;
 mod identifiers;
+mod incidents;
 mod issuance;
 mod key_changes;
 mod kubernetes;

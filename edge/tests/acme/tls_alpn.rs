@@ -37,6 +37,11 @@ impl Presented {
         }
     }
 
+    /// With these extensions in place of its own.
+    pub(crate) fn with_extensions(self, extensions: Vec<CustomExtension>) -> Self {
+        Self { extensions, ..self }
+    }
+
     pub(crate) fn handshake(self) -> Handshake {
         let mut params = CertificateParams::default();
         params.subject_alt_names = self.names;

@@ -62,7 +62,7 @@ fn a_bound_account_gets_a_certificate_without_a_challenge_and_no_other_name() ->
     account.post(&order.finalize()?, &csr)?.expect(200)?;
     let done = account.wait(&order.url, "valid")?;
     let chain = account.read(done["certificate"].as_str().context("a certificate")?)?.expect(200)?;
-    openssl::verify(&report().root, &chain.text()?, "b.approved.test")?;
+    openssl::verify(&report().root, chain.text()?, "b.approved.test")?;
 
     let payload = json!({"identifiers": [{"type": "dns", "value": "a.test"}]});
     let refused = account.post(client.url("newOrder"), &payload)?.expect(403)?;
