@@ -107,6 +107,14 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Say that the PIN in a token's file is right, after the token or a crash has spoken against it. It is tried once more.
+    PinOk {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// The issuer's name and the token's position, as in the log: a1-0.
+        #[arg(long)]
+        token: String,
+    },
     /// The journal of a daemon.
     #[command(subcommand)]
     Journal(Journal),
@@ -262,6 +270,7 @@ impl Verb {
                 print_all(&findings, json)?;
                 ceremony::check::verdict(&findings).operator_must_act()
             }
+            Self::PinOk { config, token } => say(&ceremony::pin_ok::run(&config.config, tokens, &token)?),
             Self::Journal(Journal::Verify { config, json }) => {
                 let summary = journal::verify(&config.state(tokens)?)?;
                 say(&if json { serde_json::to_string_pretty(&summary)? } else { summary.to_string() })

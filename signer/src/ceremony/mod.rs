@@ -7,6 +7,7 @@ pub(crate) mod import_chain;
 pub(crate) mod init;
 pub(crate) mod keygen;
 pub(crate) mod list;
+pub(crate) mod pin_ok;
 pub(crate) mod root;
 
 use std::path::Path;

@@ -13,7 +13,7 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use super::{
     frame::Login,
-    pin::PinFile,
+    pin::{PinFile, PinMark},
     view::TokenView,
     worker_process::{WorkerFailed, WorkerProcess},
 };
@@ -109,12 +109,15 @@ impl Driver {
         }
     }
 
-    /// Waits until an operator has changed the PIN file. That the PIN in it is another is for the worker to see.
+    /// Waits until an operator has changed the PIN file, or has said that it is right. That the PIN in it is another is for the
+    /// worker to see.
     async fn pin_file_other_than(&self, rejected: Option<PinFile>) {
-        while PinFile::of(&self.settings.pin_file).ok() == rejected {
+        let mark = PinMark::new(&self.state, &self.name);
+        let is_right = || PinFile::of(&self.settings.pin_file).is_ok_and(|file| mark.has_accepted(&file));
+        while PinFile::of(&self.settings.pin_file).ok() == rejected && !is_right() {
             sleep(PIN_FILE_CHECKS).await;
         }
-        tracing::info!(token = self.name, "the PIN file has changed");
+        tracing::info!(token = self.name, "the PIN file has changed, or an operator says that it is right");
     }
 
     async fn start(&self) -> Result<WorkerProcess, WorkerFailed> {

@@ -89,11 +89,6 @@ impl PinMark {
         write(&self.accepted, file.0.as_bytes())
     }
 
-    /// The file of a rejection.
-    pub(crate) fn path(&self) -> &Path {
-        &self.rejected
-    }
-
     /// What the mark says about `pin`. A mark that cannot be read counts against every PIN.
     pub(crate) fn about(&self, pin: &AuthPin) -> Marked {
         let text = match std::fs::read(&self.rejected) {

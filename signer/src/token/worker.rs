@@ -123,16 +123,16 @@ impl From<anyhow::Error> for Failure {
 fn connect(module: &Module, init: &Init, issuer: &Issuer) -> Result<(Option<TokenKey>, String), Failure> {
     let (visible, info) = module.locate(&init.uri, &issuer.key())?;
     let description = format!("{} (serial {})", info.label(), info.serial_number());
-    let Login::Yes { pin_file, state, mark } = &init.login else { return Ok((None, description)) };
+    let Login::Yes { pin_file, state, mark: mark_name } = &init.login else { return Ok((None, description)) };
 
-    let (pin, file, mark) = (pin::read(pin_file)?, PinFile::of(pin_file)?, PinMark::new(state, mark));
+    let (pin, file, mark) = (pin::read(pin_file)?, PinFile::of(pin_file)?, PinMark::new(state, mark_name));
     let accepted = mark.has_accepted(&file);
     let operator_acted = match mark.about(&pin) {
         Marked::ThisPin => {
             return Err(Failure::PinRejected(format!(
-                "this PIN was rejected before, or its first try never ended; put another into {}, or remove {}",
+                "this PIN was rejected before, or its first try never ended; put another into {}, or say `signer pin-ok --token {}`",
                 pin_file.display(),
-                mark.path().display()
+                mark_name
             )));
         }
         Marked::AnotherPin => true,

@@ -36,6 +36,33 @@ fn a_wrong_pin_is_tried_once_across_three_restarts() {
 }
 
 #[test]
+fn pin_ok_has_a_marked_pin_tried_once_more_by_a_daemon_that_runs_and_by_the_next() {
+    let site = Site::new(&["a1", "a2"]);
+    fs::create_dir_all(site.path("state")).unwrap();
+    // As after a crash in the middle of the first login: whatever the mark is of, it counts against every PIN.
+    fs::write(site.path("state/pin-rejected-a1-0"), b"{").unwrap();
+    let daemon = site.serve();
+    let state = || Edge::new(&site).status().unwrap().issuers[0].tokens[0].state;
+    eventually("the other token alone", || state() == TokenState::PinRejected);
+    assert_eq!(logins(&daemon), 1, "of the other one");
+    assert!(site.signer_fails("pin-ok --config signer.toml --token a3-0").contains("there are a1-0, a2-0"));
+    let said = site.signer_ok("pin-ok --config signer.toml --token a1-0");
+    assert!(said.contains("a1-0: the PIN in") && said.contains("tried once more"), "{said}");
+    eventually("both", || state() == TokenState::Ready);
+
+    // What the operator says is not the last word: a PIN that the token rejects is marked again.
+    drop(daemon);
+    site.write_secret("pins/a1", "654321");
+    site.signer_ok("pin-ok --config signer.toml --token a1-0");
+    let daemon = site.serve();
+    eventually("the rejection", || state() == TokenState::PinRejected);
+    assert_eq!(logins(&daemon), 2);
+    drop(daemon);
+    let daemon = site.serve();
+    assert_eq!(logins(&daemon), 1, "only the other one");
+}
+
+#[test]
 fn a_token_with_a_wrong_pin_does_not_stop_the_others() {
     let site = Site::new(&["a1", "a2"]);
     site.write_secret("pins/a1", "654321");
