@@ -4,6 +4,7 @@ use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     Tokens,
-    ceremony::{self, import_chain::KeyPlace, root::RootFiles},
+    ceremony::{self, bench::Extent, import_chain::KeyPlace, root::RootFiles},
     exit::{self, Final},
     journal, serve,
     settings::Settings,
@@ -106,6 +107,43 @@ enum Verb {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Measure what the tokens of a configuration sign, all at the same time. Measure for minutes: some chips slow down.
+    Bench {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// For how long.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        seconds: u64,
+        /// Only this one, as in the log: a1-0.
+        #[arg(long)]
+        token: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let each token sign three times and verify it: keys that want their PIN each time fail at the second.
+    SignTest {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// Only this one, as in the log: a1-0.
+        #[arg(long)]
+        token: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The process of one token; started by `bench` and `sign-test`.
+    #[command(hide = true)]
+    Measure {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[arg(long)]
+        token: String,
+        #[arg(long, conflicts_with = "signatures")]
+        seconds: Option<u64>,
+        #[arg(long, default_value_t = 3)]
+        signatures: usize,
     },
     /// Say that the PIN in a token's file is right, after the token or a crash has spoken against it. It is tried once more.
     PinOk {
@@ -269,6 +307,19 @@ impl Verb {
                 let findings = ceremony::check::run(&config.config, tokens).operator_must_act()?;
                 print_all(&findings, json)?;
                 ceremony::check::verdict(&findings).operator_must_act()
+            }
+            Self::Bench { config, seconds, token, json } => {
+                let extent = Extent::For(Duration::from_secs(seconds));
+                print_all(&ceremony::bench::run(&config.config, tokens, token.as_deref(), extent)?, json)
+            }
+            Self::SignTest { config, token, json } => {
+                let extent = Extent::Signatures(3);
+                print_all(&ceremony::bench::run(&config.config, tokens, token.as_deref(), extent)?, json)
+            }
+            Self::Measure { config, token, seconds, signatures } => {
+                let for_seconds = seconds.map(|seconds| Extent::For(Duration::from_secs(seconds)));
+                let extent = for_seconds.unwrap_or(Extent::Signatures(signatures));
+                say(&serde_json::to_string(&ceremony::bench::measure(&config.config, tokens, &token, extent)?)?)
             }
             Self::PinOk { config, token } => say(&ceremony::pin_ok::run(&config.config, tokens, &token)?),
             Self::Journal(Journal::Verify { config, json }) => {

@@ -57,6 +57,15 @@ enum Failure {
     Other(anyhow::Error),
 }
 
+/// A key to sign with in this process, for those who measure a token: found, and logged in to, as a worker does it.
+pub(crate) fn open(init: Init) -> anyhow::Result<TokenKey> {
+    let token = Token::open(init).map_err(|failure| match failure {
+        Failure::PinRejected(reason) => anyhow::anyhow!(reason),
+        Failure::Other(error) => error,
+    })?;
+    token.key.context("the token was not logged in to")
+}
+
 impl Token {
     fn open(init: Init) -> Result<Self, Failure> {
         let issuer = Issuer::from_der(&init.issuer.0).context("the issuer's certificate")?;

@@ -156,3 +156,25 @@ fn a_daemon_that_is_told_to_stop_exits_with_zero() {
     assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.log());
     assert!(started.elapsed().as_secs() < 5);
 }
+
+#[test]
+fn tokens_are_measured_all_at_the_same_time_and_tested_by_three_signatures() {
+    let site = Site::new(&["a1", "a2"]);
+    let measured = |arguments: &str| -> Vec<serde_json::Value> {
+        serde_json::from_str(&site.signer_ok(&format!("{arguments} --config signer.toml --json"))).unwrap()
+    };
+    let names = |all: &[serde_json::Value]| all.iter().map(|one| one["token"].clone()).collect::<Vec<_>>();
+    let bench = measured("bench --seconds 1");
+    assert_eq!(names(&bench), ["a1-0", "a2-0"]);
+    for one in &bench {
+        assert!(one["signatures"].as_u64().unwrap() > 3 && one["rate"].as_f64().unwrap() > 1.0, "{one}");
+    }
+    let tested = measured("sign-test --token a2-0");
+    assert_eq!((names(&tested), &tested[0]["signatures"]), (vec!["a2-0".into()], &3.into()));
+
+    site.write_secret("pins/a1", "654321");
+    assert!(site.signer_fails("sign-test --config signer.toml").contains("a1-0 did not sign"));
+    assert!(site.path("state/pin-rejected-a1-0").exists(), "and the PIN is not tried again");
+    assert!(site.signer_fails("bench --seconds 1 --config signer.toml --token a1-0").contains("rejected before"));
+    assert!(site.journal().is_empty(), "nothing was issued");
+}
