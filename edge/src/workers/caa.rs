@@ -6,7 +6,10 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::future::join_all;
 use shared::identifier::DnsName;
 
-use super::{dns, timeout::within};
+use super::{
+    dns::{self, Asker},
+    timeout::within,
+};
 use crate::acme::{
     caa_check::CaaFindings,
     caa_climb::{CaaFault, CaaOutcome, Climb, Climbed},
@@ -36,8 +39,9 @@ async fn look_one_up(name: &DnsName, validation: &Validation) -> CaaOutcome {
 
 async fn climb(name: &DnsName, validation: &Validation) -> CaaOutcome {
     let mut climb = Climb::new(name)?;
+    let mut asker = Asker::new(&validation.resolvers, dns::share(validation));
     loop {
-        let answer = dns::ask(&validation.resolvers, climb.question(), dns::share(validation)).await;
+        let answer = asker.ask(climb.question()).await;
         match climb.take(answer) {
             Climbed::On(next) => climb = next,
             Climbed::Done(outcome) => return outcome,
