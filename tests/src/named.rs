@@ -137,8 +137,11 @@ printf 'server 127.0.0.1 {}\nzone test\nupdate %s\nsend\n' "$update" | nsupdate
 "#,
             self.port
         );
-        fs::write(&file, script)?;
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        // In one step: another test may be running it.
+        let new = tempfile::NamedTempFile::new_in(&self.folder)?;
+        fs::write(new.path(), script)?;
+        fs::set_permissions(new.path(), fs::Permissions::from_mode(0o755))?;
+        new.persist(&file)?;
         Ok(file)
     }
 }

@@ -1,6 +1,6 @@
 //! The challenges by DNS and CAA, against BIND: over TCP, and over HTTPS in front of it.
 
-use std::{process::Command, sync::OnceLock};
+use std::{env, process::Command, sync::OnceLock};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -244,4 +244,24 @@ fn lego_gets_a_wildcard_by_an_alias() -> Result<()> {
     openssl::run(&mut command, b"")?;
     let chain = std::fs::read_to_string(place.path().join("certificates/_.lego-alias.test.crt"))?;
     openssl::verify(&world.stack.report.root, &chain, "anything.lego-alias.test")
+}
+
+#[test]
+fn certbot_gets_a_wildcard_by_an_alias() -> Result<()> {
+    let (world, place) = (world(), TempDir::new()?);
+    world.named.add("_acme-challenge.certbot-alias.test", "CNAME", "certbot.proofs.test.")?;
+    let program =
+        env::var_os("COLOPHON_CERTBOT").context("COLOPHON_CERTBOT must name certbot: run `cargo xtask test`")?;
+    let hook = format!("{} present certbot.proofs.test. \"$CERTBOT_VALIDATION\"", world.named.hook()?.display());
+    let mut command = Command::new(program);
+    command.env("REQUESTS_CA_BUNDLE", &world.stack.report.ca).args(["certonly", "--manual", "-n", "--agree-tos"]);
+    command.args(["--preferred-challenges", "dns", "--register-unsafely-without-email", "--manual-auth-hook", &hook]);
+    command.args(["--server", &world.stack.report.directory, "-d", "*.certbot-alias.test", "-d", "certbot-alias.test"]);
+    for (flag, folder) in [("--config-dir", "e"), ("--work-dir", "w"), ("--logs-dir", "l")] {
+        command.arg(flag).arg(place.path().join(folder));
+    }
+    openssl::run(&mut command, b"")?;
+    let chain = std::fs::read_to_string(place.path().join("e/live/certbot-alias.test/fullchain.pem"))?;
+    openssl::verify(&world.stack.report.root, &chain, "anything.certbot-alias.test")?;
+    openssl::verify(&world.stack.report.root, &chain, "certbot-alias.test")
 }
