@@ -177,6 +177,18 @@ fn lego_gets_a_certificate_of_two_names_by_http() -> Result<()> {
 }
 
 #[test]
+fn a_newer_lego_gets_a_certificate_of_an_address_and_names_a_profile() -> Result<()> {
+    let (world, _turn, place) = (world(), one_at_a_time(), TempDir::new()?);
+    let program = env::var_os("COLOPHON_LEGO").context("COLOPHON_LEGO must name lego 4: run `cargo xtask test`")?;
+    let mut command = Command::new(program);
+    command.env("LEGO_CA_CERTIFICATES", &world.stack.report.ca);
+    command.args(["--server", &world.stack.report.directory, "--accept-tos", "--email", "a@clients.test", "--path"]);
+    command.arg(place.path()).args(["--http", "--http.port", &format!("127.0.0.1:{}", world.http_port)]);
+    run(command.args(["-d", "127.0.0.1", "run", "--profile", "both"]))?;
+    verified(&[&place.path().join("certificates/127.0.0.1.crt")], &["127.0.0.1"])
+}
+
+#[test]
 fn lego_gets_a_wildcard_and_its_parent_by_dns_through_a_real_server() -> Result<()> {
     let (world, place) = (world(), TempDir::new()?);
     let mut command = lego(&place);

@@ -35,6 +35,10 @@ pub(crate) struct NewerPackage {
 pub(crate) const PEBBLE: NewerPackage =
     NewerPackage { name: "pebble", version: "2.10", program: "usr/bin/pebble", variable: "COLOPHON_PEBBLE" };
 
+/// A client that knows IP identifiers and profiles; this machine's own may be older.
+pub(crate) const NEWER_LEGO: NewerPackage =
+    NewerPackage { name: "lego", version: "4", program: "usr/bin/lego", variable: "COLOPHON_LEGO" };
+
 impl NewerPackage {
     /// The program: the one that its environment variable names, else from the cache, else fetched.
     ///

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::build::{self, Flavour, Size};
 use crate::deploy_check;
-use crate::newer_packages::PEBBLE;
+use crate::newer_packages::{NEWER_LEGO, PEBBLE};
 use crate::npm::Npm;
 use crate::packages::{self, BIND, CLIPPY, LEGO, NSUPDATE, OPENSSL, PYTHON_VENV, RUSTFMT, SOFTHSM};
 use crate::paths::Paths;
@@ -119,7 +119,7 @@ fn signers(paths: &Paths) -> Result<()> {
 
 fn stack_tests(paths: &Paths) -> Result<()> {
     packages::ensure([SOFTHSM, OPENSSL, BIND, NSUPDATE, LEGO])?;
-    let (certbot, pebble) = (certbot(paths)?, PEBBLE.ensure(paths)?);
+    let (certbot, pebble, lego) = (certbot(paths)?, PEBBLE.ensure(paths)?, NEWER_LEGO.ensure(paths)?);
     let (tools, clients) = (Npm::install(paths)?, Npm::install_clients(paths)?);
     let mut tests = cargo();
     tests.args(["test", "--package", "tests", "--features", "stack"]).current_dir(&paths.root);
@@ -129,7 +129,8 @@ fn stack_tests(paths: &Paths) -> Result<()> {
         .env("COLOPHON_NODE", tools.program("node")?)
         .env("COLOPHON_NODE_CLIENTS", clients.modules())
         .env("COLOPHON_WORKERD", tools.workerd()?)
-        .env("COLOPHON_PEBBLE", pebble))
+        .env("COLOPHON_PEBBLE", pebble)
+        .env("COLOPHON_LEGO", lego))
 }
 
 /// `cargo xtask docs`: the pages that `native-tests` compares.
