@@ -158,6 +158,11 @@ impl Scopes {
         Ok(())
     }
 
+    /// The names of all clusters with an API server, of all scopes. One name is one bearer token.
+    pub fn clusters_with_api(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.open).chain(self.named.values()).flat_map(|scope| scope.kubernetes.with_api())
+    }
+
     /// The scope of an account.
     #[must_use]
     pub fn of(&self, account: &AccountRecord) -> &Scope {

@@ -91,9 +91,8 @@ impl Environment {
                 BindingKeys::parse(&required("EXTERNAL_ACCOUNT_KEYS")?)?
             }
         };
-        let clusters = &config.scopes.open.kubernetes;
-        let bearer_tokens = match clusters.with_api().next() {
-            Some(_) => BearerTokens::parse(&required("KUBERNETES_TOKENS")?, clusters)?,
+        let bearer_tokens = match config.scopes.clusters_with_api().next() {
+            Some(_) => BearerTokens::parse(&required("KUBERNETES_TOKENS")?, config.scopes.clusters_with_api())?,
             None => BearerTokens::default(),
         };
         Ok(Self {

@@ -107,10 +107,10 @@ fn unknown_keys_are_refused() {
 fn each_api_server_has_its_bearer_token_and_none_is_shown() {
     let config = read(&json!({"prod": good()}), false).unwrap();
     let clusters = &config.scopes.open.kubernetes;
-    let tokens = BearerTokens::parse(r#"{"prod": "s3cret", "old": "x"}"#, clusters).unwrap();
+    let tokens = BearerTokens::parse(r#"{"prod": "s3cret", "old": "x"}"#, clusters.with_api()).unwrap();
     assert_eq!((tokens.of("prod"), tokens.of("dev")), (Some("s3cret"), None));
     assert!(!format!("{tokens:?}").contains("s3cret"));
-    let refused = |secret| BearerTokens::parse(secret, clusters).unwrap_err();
+    let refused = |secret| BearerTokens::parse(secret, clusters.with_api()).unwrap_err();
     assert_eq!(refused(r#"{"dev": "x"}"#), BadBearerTokens::Missing("prod".to_owned()));
     for secret in ["", "[]", r#"{"prod": 1}"#, r#"{"prod": ""}"#, r#"{"prod": "a\r\nb"}"#] {
         assert_eq!(refused(secret), BadBearerTokens::Form, "{secret}");

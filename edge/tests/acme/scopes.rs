@@ -4,6 +4,7 @@ use edge::acme::{
     challenge::ChallengeType,
     config::{BadConfig, Config, ConfigObject},
     external_account::BindingKeys,
+    kubernetes::bearer::{BadBearerTokens, BearerTokens},
     problem::Problem,
     record::{AuthorizationRecord, Record as _},
     route::{Resource, Route},
@@ -165,4 +166,19 @@ fn wrong_scopes_are_refused_at_start_by_name() {
     assert_eq!(refused.unwrap_err(), BadConfig::ScopesWithoutBindings);
     object["scopes"]["web"]["prapproved"] = json!(true);
     assert!(serde_json::from_value::<ConfigObject>(object).is_err());
+}
+
+#[test]
+fn the_clusters_of_a_scope_need_their_bearer_tokens_as_those_of_the_deployment_do() {
+    let desk = Desk::new();
+    let cluster = json!({"issuer": "https://prod.example", "audience": "acme.example", "names": ["{namespace}.one.example"],
+        "token_review": true, "api": {"url": "https://api.example:6443"}});
+    let scope = json!({"bindings": ["one"], "kubernetes": {"prod": cluster},
+        "identifiers": {"dns_suffixes": ["one.example"], "wildcards": false, "per_order": 1}});
+    let config = config(&desk, json!({ "one": scope })).unwrap();
+    assert_eq!(config.scopes.open.kubernetes.with_api().count(), 0, "the open scope has none of them");
+    assert_eq!(config.scopes.clusters_with_api().collect::<Vec<_>>(), ["prod"]);
+    let parse = |secret| BearerTokens::parse(secret, config.scopes.clusters_with_api());
+    assert_eq!(parse("{}").unwrap_err(), BadBearerTokens::Missing("prod".to_owned()));
+    assert_eq!(parse(r#"{"prod": "a-token"}"#).unwrap().of("prod"), Some("a-token"));
 }

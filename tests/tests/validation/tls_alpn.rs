@@ -301,6 +301,7 @@ fn redirected(name: &str, to: &str) -> Result<Asked> {
     Ok(asked)
 }
 
+/// RFC 8555 §8.3 SHOULD: redirects are followed.
 #[test]
 fn http_01_follows_a_redirect_to_https_whatever_the_certificate() -> Result<()> {
     let asked = redirected("plain.https.test", "secure.https.test")?;

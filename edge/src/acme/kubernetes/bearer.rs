@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::cluster::Clusters;
-
 /// Bearer tokens by the names of their clusters: the JSON object `{"cluster": "token"}`.
 #[derive(Default)]
 pub struct BearerTokens(BTreeMap<String, String>);
@@ -20,17 +18,17 @@ pub enum BadBearerTokens {
 }
 
 impl BearerTokens {
-    /// Reads the secret. Every cluster with an API server must have its token.
+    /// Reads the secret. `needed` are the clusters with an API server, each of which must have its token.
     ///
     /// # Errors
     /// [`BadBearerTokens`]; it names no token.
-    pub fn parse(secret: &str, clusters: &Clusters) -> Result<Self, BadBearerTokens> {
+    pub fn parse<'a>(secret: &str, mut needed: impl Iterator<Item = &'a str>) -> Result<Self, BadBearerTokens> {
         let tokens: BTreeMap<String, String> = serde_json::from_str(secret).map_err(|_| BadBearerTokens::Form)?;
         let token = |byte: u8| byte.is_ascii_graphic();
         if !tokens.values().all(|text| !text.is_empty() && text.bytes().all(token)) {
             return Err(BadBearerTokens::Form);
         }
-        let missing = clusters.with_api().find(|name| !tokens.contains_key(*name));
+        let missing = needed.find(|name| !tokens.contains_key(*name));
         missing.map_or(Ok(Self(tokens)), |name| Err(BadBearerTokens::Missing(name.to_owned())))
     }
 
