@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use const_oid::AssociatedOid;
+use const_oid::{
+    AssociatedOid,
+    db::rfc5280::{ID_AD_CA_ISSUERS, ID_AD_OCSP},
+};
 use der::{
     Decode, Encode, Sequence,
     asn1::{Any, BitString, Ia5String, Null, ObjectIdentifier, OctetString},
@@ -17,8 +20,9 @@ use x509_cert::{
     ext::{
         Extension,
         pkix::{
-            AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
-            SubjectKeyIdentifier, name::GeneralName,
+            AccessDescription, AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints,
+            CrlDistributionPoints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName, SubjectKeyIdentifier,
+            crl::dp::DistributionPoint, name::GeneralName,
         },
     },
     name::Name,
@@ -27,7 +31,9 @@ use x509_cert::{
 
 use crate::{
     chain::Issuer,
+    crl,
     identifier::{DnsName, Identifier},
+    pointers::{CrlShard, IssuerId, StatusHost},
     profile::{Profile, Revocation},
     public_key::{ECDSA_WITH_SHA256, KeyKind, PublicKey},
     serial::SerialNumber,
@@ -54,6 +60,10 @@ pub struct Content<'a> {
     pub not_before: Timestamp,
     /// Last valid second.
     pub not_after: Timestamp,
+    /// Where status is told, for profiles that say so.
+    pub status: Option<&'a StatusHost>,
+    /// How many parts the issuer's CRL has.
+    pub crl_shards: u8,
 }
 
 /// A TBSCertificate in DER that this crate has built, ready for a token. Consumed by [`Self::assemble`].
@@ -69,6 +79,9 @@ pub enum CannotBuild {
     /// notAfter is before notBefore, or outlives the issuer.
     #[error("the validity is empty or outlives the issuer's")]
     Validity,
+    /// The profile says where status is told, and nobody tells it.
+    #[error("the profile has a revocation mode, and there is no host of status services")]
+    Status,
     /// A value that the encoding library refuses.
     #[error("a value cannot be encoded")]
     Encoding,
@@ -92,6 +105,9 @@ impl Content<'_> {
             self.not_before.to_x509().map_err(|_| CannotBuild::Encoding)?,
             self.not_after.to_x509().map_err(|_| CannotBuild::Encoding)?,
         );
+        if self.profile.revocation() != Revocation::None && self.status.is_none() {
+            return Err(CannotBuild::Status);
+        }
         let serial = self.serial.to_x509().map_err(|_| CannotBuild::Encoding)?;
         let profile = Leaf {
             issuer: issuer.subject().clone(),
@@ -126,14 +142,42 @@ impl Content<'_> {
             // Critical exactly when the subject is empty (RFC 5280 §4.2.1.6).
             extension(self.common_name.is_none(), &SubjectAltName(names))?,
         ];
-        match self.profile.revocation() {
-            Revocation::None => extensions.push(Extension {
+        match self.status {
+            Some(host) if self.profile.revocation() != Revocation::None => {
+                extensions.extend(self.pointers(host, issuer)?);
+            }
+            _ => extensions.push(Extension {
                 extn_id: ID_CE_NO_REV_AVAIL,
                 critical: false,
                 extn_value: OctetString::new(Null.to_der()?)?,
             }),
         }
         Ok(extensions)
+    }
+
+    /// Where the issuer's certificate, OCSP responses and the CRL are (RFC 5280 §4.2.1.13, §4.2.2.1).
+    fn pointers(&self, host: &StatusHost, issuer: &Issuer) -> der::Result<Vec<Extension>> {
+        let (id, revocation) = (IssuerId::of(issuer), self.profile.revocation());
+        let access = |method, url: &str| -> der::Result<AccessDescription> {
+            let location = GeneralName::UniformResourceIdentifier(Ia5String::new(url)?);
+            Ok(AccessDescription { access_method: method, access_location: location })
+        };
+        let mut accesses = Vec::new();
+        if revocation.has_ocsp() {
+            accesses.push(access(ID_AD_OCSP, &host.ocsp())?);
+        }
+        accesses.push(access(ID_AD_CA_ISSUERS, &host.issuer(id))?);
+        let mut pointers = vec![extension(false, &AuthorityInfoAccessSyntax(accesses))?];
+        if revocation.has_crl() {
+            let shard = CrlShard::holding(self.serial, self.crl_shards);
+            let point = DistributionPoint {
+                distribution_point: Some(crl::full_name(&host.crl(id, shard))?),
+                reasons: None,
+                crl_issuer: None,
+            };
+            pointers.push(extension(false, &CrlDistributionPoints(vec![point]))?);
+        }
+        Ok(pointers)
     }
 
     /// Only RSA keys can encipher keys; everybody signs (RFC 5280 §4.2.1.3, RFC 8446 §4.4.2.2).

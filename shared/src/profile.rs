@@ -55,6 +55,12 @@ pub enum Usage {
 pub enum Revocation {
     /// It lives too short for it: noRevAvail and no pointers (RFC 9608).
     None,
+    /// An OCSP responder is named (RFC 5280 §4.2.2.1).
+    Ocsp,
+    /// A CRL is named (RFC 5280 §4.2.1.13).
+    Crl,
+    /// An OCSP responder and a CRL are named.
+    Both,
 }
 
 /// Why a profile is refused at start.
@@ -111,6 +117,20 @@ impl Profile {
     #[must_use]
     pub const fn revocation(&self) -> Revocation {
         self.revocation
+    }
+}
+
+impl Revocation {
+    /// True when certificates name an OCSP responder.
+    #[must_use]
+    pub const fn has_ocsp(self) -> bool {
+        matches!(self, Self::Ocsp | Self::Both)
+    }
+
+    /// True when certificates name a CRL.
+    #[must_use]
+    pub const fn has_crl(self) -> bool {
+        matches!(self, Self::Crl | Self::Both)
     }
 }
 

@@ -30,6 +30,8 @@ fn what_is_built_reads_back_as_it_was_meant() {
         serial: SerialNumber::from_random([9; 16]),
         not_before: at("2026-11-21T12:00:00Z"),
         not_after: at("2026-11-22T11:59:59Z"),
+        status: None,
+        crl_shards: 1,
     };
     let leaf = ca.chain.verify_leaf(&ca.issue(&content)).unwrap();
     assert_eq!(leaf.names, names);
@@ -47,8 +49,17 @@ fn what_must_not_be_built_is_refused() {
     let content = |names, common_name, not_before, not_after| {
         let public_key = key.public_key();
         let serial = SerialNumber::from_random([9; 16]);
-        let content =
-            Content { profile: &profile, names, common_name, public_key: &public_key, serial, not_before, not_after };
+        let content = Content {
+            profile: &profile,
+            names,
+            common_name,
+            public_key: &public_key,
+            serial,
+            not_before,
+            not_after,
+            status: None,
+            crl_shards: 1,
+        };
         content.tbs(ca.chain.issuer()).unwrap_err()
     };
     let (first, last) = (at("2026-11-21T12:00:00Z"), at("2026-11-22T12:00:00Z"));
@@ -113,6 +124,8 @@ fn a_certificate_carries_its_addresses() {
         serial: SerialNumber::from_random([9; 16]),
         not_before: at("2026-11-21T12:00:00Z"),
         not_after: at("2026-11-22T11:59:59Z"),
+        status: None,
+        crl_shards: 1,
     };
     assert_eq!(ca.chain.verify_leaf(&ca.issue(&content)).unwrap().names, names);
 }
@@ -161,6 +174,8 @@ proptest! {
             serial: SerialNumber::from_random([9; 16]),
             not_before: at("2026-11-21T12:00:00Z"),
             not_after: at("2026-11-22T11:59:59Z"),
+            status: None,
+            crl_shards: 1,
         };
         let direct = Content { names: &dns_names(&["a.test", "b.test"]), public_key: &key.public_key(), ..content };
         prop_assert_eq!(content.tbs(ca.chain.issuer()).unwrap(), direct.tbs(ca.chain.issuer()).unwrap());

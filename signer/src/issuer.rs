@@ -70,6 +70,8 @@ impl Issuer {
             serial,
             not_before,
             not_after,
+            status: None,
+            crl_shards: 1,
         };
         let tbs = content.tbs(issuer)?;
         Ok(Intent {
@@ -137,6 +139,8 @@ impl Issuer {
             name: self.name.clone(),
             chain: self.chain.sent().map(|issuer| Base64Url(issuer.der().to_vec())).collect(),
             tokens: self.tokens.iter().map(|token| token.status()).collect(),
+            drained: false,
+            crl_shards: Vec::new(),
         }
     }
 }

@@ -322,6 +322,8 @@ impl Desk {
             serial,
             not_before: self.now.minus(60),
             not_after: self.now.plus(86_000),
+            status: None,
+            crl_shards: 1,
         };
         let chain = vec![Base64Url(self.ca.issue(&content)), Base64Url(self.ca.chain.issuer().der().to_vec())];
         IssueReply::Issued(Issued { chain, serial, journal_index: 7 })
