@@ -345,7 +345,7 @@ pub struct IssuerStatus {
 pub struct TokenStatus {
     /// Can it sign now.
     pub state: TokenState,
-    /// Why not, for the operator; empty when it can.
+    /// Why not, or what is not as it should be although it can; for the operator, empty when there is nothing to say.
     pub reason: String,
     /// Median milliseconds of its last signatures; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -355,6 +355,21 @@ pub struct TokenStatus {
     pub tail_ms: Option<u64>,
     /// Signatures since the daemon started.
     pub signatures: u64,
+    /// What the token calls itself, its label and serial number; empty before it was found.
+    #[serde(default)]
+    pub token: String,
+    /// Since when it is in this state; a token that fails, since its first failure in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// How often its worker was lost or could not be started, since the daemon started.
+    #[serde(default)]
+    pub failures: u64,
+    /// How often of these it hung and was killed.
+    #[serde(default)]
+    pub hangs: u64,
+    /// How often it did not take what it was to sign.
+    #[serde(default)]
+    pub refusals: u64,
 }
 
 /// What a token is doing.

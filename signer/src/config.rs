@@ -104,6 +104,9 @@ pub(crate) struct TokenConfig {
     /// Milliseconds after which a call counts as hung.
     #[serde(default = "default_deadline")]
     pub(crate) deadline_ms: u64,
+    /// Parts of the names of the readers that OpenSC is not to look at for this token: those of the others.
+    #[serde(default)]
+    pub(crate) ignored_readers: Option<Vec<String>>,
     /// The whole environment of the worker process.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,

@@ -34,6 +34,17 @@ pub(crate) fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(trimmed.to_owned()))
 }
 
+/// Replaces a small file as a whole, through to the disk. Nobody else may read it.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let describe = || format!("cannot write {}", path.display());
+    let partial = path.with_extension("partial");
+    let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
+    let mut file = options.with_context(describe)?;
+    file.write_all(content).and_then(|()| file.sync_all()).with_context(describe)?;
+    std::fs::rename(&partial, path).with_context(describe)?;
+    sync_folder_of(path)
+}
+
 /// A new file, reserved under its name before the work that fills it; removed again unless [`NewFile::commit`] is called.
 #[derive(Debug)]
 pub(crate) struct NewFile {

@@ -29,7 +29,7 @@ use crate::{
     service::Service,
     settings::Settings,
     tls,
-    token::{driver::Driver, view::TokenView},
+    token::{driver::Driver, start::Starts, view::TokenView},
 };
 
 /// How long `ready` waits for tokens that do not report.
@@ -151,7 +151,7 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 fn start_drivers(settings: &Settings, views: &[Vec<Arc<TokenView>>], works: &Arc<Works>) -> JoinSet<()> {
-    let mut drivers = JoinSet::new();
+    let (mut drivers, starts) = (JoinSet::new(), Arc::new(Starts::default()));
     for (issuer, (of_issuer, views)) in settings.issuers.iter().zip(views).enumerate() {
         for (token, (of_token, view)) in of_issuer.tokens.iter().zip(views).enumerate() {
             let driver = Driver {
@@ -161,6 +161,8 @@ fn start_drivers(settings: &Settings, views: &[Vec<Arc<TokenView>>], works: &Arc
                 view: Arc::clone(view),
                 works: Arc::clone(works),
                 state: settings.state.clone(),
+                starts: Arc::clone(&starts),
+                named: of_issuer.named_by_others(of_token),
             };
             drivers.spawn(driver.run());
         }

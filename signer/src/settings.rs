@@ -14,7 +14,10 @@ use crate::{
     Tokens,
     config::{IssuerConfig, LimitsConfig, SignerConfig, TokenConfig},
     policy::Policy,
-    token::uri::TokenUri,
+    token::{
+        opensc::{self, OpenscConf},
+        uri::TokenUri,
+    },
 };
 
 /// Everything that the daemon goes by.
@@ -69,6 +72,8 @@ pub(crate) struct TokenSettings {
     pub(crate) pin_file: PathBuf,
     pub(crate) deadline: Duration,
     pub(crate) environment: BTreeMap<String, String>,
+    /// A file that the environment names, to be written before a worker starts.
+    opensc: Option<OpenscConf>,
     #[cfg(feature = "slow-token")]
     pub(crate) latency_ms: u64,
 }
@@ -90,7 +95,7 @@ impl Settings {
         ensure!(!issuer.is_empty(), "there is no [[issuer]]");
         let issuers = issuer
             .into_iter()
-            .map(|issuer| IssuerSettings::check(issuer, folder, tokens))
+            .map(|issuer| IssuerSettings::check(issuer, folder, &folder.join(&state), tokens))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let names: BTreeSet<_> = issuers.iter().map(|issuer| issuer.name.as_str()).collect();
         let keys: BTreeSet<_> =
@@ -137,7 +142,7 @@ impl Limits {
 }
 
 impl IssuerSettings {
-    fn check(config: IssuerConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
+    fn check(config: IssuerConfig, folder: &Path, state: &Path, tokens: Tokens) -> anyhow::Result<Self> {
         let IssuerConfig { name, chain, token } = config;
         let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         // It becomes part of file names.
@@ -150,14 +155,68 @@ impl IssuerSettings {
             std::fs::read_to_string(&path).with_context(|| format!("issuer {name}: cannot read {}", path.display()))?;
         let chain = IssuerChain::from_pem(&text).with_context(|| format!("issuer {name}: {}", path.display()))?;
         ensure!(!token.is_empty(), "issuer {name}: there is no [[issuer.token]]");
-        let check = |token| TokenSettings::check(token, folder, tokens).with_context(|| format!("issuer {name}"));
-        let tokens = token.into_iter().map(check).collect::<anyhow::Result<_>>()?;
+        let check = |(position, token)| {
+            let token_name = format!("{name}-{position}");
+            TokenSettings::check(token, folder, state, &token_name, tokens)
+                .with_context(|| format!("token {token_name}"))
+        };
+        let tokens = token.into_iter().enumerate().map(check).collect::<anyhow::Result<Vec<_>>>()?;
+        for (position, token) in tokens.iter().enumerate() {
+            let others = tokens.iter().skip(position).filter(|other| token.may_be(other));
+            for other in others {
+                ensure!(
+                    token.pin_file == other.pin_file,
+                    "issuer {name}: two tokens may be each other's as their uris are; name their serial numbers, or give them one PIN"
+                );
+            }
+        }
         Ok(Self { name, chain, tokens })
+    }
+
+    /// Serial numbers that are left to those of the tokens that name them; none for a token that names its own.
+    pub(crate) fn named_by_others(&self, token: &TokenSettings) -> Vec<String> {
+        if token.uri.serial.is_some() {
+            return Vec::new();
+        }
+        let others = self.tokens.iter().filter(|other| other.module == token.module);
+        others.filter_map(|other| other.uri.serial.clone()).collect()
     }
 }
 
 impl TokenSettings {
-    fn check(config: TokenConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
+    /// Writes what its environment names.
+    pub(crate) fn prepare(&self) -> anyhow::Result<()> {
+        self.opensc.as_ref().map_or(Ok(()), OpenscConf::write)
+    }
+
+    /// True when nothing but their order tells the tokens apart that these two mean.
+    pub(crate) fn looks_like(&self, other: &Self) -> bool {
+        self.same_place(other) && self.uri == other.uri
+    }
+
+    /// True when one token may be what both mean.
+    fn may_be(&self, other: &Self) -> bool {
+        let differ = |one: &Option<String>, other: &Option<String>| one.is_some() && other.is_some() && one != other;
+        self.same_place(other)
+            && !differ(&self.uri.serial, &other.uri.serial)
+            && !differ(&self.uri.token, &other.uri.token)
+            // Who names no serial number leaves those that others name alone.
+            && self.uri.serial.is_some() == other.uri.serial.is_some()
+    }
+
+    fn same_place(&self, other: &Self) -> bool {
+        // OpenSC's file differs, and which tokens it hides is not known here.
+        let of = |environment: &BTreeMap<String, String>| {
+            environment
+                .iter()
+                .filter(|(name, _)| *name != opensc::VARIABLE)
+                .map(|(_, value)| value.clone())
+                .collect::<Vec<_>>()
+        };
+        self.module == other.module && of(&self.environment) == of(&other.environment)
+    }
+
+    fn check(config: TokenConfig, folder: &Path, state: &Path, name: &str, tokens: Tokens) -> anyhow::Result<Self> {
         #[cfg(feature = "slow-token")]
         if tokens == Tokens::AsTheyAre && config.latency_ms != 0 {
             bail!("unknown field `latency_ms`: this program does not slow tokens");
@@ -167,12 +226,24 @@ impl TokenSettings {
         if !(100..=600_000).contains(&config.deadline_ms) {
             bail!("deadline_ms is between 100 and 600000");
         }
+        let mut environment = config.environment;
+        let opensc = match config.ignored_readers {
+            None => None,
+            Some(readers) => {
+                let conf = OpenscConf::ignoring(&readers, state, name)?;
+                let path = conf.path().to_str().context("the path of the state folder is not text")?.to_owned();
+                let other = environment.insert(opensc::VARIABLE.to_owned(), path);
+                ensure!(other.is_none(), "ignored_readers and {} exclude each other", opensc::VARIABLE);
+                Some(conf)
+            }
+        };
         Ok(Self {
             module: folder.join(config.module),
             uri: config.uri.parse()?,
             pin_file: pin_file(folder, config.pin_file, config.pin_credential)?,
             deadline: Duration::from_millis(config.deadline_ms),
-            environment: config.environment,
+            environment,
+            opensc,
             #[cfg(feature = "slow-token")]
             latency_ms: config.latency_ms,
         })

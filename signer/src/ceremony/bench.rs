@@ -20,6 +20,7 @@ use crate::{
     Tokens, clock, random,
     settings::{IssuerSettings, Settings, TokenSettings},
     token::{
+        choice::Others,
         frame::{Init, Login},
         worker,
     },
@@ -91,9 +92,21 @@ pub(crate) fn measure(config: &Path, tokens: Tokens, name: &str, extent: Extent)
     let (name, issuer, token) =
         all(&settings).find(|(of, ..)| of == name).with_context(|| format!("there is no token {name:?}"))?;
     std::fs::create_dir_all(&settings.state).with_context(|| format!("cannot make {}", settings.state.display()))?;
+    token.prepare()?;
     let key = worker::open(Init {
         module: token.module.clone(),
         uri: token.uri.clone(),
+        // Those that look alike are measured at the same time, each by its place.
+        others: Others {
+            named: issuer.named_by_others(token),
+            skip: issuer
+                .tokens
+                .iter()
+                .take_while(|other| !std::ptr::eq(*other, token))
+                .filter(|other| other.looks_like(token))
+                .count(),
+            ..Others::default()
+        },
         issuer: Base64Url(issuer.chain.issuer().der().to_vec()),
         login: Login::Yes { pin_file: token.pin_file.clone(), state: settings.state.clone(), mark: name.clone() },
         #[cfg(feature = "slow-token")]

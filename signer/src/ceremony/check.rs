@@ -11,9 +11,11 @@ use crate::{
     settings::{IssuerSettings, Settings},
     tls,
     token::{
+        choice::{Others, TokenId},
+        driver::EACH_TIME,
         frame::Login,
         pin,
-        worker_process::{WorkerFailed, WorkerProcess},
+        worker_process::WorkerProcess,
     },
 };
 
@@ -76,19 +78,24 @@ fn dates(issuer: &IssuerSettings, now: Timestamp) -> Finding {
 }
 
 async fn tokens_of(issuer: &IssuerSettings) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let (mut findings, mut found) = (Vec::new(), Vec::<(&Path, TokenId)>::new());
     for (position, token) in issuer.tokens.iter().enumerate() {
         let subject = format!("token {}-{position}", issuer.name);
         // In a process of its own, with the environment that the daemon will give it.
-        findings.push(match WorkerProcess::start(token, issuer.chain.issuer().der(), Login::No, &subject).await {
-            Ok((worker, token)) => {
+        let of_module = found.iter().filter(|(module, _)| *module == token.module);
+        let held = of_module.map(|(_, id)| id.clone()).collect();
+        let others = Others { held, named: issuer.named_by_others(token), ..Others::default() };
+        match WorkerProcess::start(token, issuer.chain.issuer().der(), others, Login::No, &subject).await {
+            Ok((worker, there)) => {
                 worker.stop().await;
-                Finding::good(&subject, format!("the issuer's key is in {token}"))
+                findings.push(Finding::good(&subject, format!("the issuer's key is in {}", there.name)));
+                if there.each_time {
+                    findings.push(Finding { subject: subject.clone(), level: Level::Warning, says: EACH_TIME.into() });
+                }
+                found.push((&token.module, there.id));
             }
-            Err(WorkerFailed::PinRejected(reason) | WorkerFailed::Refused(reason) | WorkerFailed::Gone(reason)) => {
-                Finding::bad(&subject, reason)
-            }
-        });
+            Err(failed) => findings.push(Finding::bad(&subject, failed.to_string())),
+        }
         findings.push(match pin::read(&token.pin_file) {
             Ok(_) => Finding::good(&subject, "the PIN file is as it should be; the PIN was not tried".into()),
             Err(error) => Finding::bad(&subject, format!("{error:#}")),

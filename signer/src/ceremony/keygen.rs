@@ -28,13 +28,13 @@ pub(crate) fn run(module: &Path, token: &str, pin_file: &Path, label: &str, out:
     let file = NewFile::create(out, PUBLIC_MODE)?;
     let module = Module::load(module)?;
     let session = module.writing_session(module.token(token)?)?;
-    login(&session, pin_file)?;
+    let pin = login(&session, pin_file)?;
     let existing = session.find_objects(&[Attribute::Label(label.as_bytes().to_vec())])?;
     ensure!(existing.is_empty(), "the token {token:?} has an object with the label {label:?}; no second one is made");
 
     generate(&session, label)?;
     let visible = visible_key(&module, token, label)?;
-    let key = TokenKey::find(session, &visible)?;
+    let key = TokenKey::find(session, &visible)?.with_pin(pin)?;
     key.sign(b"a key that does not sign is found now").context("the new key does not work")?;
     let pem = key.public().to_public_key_pem(LineEnding::LF).context("the public key cannot be encoded")?;
     file.commit(pem.as_bytes())?;

@@ -56,8 +56,9 @@ fn visible_key(module: &Module, token: &str, label: &str) -> anyhow::Result<Visi
 /// The same with its private half, logged in.
 fn token_key(module: &Module, token: &str, label: &str, pin_file: &Path) -> anyhow::Result<TokenKey> {
     let visible = visible_key(module, token, label)?;
-    let session = module.login(visible.slot, &pin::read(pin_file)?)?;
-    TokenKey::find(session, &visible)
+    let pin = pin::read(pin_file)?;
+    let session = module.login(visible.slot, &pin)?;
+    TokenKey::find(session, &visible)?.with_pin(pin)
 }
 
 /// SHA-256 of the SubjectPublicKeyInfo in lower-case hex: what two people read to each other.

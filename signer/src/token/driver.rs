@@ -12,8 +12,10 @@ use shared::signing::TokenState;
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::{
+    choice::Others,
     frame::Login,
     pin::{PinFile, PinMark},
+    start::{Claim, Starts},
     view::TokenView,
     worker_process::{WorkerFailed, WorkerProcess},
 };
@@ -31,6 +33,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 /// worker's pipe already.
 const AHEAD: usize = 2;
 
+/// What operators are told of a key that wants its PIN for each signature.
+pub(crate) const EACH_TIME: &str = "the key wants its PIN for each signature: slower, and the PIN stays in the worker's memory; a key with \
+     the PIN policy \"once\" needs neither (of PIV the slots 9a, 9d and 82 to 95, not 9c)";
+
 /// How often the file of a rejected PIN is looked at.
 const PIN_FILE_CHECKS: Duration = Duration::from_secs(2);
 
@@ -46,6 +52,9 @@ pub(crate) struct Driver {
     pub(crate) works: Arc<Works>,
     /// Where marks about PINs are.
     pub(crate) state: PathBuf,
+    pub(crate) starts: Arc<Starts>,
+    /// Serial numbers that the uris of the issuer's other tokens name, when this one's names none.
+    pub(crate) named: Vec<String>,
 }
 
 /// How the time of a worker ended.
@@ -73,8 +82,13 @@ impl Driver {
         let mut backoff = Duration::ZERO;
         loop {
             self.view.set(TokenState::Starting, "");
-            let failed = match self.start().await {
-                Ok(mut worker) => {
+            let started = tokio::select! {
+                started = self.starts.in_turn(&self.settings.module, self.start()) => started,
+                () = self.works.queue.closed() => return,
+            };
+            let failed = match started {
+                // The claim ends with the worker.
+                Ok((mut worker, _claim)) => {
                     backoff = Duration::ZERO;
                     match self.serve(&mut worker).await {
                         End::Closed => return worker.stop().await,
@@ -97,6 +111,7 @@ impl Driver {
                 }
             }
             self.works.metrics.worker_failed(&self.name);
+            self.view.lost(matches!(failed, WorkerFailed::Hung(_)));
             tracing::warn!(token = self.name, reason = %failed, backoff_ms = backoff.as_millis(), "the token failed");
             if !backoff.is_zero() {
                 self.view.set(TokenState::Failed, &failed.to_string());
@@ -120,17 +135,26 @@ impl Driver {
         tracing::info!(token = self.name, "the PIN file has changed, or an operator says that it is right");
     }
 
-    async fn start(&self) -> Result<WorkerProcess, WorkerFailed> {
+    async fn start(&self) -> Result<(WorkerProcess, Claim), WorkerFailed> {
         let login =
             Login::Yes { pin_file: self.settings.pin_file.clone(), state: self.state.clone(), mark: self.name.clone() };
         let Some(issuer) = self.works.issuers.get(self.issuer) else {
             return Err(WorkerFailed::Gone("there is no such issuer".into()));
         };
         let issuer = issuer.certificate().der();
-        let (worker, token) = WorkerProcess::start(&self.settings, issuer, login, &self.name).await?;
-        tracing::info!(token = self.name, pid = worker.pid(), "ready: {token}");
-        self.view.set(TokenState::Ready, "");
-        Ok(worker)
+        let module = &self.settings.module;
+        let held = self.starts.held(self.issuer, module);
+        let others = Others { held, named: self.named.clone(), ..Others::default() };
+        let (worker, token) = WorkerProcess::start(&self.settings, issuer, others, login, &self.name).await?;
+        let Some(claim) = self.starts.claim(self.issuer, module, token.id) else {
+            return Err(WorkerFailed::Gone(format!("another worker was faster with {}", token.name)));
+        };
+        tracing::info!(token = self.name, pid = worker.pid(), "ready: {}", token.name);
+        if token.each_time {
+            tracing::warn!(token = self.name, "{EACH_TIME}");
+        }
+        self.view.found(&token.name, if token.each_time { EACH_TIME } else { "" });
+        Ok((worker, claim))
     }
 
     /// Signs job after job, until the queue closes or the worker fails. Nothing is lost in either case.
@@ -168,6 +192,7 @@ impl Driver {
                 signature = worker.signature() => match signature {
                     Ok(signature) => self.signed(given, signature),
                     Err(WorkerFailed::Refused(reason)) => {
+                        self.view.refused();
                         if let Some((_, job)) = given.next() {
                             job.fail(&reason);
                         }
@@ -175,7 +200,7 @@ impl Driver {
                     Err(failed) => return End::Failed(failed),
                 },
                 () = given.late(deadline) => {
-                    return End::Failed(WorkerFailed::Gone(format!("no answer within {} ms", deadline.as_millis())));
+                    return End::Failed(WorkerFailed::Hung(format!("no answer within {} ms", deadline.as_millis())));
                 },
                 prepared = finished(preparing) => {
                     // A job that could not be prepared has been answered already.

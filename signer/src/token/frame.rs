@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared::base64url::Base64Url;
 
-use super::uri::TokenUri;
+use super::{
+    choice::{Others, TokenId},
+    uri::TokenUri,
+};
 
 /// The largest frame in bytes. A TBSCertificate of a hundred long names has less than half of it.
 pub(crate) const MAX_BYTES: u32 = 128 * 1024;
@@ -18,6 +21,8 @@ pub(crate) struct Init {
     pub(crate) module: PathBuf,
     /// Where to look for the key.
     pub(crate) uri: TokenUri,
+    /// Where not to.
+    pub(crate) others: Others,
     /// The issuer's certificate, DER: decides which key it is, and what the worker signs.
     pub(crate) issuer: Base64Url,
     /// Whether to log in, and with what.
@@ -61,10 +66,14 @@ pub(crate) enum Reply {
     Ready {
         /// What the token calls itself, for the log.
         token: String,
+        /// Which of those that fit the uri it is.
+        id: TokenId,
+        /// True when the key wants its PIN for each signature.
+        each_time: bool,
     },
     /// The signature, DER, verified under the issuer's key.
     Signed(Base64Url),
-    /// This TBSCertificate is not one that the worker signs. It stays ready.
+    /// This TBSCertificate is not one that the worker signs, or that its token takes. It stays ready.
     Refused(String),
     /// The PIN was rejected, now or earlier. The worker ends.
     PinRejected(String),

@@ -2,8 +2,8 @@
 //! service manager that restarts a daemon makes three tries in three seconds.
 
 use std::{
-    io::{ErrorKind, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    io::ErrorKind,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -86,7 +86,7 @@ impl PinMark {
     /// Notes that the token has accepted the PIN of this file.
     pub(crate) fn accept(&self, file: &PinFile) -> anyhow::Result<()> {
         remove(&self.rejected)?;
-        write(&self.accepted, file.0.as_bytes())
+        files::replace(&self.accepted, file.0.as_bytes())
     }
 
     /// What the mark says about `pin`. A mark that cannot be read counts against every PIN.
@@ -106,7 +106,7 @@ impl PinMark {
     pub(crate) fn reject(&self, pin: &AuthPin) -> anyhow::Result<()> {
         let salt = random::bytes::<16>()?;
         let mark = MarkFile { digest: Base64Url(digest(&salt, pin)), salt: Base64Url(salt.to_vec()) };
-        write(&self.rejected, &serde_json::to_vec(&mark)?)?;
+        files::replace(&self.rejected, &serde_json::to_vec(&mark)?)?;
         remove(&self.accepted)
     }
 
@@ -114,17 +114,6 @@ impl PinMark {
     pub(crate) fn clear(&self) -> anyhow::Result<()> {
         remove(&self.rejected)
     }
-}
-
-/// Replaces a small file as a whole, through to the disk.
-fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let describe = || format!("cannot write {}", path.display());
-    let partial = path.with_extension("partial");
-    let options = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
-    let mut file = options.with_context(describe)?;
-    file.write_all(content).and_then(|()| file.sync_all()).with_context(describe)?;
-    std::fs::rename(&partial, path).with_context(describe)?;
-    files::sync_folder_of(path)
 }
 
 /// Removes a file that may not be there, through to the disk.

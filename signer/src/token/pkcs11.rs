@@ -20,7 +20,11 @@ use sha2::{Digest, Sha256};
 use signature::hazmat::PrehashVerifier;
 use spki::DecodePublicKey;
 
-use super::uri::TokenUri;
+use super::{
+    choice::{Others, TokenId},
+    failure::SignFailed,
+    uri::TokenUri,
+};
 
 /// A module that is loaded and initialised in this process. Only worker processes and the offline commands have one.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) struct TokenKey {
     session: Session,
     private: ObjectHandle,
     public: VerifyingKey,
+    /// The PIN of a key that wants it for each signature. That of any other key is not kept.
+    each_time: Option<AuthPin>,
 }
 
 /// A public key that a token shows without a login.
@@ -41,6 +47,14 @@ pub(crate) struct VisibleKey {
     pub(crate) id: Vec<u8>,
     pub(crate) label: String,
     pub(crate) public: VerifyingKey,
+}
+
+/// A key that was found, and the token that it is in.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    pub(crate) key: VisibleKey,
+    pub(crate) info: TokenInfo,
+    pub(crate) id: TokenId,
 }
 
 /// Why a login failed.
@@ -123,29 +137,64 @@ impl Module {
         Ok(keys)
     }
 
-    /// Where `public` can be seen, on a token that the hints do not exclude. No login.
-    pub(crate) fn locate(&self, hints: &TokenUri, public: &VerifyingKey) -> anyhow::Result<(VisibleKey, TokenInfo)> {
-        let mut seen = 0_usize;
-        for (slot, info) in self.tokens()? {
+    /// Where `public` can be seen, on a token that the hints do not exclude and that is not another worker's. No login.
+    ///
+    /// Tokens are looked at by serial number, then by slot, so that several that hold the key are always found in one order. One
+    /// that cannot be read does not keep the next from being found.
+    pub(crate) fn locate(&self, hints: &TokenUri, others: &Others, public: &VerifyingKey) -> anyhow::Result<Located> {
+        let fits = |info: &TokenInfo| {
             let other_label = hints.token.as_deref().is_some_and(|label| label != info.label());
             let other_serial = hints.serial.as_deref().is_some_and(|serial| serial != info.serial_number());
-            if other_label || other_serial || !info.token_initialized() {
+            info.token_initialized() && !other_label && !other_serial
+        };
+        let mut tokens: Vec<_> = self.tokens()?.into_iter().filter(|(_, info)| fits(info)).collect();
+        tokens.sort_by_key(|(slot, info)| (info.serial_number().to_owned(), slot.id()));
+        let ids = TokenId::all(tokens.iter().map(|(_, info)| info.serial_number()));
+        let (fitting, mut skip, mut taken, mut unreadable) = (tokens.len(), others.skip, 0_usize, None);
+        for (id, (slot, info)) in ids.into_iter().zip(tokens) {
+            if others.have(&id) {
+                taken = taken.saturating_add(1);
                 continue;
             }
-            seen = seen.saturating_add(1);
-            let keys = self.visible_keys(slot)?.into_iter().filter(|key| key.public == *public);
-            let mut keys: Vec<_> = keys.collect();
+            let keys = match self.visible_keys(slot) {
+                Ok(keys) => keys.into_iter().filter(|key| key.public == *public),
+                Err(error) => {
+                    unreadable = Some(error);
+                    continue;
+                }
+            };
             // The object's own hints only order what the public key has decided.
-            keys.sort_by_key(|key| {
+            let best = keys.min_by_key(|key| {
                 let label_differs = hints.object.as_deref().is_some_and(|label| label != key.label);
                 let id_differs = hints.id.as_deref().is_some_and(|id| id != key.id);
                 (id_differs, label_differs)
             });
-            if let Some(key) = keys.into_iter().next() {
-                return Ok((key, info));
+            match best {
+                Some(key) if skip == 0 => return Ok(Located { key, info, id }),
+                Some(_) => skip = skip.saturating_sub(1),
+                None => {}
             }
         }
-        bail!("the issuer's public key is on none of the {seen} tokens that fit the uri");
+        match unreadable {
+            Some(error) => Err(error.context("a token that fits the uri cannot be read")),
+            None if taken == 0 => bail!("the issuer's public key is on none of the {fitting} tokens that fit the uri"),
+            None => bail!(
+                "of the {fitting} tokens that fit the uri {taken} are other workers', and no other has the issuer's public key"
+            ),
+        }
+    }
+
+    /// True when a key wants its PIN for each signature, as far as can be seen without a login. Many modules show private keys
+    /// only after one; the slot of PIV that is made so (9c, object 2 of both modules) is known by its place.
+    pub(crate) fn seems_to_want_its_pin_each_time(&self, located: &Located) -> bool {
+        let Located { key, info, .. } = located;
+        let shown = self.0.open_ro_session(key.slot).ok().and_then(|session| {
+            let private = private_key(&session, &key.id).ok()?;
+            wants_its_pin_each_time(&session, private).ok()
+        });
+        let is_piv =
+            [info.label(), info.manufacturer_id()].iter().any(|text| text.to_ascii_lowercase().contains("piv"));
+        shown.unwrap_or(is_piv && key.id == [2])
     }
 
     /// Opens a session and logs in, once.
@@ -158,7 +207,11 @@ impl Module {
 
 /// Logs a session in, once.
 pub(crate) fn login(session: &Session, pin: &AuthPin) -> Result<(), LoginFailed> {
-    match session.login(UserType::User, Some(pin)) {
+    login_as(session, UserType::User, pin)
+}
+
+fn login_as(session: &Session, user: UserType, pin: &AuthPin) -> Result<(), LoginFailed> {
+    match session.login(user, Some(pin)) {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => Ok(()),
         Err(Error::Pkcs11(
             code @ (RvError::PinIncorrect
@@ -176,7 +229,18 @@ impl TokenKey {
     /// The private half of a visible key, in a session that is logged in.
     pub(crate) fn find(session: Session, key: &VisibleKey) -> anyhow::Result<Self> {
         let private = private_key(&session, &key.id)?;
-        Ok(Self { session, private, public: key.public })
+        Ok(Self { session, private, public: key.public, each_time: None })
+    }
+
+    /// Keeps the PIN if the key wants it for each signature (CKA_ALWAYS_AUTHENTICATE), and forgets it otherwise.
+    pub(crate) fn with_pin(mut self, pin: AuthPin) -> anyhow::Result<Self> {
+        self.each_time = wants_its_pin_each_time(&self.session, self.private)?.then_some(pin);
+        Ok(self)
+    }
+
+    /// The PIN, when the key wants it for each signature.
+    pub(crate) const fn each_time(&self) -> Option<&AuthPin> {
+        self.each_time.as_ref()
     }
 
     /// The public half.
@@ -185,16 +249,31 @@ impl TokenKey {
     }
 
     /// Signs `message` with ECDSA and SHA-256, hashed here, and verifies the signature. DER (RFC 5758 §3.2).
-    pub(crate) fn sign(&self, message: &[u8]) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignFailed> {
         let digest = Sha256::digest(message);
-        let raw = self.session.sign(&Mechanism::Ecdsa, self.private, &digest).context("the token did not sign")?;
-        let signature =
-            Signature::from_slice(&raw).map_err(|_| anyhow::anyhow!("the token gave no P-256 signature"))?;
-        self.public
-            .verify_prehash(&digest, &signature)
-            .map_err(|_| anyhow::anyhow!("the token's signature does not verify under the issuer's public key"))?;
+        let raw = match &self.each_time {
+            None => self.session.sign(&Mechanism::Ecdsa, self.private, &digest)?,
+            Some(pin) => self.sign_after_login(&digest, pin)?,
+        };
+        let signature = Signature::from_slice(&raw).map_err(|_| SignFailed::NotASignature)?;
+        self.public.verify_prehash(&digest, &signature).map_err(|_| SignFailed::DoesNotVerify)?;
         Ok(signature.to_der().as_bytes().to_vec())
     }
+
+    /// The login stands between the beginning of a signature and its end (PKCS#11 v3.0 §5.6.8, CKU_CONTEXT_SPECIFIC). In parts: one
+    /// part that is all of it is what modules take for CKM_ECDSA.
+    fn sign_after_login(&self, digest: &[u8], pin: &AuthPin) -> Result<Vec<u8>, SignFailed> {
+        self.session.sign_init(&Mechanism::Ecdsa, self.private)?;
+        login_as(&self.session, UserType::ContextSpecific, pin)?;
+        self.session.sign_update(digest)?;
+        Ok(self.session.sign_final()?)
+    }
+}
+
+fn wants_its_pin_each_time(session: &Session, private: ObjectHandle) -> anyhow::Result<bool> {
+    let attributes = session.get_attributes(private, &[AttributeType::AlwaysAuthenticate]);
+    let attributes = attributes.context("the token does not describe the private key")?;
+    Ok(attributes.contains(&Attribute::AlwaysAuthenticate(true)))
 }
 
 /// The private EC key with this identifier.

@@ -6,8 +6,13 @@ use std::{
     time::Duration,
 };
 
-use shared::signing::{TokenState, TokenStatus};
+use shared::{
+    signing::{TokenState, TokenStatus},
+    timestamp::Timestamp,
+};
 use tokio::sync::Notify;
+
+use crate::clock;
 
 /// Signatures that the median is of.
 const RECENT: usize = 64;
@@ -24,15 +29,33 @@ pub(crate) struct TokenView {
 struct Shown {
     state: TokenState,
     reason: String,
+    /// What the token in use calls itself.
+    token: String,
+    since: Timestamp,
+    /// The first failure after which it has not been ready.
+    failing: Option<Timestamp>,
+    failures: u64,
+    hangs: u64,
+    refusals: u64,
     recent: VecDeque<Duration>,
     signatures: u64,
 }
 
 impl TokenView {
     /// A token whose worker is about to be started.
-    pub(crate) const fn new(changed: Arc<Notify>) -> Self {
-        let shown =
-            Shown { state: TokenState::Starting, reason: String::new(), recent: VecDeque::new(), signatures: 0 };
+    pub(crate) fn new(changed: Arc<Notify>) -> Self {
+        let shown = Shown {
+            state: TokenState::Starting,
+            reason: String::new(),
+            token: String::new(),
+            since: clock::now(),
+            failing: None,
+            failures: 0,
+            hangs: 0,
+            refusals: 0,
+            recent: VecDeque::new(),
+            signatures: 0,
+        };
         Self { shown: Mutex::new(shown), changed }
     }
 
@@ -41,13 +64,39 @@ impl TokenView {
         self.shown().state
     }
 
-    /// Changes its state. The reason is for the operator; empty for a token that works.
+    /// It is ready. The remark is for the operator; empty when there is nothing to say.
+    pub(crate) fn found(&self, token: &str, remark: &str) {
+        let mut shown = self.shown();
+        token.clone_into(&mut shown.token);
+        shown.failing = None;
+        drop(shown);
+        self.set(TokenState::Ready, remark);
+    }
+
+    /// Changes its state. The reason is for the operator.
     pub(crate) fn set(&self, state: TokenState, reason: &str) {
         let mut shown = self.shown();
+        if shown.state != state {
+            shown.since = clock::now();
+        }
         shown.state = state;
         reason.clone_into(&mut shown.reason);
         drop(shown);
         self.changed.notify_one();
+    }
+
+    /// Its worker was lost, or could not be started; killed, if it hung.
+    pub(crate) fn lost(&self, hung: bool) {
+        let mut shown = self.shown();
+        shown.failing.get_or_insert_with(clock::now);
+        shown.failures = shown.failures.saturating_add(1);
+        shown.hangs = shown.hangs.saturating_add(u64::from(hung));
+    }
+
+    /// It did not take something that it was to sign.
+    pub(crate) fn refused(&self) {
+        let mut shown = self.shown();
+        shown.refusals = shown.refusals.saturating_add(1);
     }
 
     /// Takes in a signature.
@@ -76,6 +125,11 @@ impl TokenView {
             median_ms: milliseconds(50),
             tail_ms: milliseconds(95),
             signatures: shown.signatures,
+            token: shown.token.clone(),
+            since: Some(shown.failing.unwrap_or(shown.since)),
+            failures: shown.failures,
+            hangs: shown.hangs,
+            refusals: shown.refusals,
         }
     }
 

@@ -1,8 +1,8 @@
 //! The worker process: owns one token's session and its PIN, has no network, and believes nobody.
 //!
 //! What it is given is a TBSCertificate, never a digest; it reads it again and signs only what a leaf of its issuer looks like.
-//! After any error of the token it drops the session, looks for the key anew and logs in once; when that does not help it
-//! ends, and the parent starts another, which is the only clean `C_Finalize` there is.
+//! After any error of the token that is not about the question itself it drops the session, lists the slots, looks for the key anew and
+//! logs in once; when that does not help it ends, and the parent starts another, which is the only clean `C_Finalize` there is.
 
 use std::io::{Read, Write};
 
@@ -11,9 +11,11 @@ use cryptoki::types::AuthPin;
 use shared::chain::Issuer;
 
 use super::{
+    choice::{Others, TokenId},
+    failure::SignFailed,
     frame::{self, Init, Login, Reply, Sign},
     pin::{self, Marked, PinFile, PinMark},
-    pkcs11::{LoginFailed, Module, TokenKey},
+    pkcs11::{Located, LoginFailed, Module, TokenKey},
 };
 
 /// How often a token is looked for anew before the worker gives up and ends.
@@ -30,7 +32,7 @@ pub(crate) fn run(mut input: impl Read, mut output: impl Write) -> anyhow::Resul
         Ok(token) => token,
         Err(failure) => return send(&mut output, &failure.reply()),
     };
-    send(&mut output, &Reply::Ready { token: token.description.clone() })?;
+    send(&mut output, &token.ready())?;
     while let Some(Sign { tbs }) = receive(&mut input)? {
         let reply = token.sign(&tbs.0);
         send(&mut output, &reply)?;
@@ -48,7 +50,15 @@ struct Token {
     module: Module,
     /// None when the worker was told not to log in.
     key: Option<TokenKey>,
+    found: Found,
+}
+
+/// What is known about the token.
+struct Found {
+    id: TokenId,
     description: String,
+    /// True when the key wants its PIN for each signature.
+    each_time: bool,
 }
 
 /// Why there is no key to sign with.
@@ -70,8 +80,16 @@ impl Token {
     fn open(init: Init) -> Result<Self, Failure> {
         let issuer = Issuer::from_der(&init.issuer.0).context("the issuer's certificate")?;
         let module = Module::load(&init.module)?;
-        let (key, description) = connect(&module, &init, &issuer)?;
-        Ok(Self { init, issuer, module, key, description })
+        let (key, found) = connect(&module, &init, &issuer)?;
+        // From now on it stays with this token: another that holds the key may be another worker's by now.
+        let only = Some(found.id.clone());
+        let init = Init { others: Others { only, ..Others::default() }, ..init };
+        Ok(Self { init, issuer, module, key, found })
+    }
+
+    fn ready(&self) -> Reply {
+        let Found { id, description, each_time } = &self.found;
+        Reply::Ready { token: description.clone(), id: id.clone(), each_time: *each_time }
     }
 
     fn sign(&mut self, tbs: &[u8]) -> Reply {
@@ -101,8 +119,12 @@ impl Token {
                     );
                     return Reply::Signed(shared::base64url::Base64Url(signature));
                 }
+                Some(Err(SignFailed::PinRejected(code))) => return self.pin_rejected(&code),
+                Some(Err(SignFailed::Argument(error))) => {
+                    return Reply::Refused(format!("the token does not take it: {error}"));
+                }
                 Some(Err(error)) => {
-                    reason = format!("{error:#}");
+                    reason = error.to_string();
                     // Closes the session, and with the last one of the process the login.
                     self.key = None;
                 }
@@ -110,6 +132,16 @@ impl Token {
             }
         }
         Reply::Failed(reason)
+    }
+
+    /// A PIN that was right at the login and is not any more counts as one that was rejected there.
+    fn pin_rejected(&self, code: &str) -> Reply {
+        if let (Login::Yes { state, mark, .. }, Some(pin)) =
+            (&self.init.login, self.key.as_ref().and_then(TokenKey::each_time))
+        {
+            mark_rejected(&PinMark::new(state, mark), pin);
+        }
+        Reply::PinRejected(format!("the token rejected its PIN: {code}"))
     }
 }
 
@@ -129,10 +161,14 @@ impl From<anyhow::Error> for Failure {
 }
 
 /// Finds the issuer's key and logs in to its token, once.
-fn connect(module: &Module, init: &Init, issuer: &Issuer) -> Result<(Option<TokenKey>, String), Failure> {
-    let (visible, info) = module.locate(&init.uri, &issuer.key())?;
+fn connect(module: &Module, init: &Init, issuer: &Issuer) -> Result<(Option<TokenKey>, Found), Failure> {
+    let located = module.locate(&init.uri, &init.others, &issuer.key())?;
+    let Located { key: visible, info, id } = &located;
     let description = format!("{} (serial {})", info.label(), info.serial_number());
-    let Login::Yes { pin_file, state, mark: mark_name } = &init.login else { return Ok((None, description)) };
+    let Login::Yes { pin_file, state, mark: mark_name } = &init.login else {
+        let each_time = module.seems_to_want_its_pin_each_time(&located);
+        return Ok((None, Found { id: id.clone(), description, each_time }));
+    };
 
     let (pin, file, mark) = (pin::read(pin_file)?, PinFile::of(pin_file)?, PinMark::new(state, mark_name));
     let accepted = mark.has_accepted(&file);
@@ -162,7 +198,9 @@ fn connect(module: &Module, init: &Init, issuer: &Issuer) -> Result<(Option<Toke
             if !accepted {
                 mark.accept(&file)?;
             }
-            Ok((Some(TokenKey::find(session, &visible)?), description))
+            let key = TokenKey::find(session, visible)?.with_pin(pin)?;
+            let each_time = key.each_time().is_some();
+            Ok((Some(key), Found { id: id.clone(), description, each_time }))
         }
         Err(LoginFailed::Rejected(code)) => {
             mark_rejected(&mark, &pin);

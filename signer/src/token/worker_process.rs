@@ -12,7 +12,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::frame::{self, Init, Login, Reply, Sign};
+use super::{
+    choice::{Others, TokenId},
+    frame::{self, Init, Login, Reply, Sign},
+};
 use crate::settings::TokenSettings;
 
 /// A start is several calls to the module: load, list, open, log in.
@@ -30,6 +33,17 @@ pub(crate) struct WorkerProcess {
     deadline: Duration,
 }
 
+/// The token that a worker has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundToken {
+    /// What it calls itself, for people.
+    pub(crate) name: String,
+    /// Which of those that fit the uri it is.
+    pub(crate) id: TokenId,
+    /// True when its key wants the PIN for each signature.
+    pub(crate) each_time: bool,
+}
+
 /// Why there is no worker, or no signature of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WorkerFailed {
@@ -39,19 +53,24 @@ pub(crate) enum WorkerFailed {
     /// It does not sign this; it goes on.
     #[error("{0}")]
     Refused(String),
-    /// It said that its token does not work, or said nothing in time, or ended.
+    /// It said nothing in time, and was killed.
+    #[error("{0}")]
+    Hung(String),
+    /// It said that its token does not work, or ended.
     #[error("{0}")]
     Gone(String),
 }
 
 impl WorkerProcess {
-    /// Starts a worker and waits until it has found its key. Gives with it what its token calls itself.
+    /// Starts a worker and waits until it has found its key, in a token that is not one of the others. Gives that with it.
     pub(crate) async fn start(
         token: &TokenSettings,
         issuer: &[u8],
+        others: Others,
         login: Login,
         name: &str,
-    ) -> Result<(Self, String), WorkerFailed> {
+    ) -> Result<(Self, FoundToken), WorkerFailed> {
+        token.prepare().map_err(|error| WorkerFailed::Gone(format!("{error:#}")))?;
         let gone = |error: std::io::Error| WorkerFailed::Gone(format!("the worker cannot be started: {error}"));
         // The running program itself, even when its file was replaced: both sides must be of one version.
         let mut child = Command::new("/proc/self/exe")
@@ -79,6 +98,7 @@ impl WorkerProcess {
         let init = Init {
             module: token.module.clone(),
             uri: token.uri.clone(),
+            others,
             issuer: Base64Url(issuer.to_vec()),
             login,
             #[cfg(feature = "slow-token")]
@@ -87,12 +107,12 @@ impl WorkerProcess {
         worker.send(&init).await?;
         let patience = token.deadline.saturating_mul(CALLS_OF_A_START);
         match timeout(patience, worker.receive()).await {
-            Ok(Ok(Reply::Ready { token })) => Ok((worker, token)),
+            Ok(Ok(Reply::Ready { token: name, id, each_time })) => Ok((worker, FoundToken { name, id, each_time })),
             Ok(Ok(Reply::PinRejected(reason))) => Err(WorkerFailed::PinRejected(reason)),
             Ok(Ok(Reply::Failed(reason) | Reply::Refused(reason))) => Err(WorkerFailed::Gone(reason)),
             Ok(Ok(Reply::Signed(_))) => Err(WorkerFailed::Gone("the worker speaks out of turn".into())),
             Ok(Err(failed)) => Err(failed),
-            Err(_) => Err(WorkerFailed::Gone(format!("it did not start within {} ms", patience.as_millis()))),
+            Err(_) => Err(WorkerFailed::Hung(format!("it did not start within {} ms", patience.as_millis()))),
         }
     }
 
@@ -136,7 +156,7 @@ impl WorkerProcess {
         match timeout(self.deadline, self.input.write_all(&frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(WorkerFailed::Gone(format!("the worker is gone: {error}"))),
-            Err(_) => Err(WorkerFailed::Gone("the worker does not read".into())),
+            Err(_) => Err(WorkerFailed::Hung("the worker does not read".into())),
         }
     }
 

@@ -3,7 +3,9 @@
 
 mod ceremony;
 mod client;
+mod clones;
 mod crash;
+mod faults;
 mod handshake;
 mod issue;
 mod journal;

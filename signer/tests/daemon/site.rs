@@ -218,7 +218,7 @@ environment = {{ SOFTHSM2_CONF = "{}" }}
         issue_identity(&self.infrastructure, EDGE)
     }
 
-    fn command(&self, arguments: &str) -> Command {
+    pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(self.program);
         command.args(arguments.split_whitespace()).current_dir(self.folder.path());
         command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).env_remove("SIGNER_LOG");
