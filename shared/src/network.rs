@@ -26,6 +26,20 @@ impl Network {
         let beyond = width.saturating_sub(self.prefix);
         width == other_width && (first ^ bits).checked_shr(beyond).unwrap_or(0) == 0
     }
+
+    /// The address and the mask, 4 or 16 bytes each, as name constraints have them (RFC 5280 §4.2.1.10).
+    #[must_use]
+    pub fn octets_and_mask(&self) -> Vec<u8> {
+        let (_, width) = bits(self.first);
+        let mask = u128::MAX.checked_shl(width.saturating_sub(self.prefix)).unwrap_or(0);
+        match self.first {
+            IpAddr::V4(address) => {
+                let [.., a, b, c, d] = mask.to_be_bytes();
+                [address.octets(), [a, b, c, d]].concat()
+            }
+            IpAddr::V6(address) => [address.octets(), mask.to_be_bytes()].concat(),
+        }
+    }
 }
 
 impl FromStr for Network {
@@ -84,6 +98,22 @@ mod tests {
             let network: Network = network.parse().unwrap();
             assert_eq!(network.contains(address.parse().unwrap()), inside, "{network} {address}");
         }
+    }
+
+    #[test]
+    fn a_network_in_a_certificate_is_its_address_and_its_mask() {
+        let table: [(&str, &[u8]); 4] = [
+            ("10.0.0.0/8", &[10, 0, 0, 0, 255, 0, 0, 0]),
+            ("0.0.0.0/0", &[0; 8]),
+            ("192.0.2.128/25", &[192, 0, 2, 128, 255, 255, 255, 128]),
+            ("192.0.2.1/32", &[192, 0, 2, 1, 255, 255, 255, 255]),
+        ];
+        for (network, octets) in table {
+            assert_eq!(network.parse::<Network>().unwrap().octets_and_mask(), octets, "{network}");
+        }
+        let octets = "fd00::/8".parse::<Network>().unwrap().octets_and_mask();
+        assert_eq!((octets.len(), octets[0], octets[16], octets[17]), (32, 0xfd, 0xff, 0));
+        assert_eq!("::/0".parse::<Network>().unwrap().octets_and_mask(), [0; 32]);
     }
 
     #[test]

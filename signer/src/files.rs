@@ -66,6 +66,23 @@ impl NewFile {
         }
     }
 
+    /// Checks that nobody else may read what will be in it: some file systems give every file the same permissions.
+    pub(crate) fn check_secrecy(&self) -> anyhow::Result<()> {
+        let mode = self.file.metadata().with_context(|| format!("cannot look at {}", self.path.display()))?.mode();
+        ensure!(
+            mode & 0o077 == 0,
+            "{}: others may read what is written there, whatever is asked for; no secret is put there",
+            self.path.display()
+        );
+        Ok(())
+    }
+
+    /// Writes more through to the disk; the file is still removed unless it is committed.
+    pub(crate) fn append(&mut self, content: &[u8]) -> anyhow::Result<()> {
+        let written = self.file.write_all(content).and_then(|()| self.file.sync_data());
+        written.with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
     /// Writes the content through to the disk and keeps the file.
     pub(crate) fn commit(mut self, content: &[u8]) -> anyhow::Result<()> {
         let written = self.file.write_all(content).and_then(|()| self.file.sync_all());
@@ -84,12 +101,20 @@ impl Drop for NewFile {
     }
 }
 
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// True when others may take a file out of a folder and put another one there.
+pub(crate) fn others_may_replace(folder: &Path) -> io::Result<bool> {
+    let mode = std::fs::metadata(folder)?.mode();
+    Ok(mode & 0o022 != 0 && mode & 0o1000 == 0)
+}
+
 /// Makes the existence of a file in its folder survive a crash.
 pub(crate) fn sync_folder_of(path: &Path) -> anyhow::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     File::open(folder).and_then(|folder| folder.sync_all()).with_context(|| format!("cannot sync {}", folder.display()))
 }
 
@@ -146,6 +171,18 @@ mod tests {
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(read_secret(&link).is_err());
         assert!(read_secret(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_in_is_no_place_for_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        for (mode, loose) in [(0o700, false), (0o755, false), (0o775, true), (0o777, true), (0o1777, false)] {
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(others_may_replace(folder.path()).unwrap(), loose, "{mode:o}");
+        }
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(NewFile::create(&folder.path().join("open"), 0o644).unwrap().check_secrecy().is_err());
+        assert!(NewFile::create(&folder.path().join("closed"), 0o600).unwrap().check_secrecy().is_ok());
     }
 
     #[test]

@@ -10,30 +10,31 @@ use x509_cert::{
     request::CertReq,
 };
 
-use super::{PUBLIC_MODE, PublicHalf, fingerprint, pem, subject, token_key};
-use crate::{files::NewFile, token::pkcs11::Module};
+use super::{KeyPlace, PUBLIC_MODE, PublicHalf, fingerprint, made::Made, pem, subject, transcript::Transcript};
+use crate::files::NewFile;
 
 /// Builds the request, signs it in the token, checks it and writes it as PEM.
-pub(crate) fn run(
-    module: &Path,
-    token: &str,
-    pin_file: &Path,
-    label: &str,
-    name: &str,
-    out: &Path,
-) -> anyhow::Result<String> {
+pub(crate) fn run(place: &KeyPlace, name: &str, out: &Path, transcript: &mut Transcript) -> anyhow::Result<Made> {
     let name = subject(name)?;
     let file = NewFile::create(out, PUBLIC_MODE)?;
-    let module = Module::load(module)?;
-    let key = token_key(&module, token, label, pin_file)?;
+    let key = place.open(transcript)?;
+    transcript.key(key.public())?;
     let public = PublicHalf(*key.public());
     let mut builder = RequestBuilder::new(name).map_err(|_| anyhow::anyhow!("the request cannot be built"))?;
     let signed = builder.finalize(&public).map_err(|_| anyhow::anyhow!("the request cannot be built"))?;
+    transcript.touched();
     let signature = BitString::from_bytes(&key.sign(&signed)?)?;
     let request = builder.assemble(signature, &public).map_err(|_| anyhow::anyhow!("the request cannot be built"))?;
     verify(&request)?;
-    file.commit(pem(&request)?.as_bytes())?;
-    Ok(format!("{}\nSHA-256 of its public key: {}", request.info.subject, fingerprint(key.public())?))
+    transcript.signed("request", &request.to_der()?)?;
+    let text = pem(&request)?;
+    file.commit(text.as_bytes())?;
+    transcript.wrote(out, text.as_bytes())?;
+    Ok(Made {
+        public_key_sha256: Some(fingerprint(key.public())?),
+        files: vec![out.to_owned()],
+        ..Made::new("request", request.info.subject.to_string())
+    })
 }
 
 /// Reads a request in PEM and checks its own signature.

@@ -6,36 +6,36 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use shared::chain::{Issuer, IssuerChain};
 
-use super::{PUBLIC_MODE, hex, token_key};
-use crate::{clock, files, token::pkcs11::Module};
-
-/// Where the key is that the chain should be of.
-#[derive(Debug)]
-pub(crate) struct KeyPlace<'a> {
-    pub(crate) module: &'a Path,
-    pub(crate) token: &'a str,
-    pub(crate) pin_file: &'a Path,
-    pub(crate) label: &'a str,
-}
+use super::{KeyPlace, PUBLIC_MODE, fingerprint, hex, made::Made, transcript::Transcript};
+use crate::{clock, files};
 
 /// Checks a chain and writes it as a whole.
-pub(crate) fn run(place: &KeyPlace<'_>, chain: &Path, root: &Path, out: &Path) -> anyhow::Result<String> {
-    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-    let text = read(chain)?;
+pub(crate) fn run(
+    place: &KeyPlace,
+    chain: &Path,
+    root: &Path,
+    out: &Path,
+    transcript: &mut Transcript,
+) -> anyhow::Result<Made> {
+    let text = transcript.read_text(chain)?;
     let chain = IssuerChain::from_pem(&text).with_context(|| format!("the chain in {}", chain.display()))?;
-    let root = Issuer::from_pem(&read(root)?).with_context(|| format!("the root in {}", root.display()))?;
+    let root =
+        Issuer::from_pem(&transcript.read_text(root)?).with_context(|| format!("the root in {}", root.display()))?;
     chain.verify_to(&root, clock::now())?;
 
-    let module = Module::load(place.module)?;
-    let key = token_key(&module, place.token, place.label, place.pin_file)?;
+    let key = place.open(transcript)?;
+    transcript.key(key.public())?;
     ensure!(*key.public() == chain.issuer().key(), "the chain is of another key than the token's");
     key.sign(b"a key that does not sign is found now").context("the token's key does not work")?;
 
     // Written as read: `from_pem` has understood every certificate in it.
     files::write_whole(out, text.as_bytes(), PUBLIC_MODE)?;
-    Ok(format!(
-        "the issuer {} is ready\nSHA-256 of its certificate: {}",
-        chain.issuer().subject(),
-        hex(&chain.issuer().fingerprint())
-    ))
+    transcript.wrote(out, text.as_bytes())?;
+    Ok(Made {
+        public_key_sha256: Some(fingerprint(key.public())?),
+        certificate_sha256: Some(hex(&chain.issuer().fingerprint())),
+        not_after: Some(chain.issuer().not_after()),
+        files: vec![out.to_owned()],
+        ..Made::new("chain", chain.issuer().subject().to_string())
+    })
 }

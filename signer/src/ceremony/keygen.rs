@@ -11,37 +11,38 @@ use cryptoki::{
 use der::{Encode, asn1::ObjectIdentifier, pem::LineEnding};
 use spki::EncodePublicKey;
 
-use super::{PUBLIC_MODE, fingerprint, login, visible_key};
-use crate::{
-    files::NewFile,
-    random,
-    token::pkcs11::{Module, TokenKey},
-};
+use super::{KeyPlace, PUBLIC_MODE, fingerprint, login, made::Made, transcript::Transcript, visible_key};
+use crate::{files::NewFile, random, token::pkcs11::TokenKey};
 
 /// The curve P-256 (RFC 5480 §2.1.1.1).
 const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 
 /// Makes the key, looks at what the token says of it, signs with it once, and writes its public half as PEM.
-pub(crate) fn run(module: &Path, token: &str, pin_file: &Path, label: &str, out: &Path) -> anyhow::Result<String> {
+pub(crate) fn run(place: &KeyPlace, out: &Path, transcript: &mut Transcript) -> anyhow::Result<Made> {
+    let KeyPlace { token, pin_file, label, .. } = place;
     ensure!(!label.is_empty(), "a key has a label");
     // Before the key: a key whose public half could not be written would be in the way of the next try.
     let file = NewFile::create(out, PUBLIC_MODE)?;
-    let module = Module::load(module)?;
+    let module = place.load(transcript)?;
     let session = module.writing_session(module.token(token)?)?;
     let pin = login(&session, pin_file)?;
     let existing = session.find_objects(&[Attribute::Label(label.as_bytes().to_vec())])?;
     ensure!(existing.is_empty(), "the token {token:?} has an object with the label {label:?}; no second one is made");
 
+    transcript.touched();
     generate(&session, label)?;
     let visible = visible_key(&module, token, label)?;
     let key = TokenKey::find(session, &visible)?.with_pin(pin)?;
     key.sign(b"a key that does not sign is found now").context("the new key does not work")?;
     let pem = key.public().to_public_key_pem(LineEnding::LF).context("the public key cannot be encoded")?;
+    transcript.key(key.public())?;
     file.commit(pem.as_bytes())?;
-    Ok(format!(
-        "made the key {label:?} in the token {token:?}\nSHA-256 of its public key: {}",
-        fingerprint(key.public())?
-    ))
+    transcript.wrote(out, pem.as_bytes())?;
+    Ok(Made {
+        public_key_sha256: Some(fingerprint(key.public())?),
+        files: vec![out.to_owned()],
+        ..Made::new("key", label.clone())
+    })
 }
 
 fn generate(session: &Session, label: &str) -> anyhow::Result<()> {

@@ -8,10 +8,12 @@ pub(crate) mod import_chain;
 pub(crate) mod init;
 pub(crate) mod keygen;
 pub(crate) mod list;
+pub(crate) mod made;
 pub(crate) mod pin_ok;
 pub(crate) mod root;
+pub(crate) mod transcript;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use cryptoki::{session::Session, types::AuthPin};
@@ -20,10 +22,12 @@ use der::{
     pem::{LineEnding, PemLabel},
 };
 use p256::ecdsa::VerifyingKey;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use signature::Keypair;
 use spki::{AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey};
 
+use self::transcript::Transcript;
 use crate::token::{
     pin,
     pkcs11::{self, Module, TokenKey, VisibleKey},
@@ -33,6 +37,39 @@ use crate::token::{
 pub(crate) const PUBLIC_MODE: u32 = 0o644;
 /// The permissions of a file that is one.
 pub(crate) const SECRET_MODE: u32 = 0o600;
+
+/// Where a key is, or is to be made: in a token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyPlace {
+    /// The PKCS#11 module.
+    pub(crate) module: PathBuf,
+    /// The token's label.
+    pub(crate) token: String,
+    /// A file with the PIN.
+    pub(crate) pin_file: PathBuf,
+    /// The key's label.
+    pub(crate) label: String,
+}
+
+impl KeyPlace {
+    /// The module, with what it and the token say about themselves in the transcript.
+    fn load(&self, transcript: &mut Transcript) -> anyhow::Result<Module> {
+        let module = Module::load(&self.module)?;
+        transcript.module(&self.module, &module)?;
+        transcript.token(&module, &self.token)?;
+        Ok(module)
+    }
+
+    /// The one key of the token with the label, logged in.
+    fn open(&self, transcript: &mut Transcript) -> anyhow::Result<TokenKey> {
+        let module = self.load(transcript)?;
+        let visible = visible_key(&module, &self.token, &self.label)?;
+        let pin = pin::read(&self.pin_file)?;
+        let session = module.login(visible.slot, &pin)?;
+        TokenKey::find(session, &visible)?.with_pin(pin)
+    }
+}
 
 /// Logs in with the PIN of a file, once.
 fn login(session: &Session, pin_file: &Path) -> anyhow::Result<AuthPin> {
@@ -51,14 +88,6 @@ fn visible_key(module: &Module, token: &str, label: &str) -> anyhow::Result<Visi
         (None, _) => bail!("the token {token:?} shows no P-256 key with the label {label:?}"),
         (Some(_), Some(_)) => bail!("the token {token:?} shows several keys with the label {label:?}"),
     }
-}
-
-/// The same with its private half, logged in.
-fn token_key(module: &Module, token: &str, label: &str, pin_file: &Path) -> anyhow::Result<TokenKey> {
-    let visible = visible_key(module, token, label)?;
-    let pin = pin::read(pin_file)?;
-    let session = module.login(visible.slot, &pin)?;
-    TokenKey::find(session, &visible)?.with_pin(pin)
 }
 
 /// SHA-256 of the SubjectPublicKeyInfo in lower-case hex: what two people read to each other.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use cryptoki::{
-    context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11},
+    context::{CInitializeArgs, CInitializeFlags, Function, Info, Pkcs11},
     error::{Error, RvError},
     mechanism::Mechanism,
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
@@ -78,9 +78,9 @@ impl Module {
         Ok(Self(module))
     }
 
-    /// Who made the module, for commands that are meant for one kind of token only.
-    pub(crate) fn manufacturer(&self) -> anyhow::Result<String> {
-        Ok(self.0.get_library_info()?.manufacturer_id().to_owned())
+    /// What the module says about itself: for transcripts, and for commands that are meant for one kind of token only.
+    pub(crate) fn library(&self) -> anyhow::Result<Info> {
+        self.0.get_library_info().context("the module does not describe itself")
     }
 
     /// Every slot with a token in it, initialised or not.
