@@ -23,9 +23,6 @@ pub(crate) struct Others {
     pub(crate) named: Vec<String>,
     /// Tokens with the key that are left to others, who choose at the same time.
     pub(crate) skip: usize,
-    /// The only one that comes into question: what this worker has had before.
-    #[serde(default)]
-    pub(crate) only: Option<TokenId>,
 }
 
 impl TokenId {
@@ -43,7 +40,7 @@ impl TokenId {
 impl Others {
     /// True when this token is not for this worker.
     pub(crate) fn have(&self, id: &TokenId) -> bool {
-        self.held.contains(id) || self.named.contains(&id.serial) || self.only.as_ref().is_some_and(|only| only != id)
+        self.held.contains(id) || self.named.contains(&id.serial)
     }
 }
 
@@ -61,12 +58,10 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_left_to_who_has_it_or_names_it_and_a_worker_stays_with_its_own() {
+    fn a_token_is_left_to_who_has_it_or_names_it() {
         let others = Others { held: vec![id("a", 0)], named: vec!["b".into()], ..Others::default() };
         let free = |others: &Others, id| !others.have(&id);
         assert!(!free(&others, id("a", 0)) && free(&others, id("a", 1)));
         assert!(!free(&others, id("b", 0)) && !free(&others, id("b", 7)));
-        let same = Others { only: Some(id("a", 1)), ..Others::default() };
-        assert!(free(&same, id("a", 1)) && !free(&same, id("a", 0)) && !free(&same, id("c", 0)));
     }
 }

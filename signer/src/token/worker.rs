@@ -1,8 +1,9 @@
 //! The worker process: owns one token's session and its PIN, has no network, and believes nobody.
 //!
 //! What it is given is a TBSCertificate, never a digest; it reads it again and signs only what a leaf of its issuer looks like.
-//! After any error of the token that is not about the question itself it drops the session, lists the slots, looks for the key anew and
-//! logs in once; when that does not help it ends, and the parent starts another, which is the only clean `C_Finalize` there is.
+//! After any error of the token that is not about the question itself it ends, and the parent starts another, which looks for the key
+//! anew and logs in once. Modules cannot be trusted with a second try in one process: after cards were swapped, ykcs11 keeps a
+//! lock on one that it no longer needs, and no other process gets at that card.
 
 use std::io::{Read, Write};
 
@@ -11,15 +12,15 @@ use cryptoki::types::AuthPin;
 use shared::chain::Issuer;
 
 use super::{
-    choice::{Others, TokenId},
+    choice::TokenId,
     failure::SignFailed,
     frame::{self, Init, Login, Reply, Sign},
     pin::{self, Marked, PinFile, PinMark},
     pkcs11::{Located, LoginFailed, Module, TokenKey},
 };
 
-/// How often a token is looked for anew before the worker gives up and ends.
-const RECONNECTIONS: u32 = 3;
+/// What a worker has its key sign before it says that it is ready: nothing that a verifier could read.
+const PROOF: &[u8] = b"Colophon proves that this is the key of its issuer";
 
 /// The loop of a worker process: `Init`, then `Sign` after `Sign`, until its input ends.
 pub(crate) fn run(mut input: impl Read, mut output: impl Write) -> anyhow::Result<()> {
@@ -28,7 +29,7 @@ pub(crate) fn run(mut input: impl Read, mut output: impl Write) -> anyhow::Resul
     // No core file and no debugger sees the PIN.
     nix::sys::prctl::set_dumpable(false).context("cannot forbid core files")?;
     let Some(init) = receive::<Init>(&mut input)? else { return Ok(()) };
-    let mut token = match Token::open(init) {
+    let token = match Token::open(init) {
         Ok(token) => token,
         Err(failure) => return send(&mut output, &failure.reply()),
     };
@@ -47,7 +48,6 @@ pub(crate) fn run(mut input: impl Read, mut output: impl Write) -> anyhow::Resul
 struct Token {
     init: Init,
     issuer: Issuer,
-    module: Module,
     /// None when the worker was told not to log in.
     key: Option<TokenKey>,
     found: Found,
@@ -81,10 +81,18 @@ impl Token {
         let issuer = Issuer::from_der(&init.issuer.0).context("the issuer's certificate")?;
         let module = Module::load(&init.module)?;
         let (key, found) = connect(&module, &init, &issuer)?;
-        // From now on it stays with this token: another that holds the key may be another worker's by now.
-        let only = Some(found.id.clone());
-        let init = Init { others: Others { only, ..Others::default() }, ..init };
-        Ok(Self { init, issuer, module, key, found })
+        let token = Self { init, issuer, key, found };
+        token.prove()?;
+        Ok(token)
+    }
+
+    /// Signs once for itself: the key beside a certificate may be another, and that is found before a job is lost to it.
+    fn prove(&self) -> Result<(), Failure> {
+        match self.key.as_ref().map(|key| key.sign(PROOF)) {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(SignFailed::PinRejected(code))) => Err(Failure::PinRejected(self.pin_rejected(&code))),
+            Some(Err(error)) => Err(Failure::Other(error.into())),
+        }
     }
 
     fn ready(&self) -> Reply {
@@ -92,56 +100,35 @@ impl Token {
         Reply::Ready { token: description.clone(), id: id.clone(), each_time: *each_time }
     }
 
-    fn sign(&mut self, tbs: &[u8]) -> Reply {
+    fn sign(&self, tbs: &[u8]) -> Reply {
         if let Err(refusal) = super::lint::check(tbs, &self.issuer) {
             return Reply::Refused(refusal.to_string());
         }
         #[cfg(feature = "slow-token")]
         let started = crate::clock::instant();
-        let mut reason = String::from("the worker was not told to log in");
-        for attempt in 0..=RECONNECTIONS {
-            if attempt > 0 {
-                tracing::warn!(reason, attempt, "the token failed; looking for its key again");
-                match connect(&self.module, &self.init, &self.issuer) {
-                    Ok((key, _)) => self.key = key,
-                    Err(Failure::PinRejected(reason)) => return Reply::PinRejected(reason),
-                    Err(Failure::Other(error)) => {
-                        reason = format!("{error:#}");
-                        continue;
-                    }
-                }
+        let Some(key) = &self.key else { return Reply::Failed("the worker was not told to log in".into()) };
+        match key.sign(tbs) {
+            Ok(signature) => {
+                #[cfg(feature = "slow-token")]
+                std::thread::sleep(
+                    std::time::Duration::from_millis(self.init.latency_ms).saturating_sub(started.elapsed()),
+                );
+                Reply::Signed(shared::base64url::Base64Url(signature))
             }
-            match self.key.as_ref().map(|key| key.sign(tbs)) {
-                Some(Ok(signature)) => {
-                    #[cfg(feature = "slow-token")]
-                    std::thread::sleep(
-                        std::time::Duration::from_millis(self.init.latency_ms).saturating_sub(started.elapsed()),
-                    );
-                    return Reply::Signed(shared::base64url::Base64Url(signature));
-                }
-                Some(Err(SignFailed::PinRejected(code))) => return self.pin_rejected(&code),
-                Some(Err(SignFailed::Argument(error))) => {
-                    return Reply::Refused(format!("the token does not take it: {error}"));
-                }
-                Some(Err(error)) => {
-                    reason = error.to_string();
-                    // Closes the session, and with the last one of the process the login.
-                    self.key = None;
-                }
-                None => {}
-            }
+            Err(SignFailed::PinRejected(code)) => Reply::PinRejected(self.pin_rejected(&code)),
+            Err(SignFailed::Argument(error)) => Reply::Refused(format!("the token does not take it: {error}")),
+            Err(error) => Reply::Failed(error.to_string()),
         }
-        Reply::Failed(reason)
     }
 
     /// A PIN that was right at the login and is not any more counts as one that was rejected there.
-    fn pin_rejected(&self, code: &str) -> Reply {
+    fn pin_rejected(&self, code: &str) -> String {
         if let (Login::Yes { state, mark, .. }, Some(pin)) =
             (&self.init.login, self.key.as_ref().and_then(TokenKey::each_time))
         {
             mark_rejected(&PinMark::new(state, mark), pin);
         }
-        Reply::PinRejected(format!("the token rejected its PIN: {code}"))
+        format!("the token rejected its PIN: {code}")
     }
 }
 
