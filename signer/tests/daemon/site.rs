@@ -56,10 +56,6 @@ impl Site {
 
     /// A site with a root, and neither tokens nor a configuration.
     pub(crate) fn without_issuers() -> Self {
-        assert!(
-            Path::new(MODULE).exists(),
-            "SoftHSM is not installed: {MODULE} is missing (Debian: apt-get install softhsm2)"
-        );
         let folder = TempDir::new().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let site = Self {
@@ -86,6 +82,10 @@ impl Site {
 
     /// The whole ceremony of one issuer with a token of its own name.
     pub(crate) fn make_issuer(&self, name: &str) {
+        assert!(
+            Path::new(MODULE).exists(),
+            "SoftHSM is not installed: {MODULE} is missing (Debian: apt-get install softhsm2)"
+        );
         self.write_secret(&format!("pins/{name}"), PIN);
         let key = format!("--module {MODULE} --token {name} --pin-file pins/{name} --label issuing");
         self.signer_ok(&format!("init --module {MODULE} --label {name} --pin-file pins/{name} --so-pin-file pins/so"));
@@ -99,9 +99,30 @@ impl Site {
 
     /// Writes `signer.toml`. `more` goes into every token.
     pub(crate) fn write_config(&self, issuers: &[&str], more: &str) {
-        let port = self.address.rsplit(':').next().unwrap();
         let conf = self.path("softhsm2.conf");
-        let mut text = format!(
+        let tables = issuers.iter().map(|name| {
+            format!(
+                r#"
+[[issuer]]
+name = "{name}"
+chain = "issuers/{name}.pem"
+[[issuer.token]]
+module = "{MODULE}"
+uri = "pkcs11:token={name};object=issuing"
+pin_file = "pins/{name}"
+environment = {{ SOFTHSM2_CONF = "{}" }}
+{more}
+"#,
+                conf.display()
+            )
+        });
+        self.write_config_with(&tables.collect::<String>());
+    }
+
+    /// Writes `signer.toml` with these tables of issuers.
+    pub(crate) fn write_config_with(&self, issuers: &str) {
+        let port = self.address.rsplit(':').next().unwrap();
+        let text = format!(
             r#"
 state = "state"
 [listen]
@@ -129,24 +150,8 @@ dns_suffixes = ["test"]
 wildcards = true
 methods = ["http-01", "dns-01"]
 profiles = ["server"]
-"#
+{issuers}"#
         );
-        for name in issuers {
-            text += &format!(
-                r#"
-[[issuer]]
-name = "{name}"
-chain = "issuers/{name}.pem"
-[[issuer.token]]
-module = "{MODULE}"
-uri = "pkcs11:token={name};object=issuing"
-pin_file = "pins/{name}"
-environment = {{ SOFTHSM2_CONF = "{}" }}
-{more}
-"#,
-                conf.display()
-            );
-        }
         fs::write(self.path("signer.toml"), text).unwrap();
     }
 

@@ -1,0 +1,62 @@
+//! What the signer makes of cards that take a quarter of a second: as much as they give.
+
+use std::{thread, time::Duration};
+
+use crate::{
+    client::{Edge, simple},
+    estate::{Estate, Module, for_each_module},
+    site::eventually,
+};
+
+for_each_module! {
+    certificates_come_as_fast_as_the_card_signs_and_from_two_cards_twice_as_fast,
+}
+
+const LATENCY: Duration = Duration::from_millis(250);
+/// Signatures that a rate is of.
+const MEASURED: usize = 24;
+
+fn certificates_come_as_fast_as_the_card_signs_and_from_two_cards_twice_as_fast(module: Module) {
+    let estate = Estate::alone(module, 2);
+    estate.set_latency(LATENCY);
+    let raw = raw_rate(&estate);
+    estate.cards[1].unplug();
+    let one = rate_under_backlog(&estate, 1);
+    estate.cards[1].plug(estate.reader(1));
+    let two = rate_under_backlog(&estate, 2);
+    println!(
+        "{module:?}: {raw:.3} raw signatures a second, {one:.3} certificates ({:.3}), {two:.3} from two cards ({:.3})",
+        one / raw,
+        two / one
+    );
+    assert!(one / raw >= 0.98, "{:.3}", one / raw);
+    assert!(two / one >= 1.95, "{:.3}", two / one);
+}
+
+/// Signatures a second of the first card in a process that does nothing else.
+fn raw_rate(estate: &Estate) -> f64 {
+    let said = estate.site.signer_ok("bench --config signer.toml --token a1-0 --seconds 6 --json");
+    let measured: Vec<serde_json::Value> = serde_json::from_str(&said).unwrap();
+    measured[0]["rate"].as_f64().unwrap()
+}
+
+/// Certificates a second while all these cards have more to do than they can.
+fn rate_under_backlog(estate: &Estate, cards: usize) -> f64 {
+    let _daemon = estate.site.serve();
+    let edge = Edge::new(&estate.site);
+    eventually("the cards are ready", || (0..cards).all(|number| estate.is_ready(&edge, number)));
+    estate.cards.iter().for_each(|card| drop(card.take_moments()));
+    thread::scope(|scope| {
+        for number in 0..MEASURED * cards {
+            let asked = simple(number + 1000 * cards);
+            scope.spawn(move || estate.issuer_of(&Edge::new(&estate.site).issued(&asked)));
+        }
+    });
+    let moments = estate.cards.iter().map(crate::card::Card::take_moments);
+    // Of each card from its first signature to its last: at the end one may have nothing left to do.
+    let rates = moments.filter(|moments| moments.len() > 1).map(|moments| {
+        let whole = *moments.last().unwrap() - moments[0];
+        (moments.len() - 1) as f64 / whole.as_secs_f64()
+    });
+    rates.sum()
+}
