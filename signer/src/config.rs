@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
-use shared::profile::{ProfileConfig, ProfileName};
+use shared::{
+    pointers::StatusHost,
+    profile::{ProfileConfig, ProfileName},
+};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -18,6 +21,9 @@ pub(crate) struct SignerConfig {
     /// Metrics, health and readiness; nobody can ask when it is left out.
     #[serde(default)]
     pub(crate) operations: Option<OperationsConfig>,
+    /// How the status of certificates is told; nothing is when it is left out.
+    #[serde(default)]
+    pub(crate) status: Option<StatusConfig>,
     /// Who may call.
     pub(crate) edge: Vec<EdgeConfig>,
     /// Whose keys sign.
@@ -46,6 +52,35 @@ pub(crate) struct ListenConfig {
 #[serde(deny_unknown_fields)]
 pub(crate) struct OperationsConfig {
     pub(crate) address: SocketAddr,
+}
+
+/// How the status of certificates is told.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StatusConfig {
+    /// What certificates point to: `http://host[:port]`.
+    pub(crate) host: StatusHost,
+    /// Seconds that an OCSP response is good.
+    #[serde(default = "default_ocsp_validity")]
+    pub(crate) ocsp_validity_seconds: u64,
+    /// OCSP responses that are kept in memory.
+    #[serde(default = "default_ocsp_memory")]
+    pub(crate) ocsp_memory: usize,
+    /// Parts that the CRL of each issuer has.
+    #[serde(default = "default_crl_shards")]
+    pub(crate) crl_shards: u8,
+    /// True: a CRL of all certificates of an issuer, too.
+    #[serde(default)]
+    pub(crate) complete_crl: bool,
+    /// Seconds that a CRL is good.
+    #[serde(default = "default_crl_validity")]
+    pub(crate) crl_validity_seconds: u64,
+    /// Seconds between two CRLs when nothing is revoked.
+    #[serde(default = "default_crl_interval")]
+    pub(crate) crl_interval_seconds: u64,
+    /// Seconds from a revocation to the next CRL.
+    #[serde(default = "default_crl_delay")]
+    pub(crate) crl_delay_seconds: u64,
 }
 
 /// What bounds the work that strangers and edges can cause.
@@ -85,6 +120,15 @@ pub(crate) struct IssuerConfig {
     pub(crate) name: String,
     /// PEM: the issuer's certificate, then those above it.
     pub(crate) chain: PathBuf,
+    /// True: it signs no more certificates, only the status of those that there are.
+    #[serde(default)]
+    pub(crate) drained: bool,
+    /// True: OCSP responses are signed in the signer's memory, with a key that the issuer certifies.
+    #[serde(default)]
+    pub(crate) delegated_responder: bool,
+    /// Seconds that the certificate of such a key lives.
+    #[serde(default = "default_responder_validity")]
+    pub(crate) responder_validity_seconds: u64,
     pub(crate) token: Vec<TokenConfig>,
 }
 
@@ -154,6 +198,34 @@ impl Default for LimitsConfig {
 
 const fn default_deadline() -> u64 {
     10_000
+}
+
+const fn default_responder_validity() -> u64 {
+    86_400
+}
+
+const fn default_ocsp_validity() -> u64 {
+    345_600
+}
+
+const fn default_ocsp_memory() -> usize {
+    100_000
+}
+
+const fn default_crl_shards() -> u8 {
+    8
+}
+
+const fn default_crl_validity() -> u64 {
+    604_800
+}
+
+const fn default_crl_interval() -> u64 {
+    21_600
+}
+
+const fn default_crl_delay() -> u64 {
+    10
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use shared::{
     base64url::Base64Url,
     certificate::{CannotBuild, Content, TbsDer},
     chain::{BadChain, IssuerChain},
+    pointers::{IssuerId, StatusHost},
     public_key::PublicKey,
     serial::SerialNumber,
     signing::{IssuerStatus, TokenState},
@@ -21,6 +22,10 @@ pub(crate) struct Issuer {
     name: String,
     chain: IssuerChain,
     tokens: Vec<Arc<TokenView>>,
+    id: IssuerId,
+    /// Where its certificates say that their status is told, and in how many parts.
+    pointers: Option<(StatusHost, u8)>,
+    is_drained: bool,
 }
 
 /// A certificate that came out other than it was meant. It is never released.
@@ -39,8 +44,34 @@ pub(crate) enum NotAsIntended {
 
 impl Issuer {
     /// An issuer and its tokens.
-    pub(crate) const fn new(name: String, chain: IssuerChain, tokens: Vec<Arc<TokenView>>) -> Self {
-        Self { name, chain, tokens }
+    pub(crate) fn new(name: String, chain: IssuerChain, tokens: Vec<Arc<TokenView>>) -> Self {
+        let id = IssuerId::of(chain.issuer());
+        Self { name, chain, tokens, id, pointers: None, is_drained: false }
+    }
+
+    /// The same, and its certificates point to this host and to so many parts of its CRL.
+    pub(crate) fn with_pointers(self, pointers: Option<(StatusHost, u8)>) -> Self {
+        Self { pointers, ..self }
+    }
+
+    /// The same, and it decides on no more certificates when `is_drained`.
+    pub(crate) fn drained(self, is_drained: bool) -> Self {
+        Self { is_drained, ..self }
+    }
+
+    /// Its name in the configuration.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is called in URLs.
+    pub(crate) const fn id(&self) -> IssuerId {
+        self.id
+    }
+
+    /// True when it decides on no more certificates.
+    pub(crate) const fn is_drained(&self) -> bool {
+        self.is_drained
     }
 
     /// Its certificate.
@@ -70,8 +101,8 @@ impl Issuer {
             serial,
             not_before,
             not_after,
-            status: None,
-            crl_shards: 1,
+            status: self.pointers.as_ref().map(|(host, _)| host),
+            crl_shards: self.pointers.as_ref().map_or(1, |(_, shards)| *shards),
         };
         let tbs = content.tbs(issuer)?;
         Ok(Intent {
@@ -139,7 +170,7 @@ impl Issuer {
             name: self.name.clone(),
             chain: self.chain.sent().map(|issuer| Base64Url(issuer.der().to_vec())).collect(),
             tokens: self.tokens.iter().map(|token| token.status()).collect(),
-            drained: false,
+            drained: self.is_drained,
             crl_shards: Vec::new(),
         }
     }

@@ -2,7 +2,8 @@
 //! tokens. A daemon (`signer serve`) and the command line of the ceremonies around it.
 //!
 //! The rooms, each of which knows only the next: `serve -> listen -> service -> issuance -> queue -> issuer -> token`. Beside
-//! them `policy`, `admit` and `revocation` (what may be signed and revoked), `journal` (what was), `ceremony` (how keys and chains come to be).
+//! them `policy`, `admit` and `revocation` (what may be signed and revoked), `status` (what is said about certificates), `work` (what
+//! tokens are given), `journal` (what was), `ceremony` (how keys and chains come to be).
 //!
 //! What never happens here: nothing is signed that this crate did not build; no signature leaves before its record is on
 //! disk; the process that speaks to the network never holds a PIN.
@@ -43,8 +44,10 @@ mod rotation;
 mod serve;
 mod service;
 mod settings;
+mod status;
 mod tls;
 mod token;
+mod work;
 
 pub use cli::run;
 

@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use shared::signing::{Refusal, TokenState};
 
-use crate::{expiry::Expiry, issuance::job::Works, queue::Class};
+use crate::{expiry::Expiry, queue::Class, work::Works};
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;

@@ -21,7 +21,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use crate::issuance::job::Works;
+use crate::work::Works;
 
 /// Connections at one time: a scraper and some probes.
 const CONNECTIONS: usize = 16;

@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use shared::{
     identifier::{DnsName, Identifier},
     network::Network,
-    profile::{Profile, ProfileConfig, ProfileName},
+    profile::{Profile, ProfileConfig, ProfileName, Revocation},
     signing::{Grant, PRE_APPROVED, ProvenIdentifier},
 };
 
@@ -91,6 +91,16 @@ impl Policy {
     /// The profile of this name.
     pub(crate) fn profile(&self, name: &ProfileName) -> Option<&Profile> {
         self.profiles.get(name)
+    }
+
+    /// True when the status of some certificates is told.
+    pub(crate) fn has_status(&self) -> bool {
+        self.profiles.values().any(|profile| profile.revocation() != Revocation::None)
+    }
+
+    /// True when some certificates are on CRLs once they are revoked.
+    pub(crate) fn has_crl(&self) -> bool {
+        self.profiles.values().any(|profile| profile.revocation().has_crl())
     }
 
     /// True when one scope gives all of these names, proven as they are, in this profile.

@@ -18,7 +18,7 @@ use crate::{
     Tokens, clock,
     exit::{Final, OperatorMustAct},
     expiry,
-    issuance::{Issuance, Ledger, job::Works},
+    issuance::{Issuance, Ledger},
     issuer::Issuer,
     journal::Journal,
     listen::Listener,
@@ -28,8 +28,10 @@ use crate::{
     rotation::{Present, Rotation},
     service::Service,
     settings::Settings,
+    status::Desk,
     tls,
     token::{driver::Driver, start::Starts, view::TokenView},
+    work::Works,
 };
 
 /// How long `ready` waits for tokens that do not report.
@@ -67,11 +69,17 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     let issuers = settings.issuers.iter().zip(&views);
     let works = Arc::new(Works {
         issuers: issuers
-            .map(|(issuer, views)| Issuer::new(issuer.name.clone(), issuer.chain.clone(), views.clone()))
+            .map(|(issuer, views)| {
+                Issuer::new(issuer.name.clone(), issuer.chain.clone(), views.clone())
+                    .with_pointers(settings.status.as_ref().map(|status| (status.host.clone(), status.crl.shards)))
+                    .drained(issuer.is_drained)
+            })
             .collect(),
         queue: Queue::new(settings.limits.queue, views.iter().map(Vec::len).sum()),
         journal,
+        ledger: Arc::clone(&ledger),
         metrics,
+        desk: Desk::new(settings.status.clone()),
         running: TaskTracker::new(),
     });
     let mut drivers = start_drivers(&settings, &views, &works);

@@ -9,7 +9,9 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use shared::signing::{ISSUE_PATH, IssueReply, REVOKE_PATH, Refusal, Refused, RevokeReply, STATUS_PATH};
+use shared::signing::{
+    ISSUE_PATH, IssueReply, OCSP_PATH, OcspReply, REVOKE_PATH, Refusal, Refused, RevokeReply, STATUS_PATH,
+};
 
 use crate::{admit::refused, identity::ClientIdentity, issuance::Issuance};
 
@@ -53,8 +55,15 @@ impl Service {
                 };
                 revoke_answer(&reply)
             }
+            (&Method::POST, OCSP_PATH) => {
+                let reply = match self.read(edge, request).await {
+                    Ok(asked) => self.issuance.ocsp(asked).await,
+                    Err(refused) => OcspReply::Refused(refused),
+                };
+                ocsp_answer(&reply)
+            }
             (&Method::GET, STATUS_PATH) => json(StatusCode::OK, &self.issuance.status()),
-            (_, ISSUE_PATH | REVOKE_PATH | STATUS_PATH) => no_such(StatusCode::METHOD_NOT_ALLOWED),
+            (_, ISSUE_PATH | REVOKE_PATH | OCSP_PATH | STATUS_PATH) => no_such(StatusCode::METHOD_NOT_ALLOWED),
             _ => no_such(StatusCode::NOT_FOUND),
         }
     }
@@ -88,11 +97,7 @@ impl Service {
 fn issue_answer(reply: &IssueReply) -> Answer {
     match reply {
         IssueReply::Issued(_) => json(StatusCode::OK, reply),
-        IssueReply::Queued { retry_after } => {
-            let mut answer = json(StatusCode::ACCEPTED, reply);
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after));
-            answer
-        }
+        IssueReply::Queued { retry_after } => queued(*retry_after, reply),
         IssueReply::Refused(refused) => json(status_of(refused), reply),
     }
 }
@@ -102,6 +107,20 @@ fn revoke_answer(reply: &RevokeReply) -> Answer {
         RevokeReply::Revoked(_) => json(StatusCode::OK, reply),
         RevokeReply::Refused(refused) => json(status_of(refused), reply),
     }
+}
+
+fn ocsp_answer(reply: &OcspReply) -> Answer {
+    match reply {
+        OcspReply::Signed(_) => json(StatusCode::OK, reply),
+        OcspReply::Queued { retry_after } => queued(*retry_after, reply),
+        OcspReply::Refused(refused) => json(status_of(refused), reply),
+    }
+}
+
+fn queued<T: Serialize>(retry_after: u64, reply: &T) -> Answer {
+    let mut answer = json(StatusCode::ACCEPTED, reply);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after));
+    answer
 }
 
 fn status_of(refused: &Refused) -> StatusCode {

@@ -14,6 +14,7 @@ use crate::{
     Tokens,
     config::{IssuerConfig, LimitsConfig, SignerConfig, TokenConfig},
     policy::Policy,
+    status::settings::{ResponderSettings, StatusSettings},
     token::{
         opensc::{self, OpenscConf},
         uri::TokenUri,
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     /// Where metrics are asked for.
     pub(crate) operations: Option<SocketAddr>,
     pub(crate) policy: Policy,
+    /// How the status of certificates is told.
+    pub(crate) status: Option<StatusSettings>,
     /// At least one, with distinct names and keys.
     pub(crate) issuers: Vec<IssuerSettings>,
 }
@@ -60,6 +63,9 @@ pub(crate) struct Limits {
 pub(crate) struct IssuerSettings {
     pub(crate) name: String,
     pub(crate) chain: IssuerChain,
+    pub(crate) is_drained: bool,
+    /// Who signs OCSP responses, when not the issuer itself.
+    pub(crate) responder: Option<ResponderSettings>,
     /// At least one.
     pub(crate) tokens: Vec<TokenSettings>,
 }
@@ -91,7 +97,7 @@ impl Settings {
     }
 
     fn check(config: SignerConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
-        let SignerConfig { state, listen, limits, operations, edge, issuer, profile, scope } = config;
+        let SignerConfig { state, listen, limits, operations, status, edge, issuer, profile, scope } = config;
         ensure!(!issuer.is_empty(), "there is no [[issuer]]");
         let issuers = issuer
             .into_iter()
@@ -102,6 +108,12 @@ impl Settings {
             issuers.iter().map(|issuer| issuer.chain.issuer().key().to_sec1_point(true).as_bytes().to_vec()).collect();
         ensure!(names.len() == issuers.len(), "two issuers have one name");
         ensure!(keys.len() == issuers.len(), "two issuers have one key");
+        let policy = Policy::check(edge, profile, scope)?;
+        let status = status.map(StatusSettings::check).transpose()?;
+        ensure!(
+            status.is_some() || !policy.has_status(),
+            "a profile has a revocation other than \"none\", and there is no [status] that says where status is told"
+        );
         Ok(Self {
             state: folder.join(state),
             listen: ListenSettings {
@@ -112,7 +124,8 @@ impl Settings {
             },
             limits: Limits::check(&limits)?,
             operations: operations.map(|operations| operations.address),
-            policy: Policy::check(edge, profile, scope)?,
+            policy,
+            status,
             issuers,
         })
     }
@@ -143,7 +156,7 @@ impl Limits {
 
 impl IssuerSettings {
     fn check(config: IssuerConfig, folder: &Path, state: &Path, tokens: Tokens) -> anyhow::Result<Self> {
-        let IssuerConfig { name, chain, token } = config;
+        let IssuerConfig { name, chain, drained, delegated_responder, responder_validity_seconds, token } = config;
         let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         // It becomes part of file names.
         ensure!(
@@ -170,7 +183,9 @@ impl IssuerSettings {
                 );
             }
         }
-        Ok(Self { name, chain, tokens })
+        let responder = delegated_responder.then(|| ResponderSettings::check(responder_validity_seconds));
+        let responder = responder.transpose().with_context(|| format!("issuer {name}"))?;
+        Ok(Self { name, chain, is_drained: drained, responder, tokens })
     }
 
     /// Serial numbers that are left to those of the tokens that name them; none for a token that names its own.

@@ -74,6 +74,14 @@ impl Certificates {
         }
     }
 
+    /// The revocation of a certificate, if there is one or one is being written.
+    pub(crate) fn revocation(&self, serial: SerialNumber) -> Option<Progress> {
+        self.known().revocations.get(&serial).map(|revocation| match revocation {
+            Revocation::Running(progress) => progress.clone(),
+            Revocation::Revoked(location) => watch::channel(Some(*location)).1,
+        })
+    }
+
     /// Joins the revocation of a certificate. The ticket goes to the first who asks: he writes it.
     pub(crate) fn begin(&self, serial: SerialNumber) -> (Progress, Option<RevocationTicket>) {
         match self.known().revocations.entry(serial) {

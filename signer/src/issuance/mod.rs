@@ -17,7 +17,7 @@ use tokio::{sync::watch, time::timeout};
 
 pub(crate) use self::ledger::{Claim, Ledger};
 use self::{
-    job::{Decided, Job, Works},
+    job::{Decided, Job},
     ledger::{Known, Running},
 };
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     journal::{Event, Location, RefusedRequest},
     policy::Policy,
     queue::NoRoom,
+    work::Works,
 };
 
 /// Bytes of a detail or an order's URL that a record of a refusal keeps.
@@ -146,7 +147,7 @@ impl Issuance {
             job.give_up(refusal.reason, &refusal.detail);
             return Err(refusal);
         }
-        works.queue.push(place, job, now, pace).map_err(|(job, why)| {
+        works.queue.push(place, job.into(), now, pace).map_err(|(job, why)| {
             let refusal = match why {
                 NoRoom::Full => refused(Refusal::Busy, "the queue is full"),
                 NoRoom::Closed => refused(Refusal::Unavailable, "the signer is stopping"),
@@ -178,7 +179,7 @@ impl Issuance {
         let (_, not_after) = admitted.times.validity(&admitted.profile, now);
         let able = |issuer: &issuer::Issuer| match decided {
             Some(decided) => issuer.decided(&decided.intent),
-            None => issuer.certificate().not_after() >= not_after,
+            None => !issuer.is_drained() && issuer.certificate().not_after() >= not_after,
         };
         self.works.issuers.iter().enumerate().filter(|(_, issuer)| able(issuer)).map(|(position, _)| position).collect()
     }

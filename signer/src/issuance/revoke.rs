@@ -75,10 +75,12 @@ mod tests {
     use super::*;
     use crate::{
         fixture::{self, EDGE},
-        issuance::{Ledger, job::Works},
+        issuance::Ledger,
         journal::Journal,
         policy,
         queue::Queue,
+        status::Desk,
+        work::Works,
     };
     use serde_json::json;
     use shared::{base64url, signing::Right, testing::TestKey};
@@ -100,7 +102,9 @@ mod tests {
             issuers: Vec::new(),
             queue: Queue::new(1, 1),
             journal,
+            ledger: Arc::clone(&ledger),
             metrics: Arc::default(),
+            desk: Desk::new(None),
             running: TaskTracker::new(),
         };
         let (_sender, policy) = tokio::sync::watch::channel(Arc::new(policy::tests::policy()));

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::{
     file::{Head, Location},
-    record::{BadRecord, Event, Fault, Intent, Record, RefusedRequest, RevokedCertificate, Signed},
+    record::{BadRecord, Event, Fault, Intent, Record, RefusedRequest, RevokedCertificate, Signed, SignedStatus},
 };
 use crate::{ceremony::hex, exit::Final};
 
@@ -110,7 +110,7 @@ pub(crate) fn verify(state: &Path) -> anyhow::Result<Summary> {
             Event::Intent(_) => intents = intents.saturating_add(1),
             Event::Signed(_) => signed = signed.saturating_add(1),
             Event::Revoked(_) => revoked = revoked.saturating_add(1),
-            Event::Refused(_) => {}
+            Event::Refused(_) | Event::Response(_) => {}
         }
         Ok(())
     };

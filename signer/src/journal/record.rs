@@ -5,6 +5,8 @@ use sha2::{Digest, Sha256};
 use shared::{
     base64url::Base64Url,
     identifier::Identifier,
+    ocsp::CertIdHash,
+    pointers::IssuerId,
     profile::{ProfileName, Usage},
     revocation::RevocationReason,
     serial::SerialNumber,
@@ -44,6 +46,8 @@ pub(crate) enum Event {
     Revoked(RevokedCertificate),
     /// A request was refused by policy.
     Refused(RefusedRequest),
+    /// An OCSP response was signed.
+    Response(SignedStatus),
 }
 
 /// A certificate that is to be signed.
@@ -111,6 +115,26 @@ pub(crate) struct RevokedCertificate {
     pub(crate) certificate_sha256: Base64Url,
     /// The edge that asked.
     pub(crate) edge: String,
+}
+
+/// An OCSP response that was signed. Nothing follows from it: what is said is the truth of the other records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignedStatus {
+    /// The certificate's issuer.
+    pub(crate) issuer: IssuerId,
+    /// The certificate.
+    pub(crate) serial: SerialNumber,
+    /// How it is named.
+    pub(crate) hash: CertIdHash,
+    /// What is said of it.
+    pub(crate) revoked: bool,
+    /// Since when that is known.
+    pub(crate) this_update: Timestamp,
+    /// Until when the response is good.
+    pub(crate) next_update: Timestamp,
+    /// SHA-256 of the response.
+    pub(crate) sha256: Base64Url,
 }
 
 /// A request that was refused.

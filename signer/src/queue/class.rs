@@ -18,6 +18,8 @@ pub(crate) enum Class {
     New,
     /// The OCSP response of a certificate that was revoked just now.
     Revocation,
+    /// The OCSP response of a certificate that has none that is good.
+    Status,
     /// A CRL.
     Crl,
     /// An OCSP response in place of one that is still good.
@@ -26,7 +28,8 @@ pub(crate) enum Class {
 
 impl Class {
     /// All, in the order of ties.
-    pub(crate) const ALL: [Self; 5] = [Self::Renewal, Self::Revocation, Self::New, Self::Crl, Self::Refresh];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Renewal, Self::Revocation, Self::New, Self::Status, Self::Crl, Self::Refresh];
 
     /// As operators read it.
     pub(crate) const fn name(self) -> &'static str {
@@ -34,6 +37,7 @@ impl Class {
             Self::Renewal => "renewal",
             Self::New => "new",
             Self::Revocation => "revocation",
+            Self::Status => "status",
             Self::Crl => "crl",
             Self::Refresh => "refresh",
         }
@@ -43,7 +47,7 @@ impl Class {
     pub(crate) const fn patience(self) -> Duration {
         match self {
             Self::Renewal | Self::Revocation => Duration::from_millis(500),
-            Self::New => Duration::from_secs(5),
+            Self::New | Self::Status => Duration::from_secs(5),
             Self::Refresh => Duration::from_secs(20),
             Self::Crl => Duration::from_secs(60),
         }
@@ -52,7 +56,7 @@ impl Class {
     /// Jobs of the class whose patience runs at the same time, for each token.
     pub(crate) const fn window(self) -> usize {
         match self {
-            Self::Renewal | Self::New | Self::Revocation => 2,
+            Self::Renewal | Self::New | Self::Revocation | Self::Status => 2,
             Self::Crl | Self::Refresh => 10,
         }
     }
@@ -62,6 +66,7 @@ impl Class {
     pub(crate) const fn most(self) -> Option<usize> {
         match self {
             Self::Renewal | Self::New | Self::Revocation => None,
+            Self::Status => Some(200),
             Self::Crl | Self::Refresh => Some(10),
         }
     }

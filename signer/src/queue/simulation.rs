@@ -190,7 +190,7 @@ fn chosen() -> Schedule<Job> {
 const fn rank(class: Class) -> u8 {
     match class {
         Class::Renewal | Class::New => 0,
-        Class::Refresh | Class::Revocation => 1,
+        Class::Refresh | Class::Status | Class::Revocation => 1,
         Class::Crl => 2,
     }
 }

@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     clock,
-    issuance::job::{Job, Works},
     queue::Place,
     settings::TokenSettings,
+    work::{Work, Works},
 };
 
 /// Between two starts of a worker that fails: doubled from the first to the last.
@@ -68,13 +68,13 @@ enum End {
 /// What a worker was given and has not answered, oldest first.
 #[derive(Default)]
 struct Given {
-    jobs: VecDeque<(Place, Job)>,
+    jobs: VecDeque<(Place, Work)>,
     /// Since when the oldest is the token's.
     since: Option<Instant>,
 }
 
 /// A job and its place, ready for the token; nothing when it has been answered already.
-type Prepared = Option<(Place, Job)>;
+type Prepared = Option<(Place, Work)>;
 
 impl Driver {
     /// Runs until the queue closes.
@@ -205,7 +205,7 @@ impl Driver {
                 prepared = finished(preparing) => {
                     // A job that could not be prepared has been answered already.
                     if let Some((place, job)) = prepared {
-                        let handed = worker.give(job.tbs()).await;
+                        let handed = worker.give(&job.sign()).await;
                         given.push(place, job);
                         if let Err(failed) = handed {
                             return End::Failed(failed);
@@ -240,7 +240,7 @@ impl Driver {
 }
 
 impl Given {
-    fn push(&mut self, place: Place, job: Job) {
+    fn push(&mut self, place: Place, job: Work) {
         if self.jobs.is_empty() {
             self.since = Some(clock::instant());
         }
@@ -248,7 +248,7 @@ impl Given {
     }
 
     /// Takes out the oldest. From now on the token is with the one behind it.
-    fn next(&mut self) -> Option<(Place, Job)> {
+    fn next(&mut self) -> Option<(Place, Work)> {
         let oldest = self.jobs.pop_front();
         self.since = (!self.jobs.is_empty()).then(clock::instant);
         oldest

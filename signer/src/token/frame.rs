@@ -10,8 +10,8 @@ use super::{
     uri::TokenUri,
 };
 
-/// The largest frame in bytes. A TBSCertificate of a hundred long names has less than half of it.
-pub(crate) const MAX_BYTES: u32 = 128 * 1024;
+/// The largest frame in bytes. A TBSCertificate of a hundred long names has 64 KiB, a CRL 70 bytes for each certificate on it.
+pub(crate) const MAX_BYTES: u32 = 16 * 1024 * 1024;
 
 /// The first frame to a worker: which key it is to work with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,8 +54,24 @@ pub(crate) enum Login {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sign {
-    /// DER of a TBSCertificate.
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Its DER.
     pub(crate) tbs: Base64Url,
+}
+
+/// What a worker is given to sign: it looks at each with other eyes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Kind {
+    /// The TBSCertificate of a leaf.
+    Certificate,
+    /// The ResponseData of an OCSP response (RFC 6960 §4.2.1).
+    Ocsp,
+    /// A TBSCertList (RFC 5280 §5.1).
+    Crl,
+    /// The TBSCertificate of an OCSP responder (RFC 6960 §4.2.2.2) with this key, a SubjectPublicKeyInfo in DER.
+    Responder(Base64Url),
 }
 
 /// The frames from a worker: one for the `Init`, one for every `Sign`.
@@ -73,7 +89,7 @@ pub(crate) enum Reply {
     },
     /// The signature, DER, verified under the issuer's key.
     Signed(Base64Url),
-    /// This TBSCertificate is not one that the worker signs, or that its token takes. It stays ready.
+    /// This is nothing that the worker signs, or that its token takes. It stays ready.
     Refused(String),
     /// The PIN was rejected, now or earlier. The worker ends.
     PinRejected(String),
@@ -121,16 +137,20 @@ mod tests {
 
     #[test]
     fn a_frame_comes_back_as_it_went() {
-        let frame = encode(&Sign { tbs: Base64Url(vec![1, 2]) }).unwrap();
+        let frame = encode(&Sign { kind: Kind::Ocsp, tbs: Base64Url(vec![1, 2]) }).unwrap();
         let (prefix, json) = frame.split_first_chunk().unwrap();
         assert_eq!(length(*prefix), Ok(json.len()));
-        assert_eq!(decode::<Sign>(json).unwrap().tbs.0, [1, 2]);
+        let sign = decode::<Sign>(json).unwrap();
+        assert_eq!((sign.kind, sign.tbs.0.as_slice()), (Kind::Ocsp, [1, 2].as_slice()));
     }
 
     #[test]
     fn long_frames_and_other_json_are_errors() {
         assert_eq!(length(u32::MAX.to_be_bytes()), Err(BadFrame::TooLong));
-        assert_eq!(encode(&Sign { tbs: Base64Url(vec![0; 200_000]) }).unwrap_err(), BadFrame::TooLong);
-        assert_eq!(decode::<Sign>(br#"{"tbs":"AQ","more":1}"#).unwrap_err(), BadFrame::Form);
+        assert_eq!(
+            encode(&Sign { kind: Kind::Crl, tbs: Base64Url(vec![0; 13_000_000]) }).unwrap_err(),
+            BadFrame::TooLong
+        );
+        assert_eq!(decode::<Sign>(br#"{"kind":"crl","tbs":"AQ","more":1}"#).unwrap_err(), BadFrame::Form);
     }
 }

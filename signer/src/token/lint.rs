@@ -1,5 +1,7 @@
-//! What a worker signs: TBSCertificates that look like a leaf of its issuer, whoever asks. The last of several checks, made
-//! from the bytes alone, in the process that has the key.
+//! What a worker signs: TBSCertificates that look like a leaf of its issuer, and what is said about such leaves, whoever asks. The
+//! last of several checks, made from the bytes alone, in the process that has the key.
+
+mod status;
 
 use der::Decode;
 use shared::{
@@ -10,11 +12,13 @@ use x509_cert::{
     ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName},
 };
 
-/// Why a worker does not sign a TBSCertificate.
+use super::frame::Kind;
+
+/// Why a worker does not sign something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Lint {
-    /// Not DER of a TBSCertificate, or an extension that cannot be read or stands twice.
-    #[error("not a TBSCertificate in DER")]
+    /// Not DER of what it is said to be, or an extension that cannot be read or stands twice.
+    #[error("not the DER of what it is said to be")]
     Form,
     /// Another issuer, or another signature algorithm.
     #[error("not of this worker's issuer and algorithm")]
@@ -28,16 +32,29 @@ pub(crate) enum Lint {
     /// No names, or no extended key usage.
     #[error("no subject alternative names or no extended key usage")]
     Nameless,
-    /// Empty, or not within the issuer's.
-    #[error("the validity is empty or not within the issuer's")]
+    /// Empty, too long, or not within the issuer's.
+    #[error("the validity is empty, too long or not within the issuer's")]
     Validity,
+    /// Not what an OCSP responder's certificate says, and that alone.
+    #[error("not the certificate of an OCSP responder")]
+    Responder,
     /// A key that this CA does not certify.
     #[error("the subject's key is refused")]
     Key,
 }
 
+/// Reads what is to be signed and checks that it is this issuer's and what it is said to be.
+pub(crate) fn check(kind: &Kind, tbs: &[u8], issuer: &Issuer) -> Result<(), Lint> {
+    match kind {
+        Kind::Certificate => check_leaf(tbs, issuer),
+        Kind::Ocsp => status::check_response(tbs, issuer),
+        Kind::Crl => status::check_crl(tbs, issuer),
+        Kind::Responder(key) => status::check_responder(tbs, &key.0, issuer),
+    }
+}
+
 /// Reads a TBSCertificate and checks that it is a leaf of this issuer.
-pub(crate) fn check(tbs: &[u8], issuer: &Issuer) -> Result<(), Lint> {
+fn check_leaf(tbs: &[u8], issuer: &Issuer) -> Result<(), Lint> {
     let tbs = TbsCertificate::from_der(tbs).map_err(|_| Lint::Form)?;
     if tbs.issuer() != issuer.subject() || *tbs.signature() != ecdsa_with_sha256() {
         return Err(Lint::Issuer);
@@ -78,12 +95,12 @@ mod tests {
         let ca = TestCa::new(1);
         let intent = fixture::intent(&ca, 7);
         let issuer = ca.chain.issuer();
-        assert_eq!(check(&intent.tbs.0, issuer), Ok(()));
-        assert_eq!(check(&intent.tbs.0, TestCa::new(2).chain.issuer()), Err(Lint::Issuer));
+        assert_eq!(check_leaf(&intent.tbs.0, issuer), Ok(()));
+        assert_eq!(check_leaf(&intent.tbs.0, TestCa::new(2).chain.issuer()), Err(Lint::Issuer));
         // Under the root, whose name is its issuer's, the issuer's own certificate is refused for being a CA.
-        assert_eq!(check(&tbs_of(issuer.der()), &ca.root), Err(Lint::NotALeaf));
+        assert_eq!(check_leaf(&tbs_of(issuer.der()), &ca.root), Err(Lint::NotALeaf));
         for bytes in [&[][..], &[0x30, 0], &[0; 32]] {
-            assert_eq!(check(bytes, issuer), Err(Lint::Form), "a digest is not a TBSCertificate");
+            assert_eq!(check_leaf(bytes, issuer), Err(Lint::Form), "a digest is not a TBSCertificate");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The worker process: owns one token's session and its PIN, has no network, and believes nobody.
 //!
-//! What it is given is a TBSCertificate, never a digest; it reads it again and signs only what a leaf of its issuer looks like.
+//! What it is given is a TBSCertificate, a response or a CRL, never a digest; it reads it again and signs only what a leaf or a status
+//! of its issuer looks like.
 //! After any error of the token that is not about the question itself it ends, and the parent starts another, which looks for the key
 //! anew and logs in once. Modules cannot be trusted with a second try in one process: after cards were swapped, ykcs11 keeps a
 //! lock on one that it no longer needs, and no other process gets at that card.
@@ -14,7 +15,7 @@ use shared::chain::Issuer;
 use super::{
     choice::TokenId,
     failure::SignFailed,
-    frame::{self, Init, Login, Reply, Sign},
+    frame::{self, Init, Kind, Login, Reply, Sign},
     pin::{self, Marked, PinFile, PinMark},
     pkcs11::{Located, LoginFailed, Module, TokenKey},
 };
@@ -34,8 +35,8 @@ pub(crate) fn run(mut input: impl Read, mut output: impl Write) -> anyhow::Resul
         Err(failure) => return send(&mut output, &failure.reply()),
     };
     send(&mut output, &token.ready())?;
-    while let Some(Sign { tbs }) = receive(&mut input)? {
-        let reply = token.sign(&tbs.0);
+    while let Some(Sign { kind, tbs }) = receive(&mut input)? {
+        let reply = token.sign(&kind, &tbs.0);
         send(&mut output, &reply)?;
         if matches!(reply, Reply::Failed(_) | Reply::PinRejected(_)) {
             break;
@@ -100,8 +101,8 @@ impl Token {
         Reply::Ready { token: description.clone(), id: id.clone(), each_time: *each_time }
     }
 
-    fn sign(&self, tbs: &[u8]) -> Reply {
-        if let Err(refusal) = super::lint::check(tbs, &self.issuer) {
+    fn sign(&self, kind: &Kind, tbs: &[u8]) -> Reply {
+        if let Err(refusal) = super::lint::check(kind, tbs, &self.issuer) {
             return Reply::Refused(refusal.to_string());
         }
         #[cfg(feature = "slow-token")]

@@ -126,9 +126,9 @@ impl WorkerProcess {
         self.deadline
     }
 
-    /// Gives it a TBSCertificate to sign, behind those that it has.
-    pub(crate) async fn give(&mut self, tbs: &[u8]) -> Result<(), WorkerFailed> {
-        self.send(&Sign { tbs: Base64Url(tbs.to_vec()) }).await
+    /// Gives it something to sign, behind what it has.
+    pub(crate) async fn give(&mut self, sign: &Sign) -> Result<(), WorkerFailed> {
+        self.send(sign).await
     }
 
     /// The signature, DER, of the oldest that it was given. Cancel-safe.

@@ -9,8 +9,8 @@ use shared::{
     identifier::Identifier,
     jws::Flattened,
     signing::{
-        Grant, ISSUE_PATH, IssueReply, IssueRequest, Issued, Priority, ProvenIdentifier, REVOKE_PATH, Refusal,
-        RevokeReply, RevokeRequest, STATUS_PATH, Status,
+        Grant, ISSUE_PATH, IssueReply, IssueRequest, Issued, OCSP_PATH, OcspReply, OcspRequest, Priority,
+        ProvenIdentifier, REVOKE_PATH, Refusal, RevokeReply, RevokeRequest, STATUS_PATH, Status,
     },
     testing::TestKey,
     timestamp::Timestamp,
@@ -119,6 +119,11 @@ impl Edge {
 
     pub(crate) fn revoke(&self, request: &RevokeRequest) -> anyhow::Result<RevokeReply> {
         let (_, answer) = self.post_revocation(&serde_json::to_vec(request).unwrap())?;
+        Ok(serde_json::from_str(&answer).unwrap())
+    }
+
+    pub(crate) fn ocsp(&self, request: &OcspRequest) -> anyhow::Result<OcspReply> {
+        let (_, answer) = self.post_to(OCSP_PATH, &serde_json::to_vec(request).unwrap())?;
         Ok(serde_json::from_str(&answer).unwrap())
     }
 

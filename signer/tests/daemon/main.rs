@@ -9,6 +9,7 @@ mod faults;
 mod handshake;
 mod issue;
 mod journal;
+mod ocsp;
 mod operations;
 mod revoke;
 mod rotation;

@@ -20,6 +20,8 @@ use tempfile::TempDir;
 pub(crate) const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 pub(crate) const EDGE: &str = "edge.colophon.internal";
 pub(crate) const BASE_URL: &str = "https://localhost:14000";
+/// Where certificates say that their status is told.
+pub(crate) const STATUS_HOST: &str = "http://status.example";
 pub(crate) const PIN: &str = "123456";
 
 /// Everything but the daemon.
@@ -153,6 +155,14 @@ profiles = ["server"]
 {issuers}"#
         );
         fs::write(self.path("signer.toml"), text).unwrap();
+    }
+
+    /// Changes `signer.toml`: certificates have responses and CRLs; `more` goes into `[status]`.
+    pub(crate) fn tell_status(&self, more: &str) {
+        let text = fs::read_to_string(self.path("signer.toml")).unwrap();
+        let text = text.replace("revocation = \"none\"", "revocation = \"both\"");
+        let status = format!("[status]\nhost = \"{STATUS_HOST}\"\n{more}\n[[edge]]");
+        fs::write(self.path("signer.toml"), text.replacen("[[edge]]", &status, 1)).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

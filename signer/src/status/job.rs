@@ -1,0 +1,99 @@
+//! A job about status that waits for a token of one issuer.
+
+use shared::{signing::Refusal, timestamp::Timestamp};
+
+use super::ocsp::ResponseJob;
+use crate::{
+    queue::{Party, Waits},
+    token::frame::Sign,
+    work::Works,
+};
+
+/// Seconds after which what was asked for is asked for anew.
+const PATIENCE: u64 = 600;
+
+/// Something that is to be said about certificates.
+#[derive(Debug)]
+pub(crate) struct StatusJob {
+    /// Which issuer, by position.
+    issuer: usize,
+    deadline: Timestamp,
+    task: Task,
+}
+
+#[derive(Debug)]
+enum Task {
+    Response(ResponseJob),
+}
+
+impl StatusJob {
+    /// An OCSP response.
+    pub(super) fn response(job: ResponseJob, issuer: usize, now: Timestamp) -> Self {
+        Self { issuer, deadline: now.plus(PATIENCE), task: Task::Response(job) }
+    }
+
+    /// What its worker is given.
+    pub(crate) fn sign(&self) -> Sign {
+        match &self.task {
+            Task::Response(job) => job.sign(),
+        }
+    }
+
+    /// Decides on it. Gives nothing when the job has ended here.
+    pub(crate) async fn prepare(self, works: &Works, position: usize) -> Option<Self> {
+        let Self { issuer, deadline, task } = self;
+        let task = match task {
+            Task::Response(job) => Task::Response(job.prepare(works, position).await?),
+        };
+        Some(Self { issuer, deadline, task })
+    }
+
+    /// Checks it, writes it, and lets it out.
+    pub(crate) async fn finish(self, works: &Works, signature: Vec<u8>) {
+        match self.task {
+            Task::Response(job) => job.finish(works, self.issuer, signature).await,
+        }
+    }
+
+    /// Ends a job that cannot be done. The reason is for the log: it is our fault.
+    pub(crate) fn fail(self, reason: &str) {
+        tracing::error!(task = ?self.task, reason, "a status cannot be signed");
+        self.give_up(Refusal::Unavailable, "the status cannot be signed at the moment");
+    }
+
+    /// Ends a job that nobody has begun.
+    pub(crate) fn give_up(self, reason: Refusal, detail: &str) {
+        match self.task {
+            Task::Response(job) => job.give_up(reason, detail),
+        }
+    }
+}
+
+impl Waits for StatusJob {
+    /// What is said about certificates is nobody's more than another's.
+    fn party(&self) -> Party {
+        [0; 32]
+    }
+
+    fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    fn fits(&self, issuer: usize) -> bool {
+        self.issuer == issuer
+    }
+
+    fn is_forsaken(&self, now: Timestamp) -> bool {
+        match &self.task {
+            Task::Response(job) => job.is_forsaken(now),
+        }
+    }
+
+    fn expire(self) {
+        self.give_up(Refusal::Busy, "no token was free in time, or nobody asked again");
+    }
+
+    fn turn_away(self) {
+        self.give_up(Refusal::Unavailable, "the signer is stopping");
+    }
+}

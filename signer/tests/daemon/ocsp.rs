@@ -1,0 +1,153 @@
+//! The verb `ocsp` over real mutual TLS.
+
+use std::{fs, process::Command, thread};
+
+use shared::{
+    chain::Issuer,
+    ocsp::{CertIdHash, CertStatus, Response, ResponseContent},
+    pointers::IssuerId,
+    revocation::RevocationReason,
+    serial::SerialNumber,
+    signing::{Issued, OcspReply, OcspRequest, Refusal, SignedResponse, Urgency},
+};
+
+use crate::{
+    client::{Edge, simple},
+    revoke::{revoked, simple_revocation},
+    site::Site,
+};
+
+/// A site whose certificates have status.
+fn site(issuers: &[&str]) -> Site {
+    let site = Site::new(issuers);
+    site.tell_status("");
+    site
+}
+
+pub(crate) fn issuer(issued: &Issued) -> Issuer {
+    Issuer::from_der(&issued.chain[1].0).unwrap()
+}
+
+pub(crate) fn ask(issued: &Issued) -> OcspRequest {
+    let issuer = IssuerId::of(&issuer(issued));
+    OcspRequest { issuer, serial: issued.serial, hash: CertIdHash::Sha1, urgency: Urgency::Missing }
+}
+
+/// Asks until there is an answer that is not `queued`.
+pub(crate) fn response(edge: &Edge, asked: &OcspRequest) -> SignedResponse {
+    for _ in 0..200 {
+        match edge.ocsp(asked).unwrap() {
+            OcspReply::Signed(signed) => return signed,
+            OcspReply::Queued { .. } => thread::sleep(std::time::Duration::from_millis(100)),
+            OcspReply::Refused(refused) => panic!("{refused:?}"),
+        }
+    }
+    panic!("no response");
+}
+
+pub(crate) fn content(signed: &SignedResponse, issued: &Issued) -> ResponseContent {
+    match Response::verify(&signed.response.0, &issuer(issued)).unwrap() {
+        Response::Answer(content) => content,
+        Response::Failure(failure) => panic!("{failure:?}"),
+    }
+}
+
+fn refusal(edge: &Edge, asked: &OcspRequest) -> Refusal {
+    match edge.ocsp(asked).unwrap() {
+        OcspReply::Refused(refused) => refused.reason,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// What OpenSSL says of a response.
+fn openssl(site: &Site, signed: &SignedResponse, issued: &Issued) -> String {
+    let pem = |name: &str, der: &[u8]| {
+        fs::write(site.path(&format!("{name}.der")), der).unwrap();
+        let (from, to) = (site.path(&format!("{name}.der")), site.path(name));
+        let mut command = Command::new("openssl");
+        command.args(["x509", "-inform", "DER", "-in"]).arg(from).arg("-out").arg(to);
+        assert!(command.status().unwrap().success());
+    };
+    pem("leaf.pem", &issued.chain[0].0);
+    pem("above.pem", &issued.chain[1].0);
+    fs::write(site.path("response.der"), &signed.response.0).unwrap();
+    let mut command = Command::new("openssl");
+    command.args(["ocsp", "-respin"]).arg(site.path("response.der"));
+    command.arg("-issuer").arg(site.path("above.pem")).arg("-cert").arg(site.path("leaf.pem"));
+    command.arg("-CAfile").arg(site.path("root.pem")).arg("-verify_other").arg(site.path("above.pem"));
+    let output = command.output().unwrap();
+    String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_certificate_is_good_until_it_is_revoked_and_openssl_agrees() {
+    let site = site(&["a1"]);
+    let mut daemon = site.serve();
+    let edge = Edge::new(&site);
+    let issued = edge.issued(&simple(1));
+    let asked = ask(&issued);
+    let good = response(&edge, &asked);
+    assert!(!good.revoked);
+    let said = content(&good, &issued);
+    assert_eq!((said.status, said.cert_id.serial), (CertStatus::Good, Some(issued.serial)));
+    assert_eq!((said.this_update, said.next_update), (good.this_update, good.next_update));
+    let verdict = openssl(&site, &good, &issued);
+    assert!(verdict.contains("Response verify OK") && verdict.contains("leaf.pem: good"), "{verdict}");
+
+    let revocation = revoked(&edge, &simple_revocation(&issued));
+    // However it is asked for, it is never good again, not even after a restart.
+    for _ in 0..2 {
+        for urgency in [Urgency::Refresh, Urgency::Missing] {
+            let bad = response(&edge, &OcspRequest { urgency, ..asked.clone() });
+            assert!(bad.revoked);
+            let status = CertStatus::Revoked(revocation.at, RevocationReason::KeyCompromise);
+            assert_eq!(content(&bad, &issued).status, status);
+            let verdict = openssl(&site, &bad, &issued);
+            assert!(verdict.contains("Response verify OK") && verdict.contains("leaf.pem: revoked"), "{verdict}");
+        }
+        assert!(daemon.terminate().success());
+        daemon = site.serve();
+    }
+}
+
+#[test]
+fn nothing_is_said_of_what_is_not_there() {
+    let site = site(&["a1", "a2"]);
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    let issued = edge.issued(&simple(1));
+    let asked = ask(&issued);
+    let other = edge.status().unwrap().issuers.into_iter().map(|issuer| Issuer::from_der(&issuer.chain[0].0).unwrap());
+    let other = other.map(|issuer| IssuerId::of(&issuer)).find(|id| *id != asked.issuer).unwrap();
+    let unknown = OcspRequest { serial: SerialNumber::from_random([1; 16]), ..asked.clone() };
+    assert_eq!(refusal(&edge, &unknown), Refusal::UnknownCertificate);
+    assert_eq!(refusal(&edge, &OcspRequest { issuer: other, ..asked.clone() }), Refusal::UnknownCertificate);
+    assert!(!response(&edge, &asked).revoked);
+    assert!(site.events("refused").is_empty(), "strangers do not write into the journal");
+}
+
+#[test]
+fn a_certificate_without_status_has_no_response() {
+    let site = Site::new(&["a1"]);
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    assert_eq!(refusal(&edge, &ask(&edge.issued(&simple(1)))), Refusal::NotPermitted);
+}
+
+#[test]
+fn fifty_who_ask_at_once_get_one_signature_and_whoever_asks_later_gets_it_again() {
+    let site = site(&["a1"]);
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    let asked = ask(&edge.issued(&simple(1)));
+    let responses: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..50).map(|_| scope.spawn(|| response(&Edge::new(&site), &asked))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(responses.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(response(&edge, &OcspRequest { urgency: Urgency::Refresh, ..asked.clone() }), responses[0]);
+    assert_eq!(site.events("response").len(), 1);
+    // Named by another hash it is another response.
+    response(&edge, &OcspRequest { hash: CertIdHash::Sha256, ..asked });
+    assert_eq!(site.events("response").len(), 2);
+}
