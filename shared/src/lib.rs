@@ -17,6 +17,7 @@ pub mod alternate_chain;
 pub mod base64url;
 pub mod certificate;
 pub mod chain;
+pub mod checkpoint;
 pub mod crl;
 pub mod csr;
 mod dns_name;

@@ -10,6 +10,7 @@
 //! | `POST /v1/ocsp` | [`OcspRequest`] | [`OcspReply`] |
 //! | `POST /v1/crl` | [`CrlRequest`] | [`CrlReply`] |
 //! | `GET /v1/status` | | [`Status`] |
+//! | `POST /v1/journal` | [`crate::checkpoint::JournalRequest`] | [`crate::checkpoint::JournalReply`] |
 
 use serde::{Deserialize, Serialize};
 

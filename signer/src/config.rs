@@ -18,6 +18,8 @@ pub(crate) struct SignerConfig {
     pub(crate) listen: ListenConfig,
     #[serde(default)]
     pub(crate) limits: LimitsConfig,
+    #[serde(default)]
+    pub(crate) journal: JournalConfig,
     /// Metrics, health and readiness; nobody can ask when it is left out.
     #[serde(default)]
     pub(crate) operations: Option<OperationsConfig>,
@@ -26,6 +28,9 @@ pub(crate) struct SignerConfig {
     pub(crate) status: Option<StatusConfig>,
     /// Who may call.
     pub(crate) edge: Vec<EdgeConfig>,
+    /// The other signers, whose journals this one watches.
+    #[serde(default)]
+    pub(crate) peer: Vec<PeerConfig>,
     /// Whose keys sign.
     pub(crate) issuer: Vec<IssuerConfig>,
     /// What certificates look like.
@@ -45,6 +50,14 @@ pub(crate) struct ListenConfig {
     pub(crate) key: PathBuf,
     /// PEM: the roots that client certificates chain to.
     pub(crate) client_roots: PathBuf,
+}
+
+/// How the journal is kept.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct JournalConfig {
+    /// A segment that has so many bytes gets no more records: the next ones go into a new file.
+    pub(crate) segment_bytes: u64,
 }
 
 /// Where an operator's machines ask how it goes, over plain HTTP.
@@ -111,6 +124,27 @@ pub(crate) struct EdgeConfig {
     pub(crate) name: String,
     /// The base URLs whose orders it may speak for.
     pub(crate) base_urls: Vec<String>,
+}
+
+/// Another signer. It may ask this one for its journal's head, and for nothing else.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PeerConfig {
+    /// What it is called in the log, in metrics and in the state's folder.
+    pub(crate) name: String,
+    /// Where it listens: `https://host[:port]`, no trailing slash.
+    pub(crate) url: String,
+    /// A DNS name in the client certificate that it calls with.
+    pub(crate) identity: String,
+    /// PEM: the client certificate that it is called with; the listener's own where it is left out.
+    #[serde(default)]
+    pub(crate) certificate: Option<PathBuf>,
+    /// PEM, PKCS#8: its key.
+    #[serde(default)]
+    pub(crate) key: Option<PathBuf>,
+    /// PEM: the roots that its certificate chains to; the roots of clients where it is left out.
+    #[serde(default)]
+    pub(crate) roots: Option<PathBuf>,
 }
 
 /// One issuing certificate and the tokens that hold its key.
@@ -193,6 +227,12 @@ impl Default for LimitsConfig {
             answer_ms: 10_000,
             shutdown_ms: 10_000,
         }
+    }
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self { segment_bytes: crate::journal::SEGMENT_BYTES }
     }
 }
 

@@ -36,6 +36,7 @@ mod journal;
 mod listen;
 mod metrics;
 mod operations;
+mod peer;
 mod policy;
 mod queue;
 mod random;

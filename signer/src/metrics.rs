@@ -7,7 +7,10 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
-use shared::signing::{Refusal, TokenState};
+use shared::{
+    signing::{Refusal, TokenState},
+    timestamp::Timestamp,
+};
 
 use crate::{expiry::Expiry, queue::Class, work::Works};
 
@@ -30,6 +33,8 @@ pub(crate) struct Metrics {
     queued: Gauges,
     journal: Gauge<f64, AtomicU64>,
     expiries: Gauges,
+    peers_broken: Gauges,
+    peers_seen: Gauges,
 }
 
 impl Default for Metrics {
@@ -49,6 +54,8 @@ impl Default for Metrics {
             queued: Gauges::default(),
             journal: Gauge::default(),
             expiries: Gauges::default(),
+            peers_broken: Gauges::default(),
+            peers_seen: Gauges::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("refusals", "Requests refused, by reason", metrics.refusals.clone());
@@ -66,6 +73,16 @@ impl Default for Metrics {
             "expiry_timestamp_seconds",
             "Last valid second of what we depend on",
             metrics.expiries.clone(),
+        );
+        registry.register(
+            "peer_journal_broken",
+            "1 when a peer's journal lost records or has others",
+            metrics.peers_broken.clone(),
+        );
+        registry.register(
+            "peer_journal_seen_timestamp_seconds",
+            "When a peer's journal was compared last",
+            metrics.peers_seen.clone(),
         );
         metrics
     }
@@ -103,6 +120,13 @@ impl Metrics {
     /// A worker was lost.
     pub(crate) fn worker_failed(&self, token: &str) {
         self.worker_failures.get_or_create(&vec![("token", token.to_owned())]).inc();
+    }
+
+    /// A peer's journal was compared: whether it lost records or has others.
+    pub(crate) fn peer_compared(&self, peer: &str, at: Timestamp, broken: bool) {
+        let labels = vec![("peer", peer.to_owned())];
+        self.peers_seen.get_or_create(&labels).set(seconds(at));
+        self.peers_broken.get_or_create(&labels).set(if broken { 1.0 } else { 0.0 });
     }
 
     /// What expires, as read last.
@@ -161,7 +185,7 @@ const STATES: [(&str, TokenState); 4] = [
     ("pin-rejected", TokenState::PinRejected),
 ];
 
-fn seconds(timestamp: shared::timestamp::Timestamp) -> f64 {
+fn seconds(timestamp: Timestamp) -> f64 {
     float(timestamp.seconds())
 }
 

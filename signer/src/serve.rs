@@ -20,10 +20,11 @@ use crate::{
     expiry,
     issuance::{Issuance, Ledger},
     issuer::Issuer,
-    journal::Journal,
+    journal::{Journal, Record, checkpoint},
     listen::Listener,
     metrics::Metrics,
     operations::{self, Operations},
+    peer,
     queue::Queue,
     rotation::{Present, Rotation},
     service::Service,
@@ -57,7 +58,9 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         Rotation::new(file.to_owned(), tokens, &settings, tls, Arc::clone(&metrics))?;
     metrics.expires(&expiry::warn(&settings, clock::now()));
     let ledger = Arc::new(Ledger::default());
-    let journal = Journal::open(&settings.state, |record, location| ledger.replay(&record, location))?;
+    let replay = |record: Record, location| ledger.replay(&record, location);
+    let journal = Journal::open_with(&settings.state, settings.segment_bytes, replay)?;
+    let checkpoints = tokio::spawn(checkpoint::keep(journal.clone()));
     let socket = listen(settings.listen.address).await?;
 
     let changed = Arc::new(Notify::new());
@@ -96,7 +99,11 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     let listener = Listener {
         socket,
         tls,
-        service: Service { issuance: Arc::new(issuance), request_bytes: settings.limits.request_bytes },
+        service: Service {
+            issuance: Arc::new(issuance),
+            request_bytes: settings.limits.request_bytes,
+            peers: settings.peers.iter().map(|peer| peer.identity.clone()).collect(),
+        },
         handshake: settings.limits.handshake,
         connections: settings.limits.connections,
     };
@@ -106,6 +113,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     };
     let (rotating, beating) = (tokio::spawn(rotation.run()), tokio::spawn(operations::watchdog()));
     let listening = tokio::spawn(listener.run(stopped));
+    let _watches = watch_peers(&settings, &works);
     tracing::info!(address = %settings.listen.address, "listening");
 
     let announce_and_watch = async {
@@ -140,6 +148,8 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     if timeout(settings.limits.shutdown, rest).await.is_err() {
         tracing::warn!("some connections or tokens did not end in time");
     }
+    checkpoints.abort();
+    works.journal.store_checkpoint();
     // Asked to the last.
     beating.abort();
     operations.inspect(tokio::task::JoinHandle::abort);
@@ -176,6 +186,16 @@ fn start_drivers(settings: &Settings, views: &[Vec<Arc<TokenView>>], works: &Arc
         }
     }
     drivers
+}
+
+/// Watches all peers, until what is returned is dropped.
+fn watch_peers(settings: &Settings, works: &Works) -> JoinSet<()> {
+    let mut watches = JoinSet::new();
+    for peer in &settings.peers {
+        let (peer, state, metrics) = (peer.clone(), settings.state.clone(), Arc::clone(&works.metrics));
+        watches.spawn(peer::Watch { peer, state, metrics }.run());
+    }
+    watches
 }
 
 /// Waits until a condition on the tokens' states holds.

@@ -9,8 +9,9 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use shared::signing::{
-    ISSUE_PATH, IssueReply, OCSP_PATH, OcspReply, REVOKE_PATH, Refusal, Refused, RevokeReply, STATUS_PATH,
+use shared::{
+    checkpoint::{JOURNAL_PATH, JournalReply},
+    signing::{ISSUE_PATH, IssueReply, OCSP_PATH, OcspReply, REVOKE_PATH, Refusal, Refused, RevokeReply, STATUS_PATH},
 };
 
 use crate::{admit::refused, identity::ClientIdentity, issuance::Issuance};
@@ -24,6 +25,8 @@ pub(crate) struct Service {
     pub(crate) issuance: Arc<Issuance>,
     /// Bytes of a request's body.
     pub(crate) request_bytes: usize,
+    /// DNS names of the certificates of peers: they may ask for the journal's head.
+    pub(crate) peers: Arc<[String]>,
 }
 
 impl Service {
@@ -35,6 +38,9 @@ impl Service {
         let policy = self.issuance.policy();
         // Who is not an edge learns nothing, not even what there is.
         let Some(edge) = client.names.iter().find(|name| policy.knows_edge(name)) else {
+            if let Some(peer) = client.names.iter().find(|name| self.peers.contains(name)) {
+                return self.answer_peer(peer, request).await;
+            }
             let name = client.names.first().map_or("", String::as_str);
             let refused = refused(Refusal::UnknownEdge, "the client certificate names no edge of the configuration");
             self.issuance.note(name, "", &refused).await;
@@ -62,10 +68,39 @@ impl Service {
                 };
                 ocsp_answer(&reply)
             }
+            (&Method::POST, JOURNAL_PATH) => self.journal(edge, request).await,
             (&Method::GET, STATUS_PATH) => json(StatusCode::OK, &self.issuance.status()),
-            (_, ISSUE_PATH | REVOKE_PATH | OCSP_PATH | STATUS_PATH) => no_such(StatusCode::METHOD_NOT_ALLOWED),
+            (_, ISSUE_PATH | REVOKE_PATH | OCSP_PATH | JOURNAL_PATH | STATUS_PATH) => {
+                no_such(StatusCode::METHOD_NOT_ALLOWED)
+            }
             _ => no_such(StatusCode::NOT_FOUND),
         }
+    }
+
+    /// Answers one request of a peer.
+    async fn answer_peer<B>(&self, peer: &str, request: Request<B>) -> Answer
+    where
+        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        match (request.method(), request.uri().path()) {
+            (&Method::POST, JOURNAL_PATH) => self.journal(peer, request).await,
+            _ => {
+                let refused = refused(Refusal::UnknownEdge, "a peer may ask for the journal's head alone");
+                self.issuance.note(peer, "", &refused).await;
+                journal_answer(&JournalReply::Refused(refused))
+            }
+        }
+    }
+
+    async fn journal<B>(&self, caller: &str, request: Request<B>) -> Answer
+    where
+        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        let reply = match self.read(caller, request).await {
+            Ok(asked) => self.issuance.heads(asked).await,
+            Err(refused) => JournalReply::Refused(refused),
+        };
+        journal_answer(&reply)
     }
 
     /// Reads what this edge asks. What cannot be read is noted.
@@ -121,6 +156,14 @@ fn queued<T: Serialize>(retry_after: u64, reply: &T) -> Answer {
     let mut answer = json(StatusCode::ACCEPTED, reply);
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after));
     answer
+}
+
+fn journal_answer(reply: &JournalReply) -> Answer {
+    match reply {
+        JournalReply::Heads { .. } => json(StatusCode::OK, reply),
+        JournalReply::Shorter { .. } => json(StatusCode::CONFLICT, reply),
+        JournalReply::Refused(refused) => json(status_of(refused), reply),
+    }
 }
 
 fn status_of(refused: &Refused) -> StatusCode {

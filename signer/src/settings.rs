@@ -13,6 +13,7 @@ use shared::chain::IssuerChain;
 use crate::{
     Tokens,
     config::{IssuerConfig, LimitsConfig, SignerConfig, TokenConfig},
+    peer::PeerSettings,
     policy::Policy,
     status::settings::{ResponderSettings, StatusSettings},
     token::{
@@ -28,11 +29,15 @@ pub(crate) struct Settings {
     pub(crate) state: PathBuf,
     pub(crate) listen: ListenSettings,
     pub(crate) limits: Limits,
+    /// Bytes from which on a segment of the journal gets no more records.
+    pub(crate) segment_bytes: u64,
     /// Where metrics are asked for.
     pub(crate) operations: Option<SocketAddr>,
     pub(crate) policy: Policy,
     /// How the status of certificates is told.
     pub(crate) status: Option<StatusSettings>,
+    /// With distinct names.
+    pub(crate) peers: Vec<PeerSettings>,
     /// At least one, with distinct names and keys.
     pub(crate) issuers: Vec<IssuerSettings>,
 }
@@ -97,7 +102,10 @@ impl Settings {
     }
 
     fn check(config: SignerConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
-        let SignerConfig { state, listen, limits, operations, status, edge, issuer, profile, scope } = config;
+        let SignerConfig { state, listen, limits, journal, operations, status, edge, peer, issuer, profile, scope } =
+            config;
+        let segments = 4096..=1 << 40;
+        ensure!(segments.contains(&journal.segment_bytes), "journal.segment_bytes is between 4096 and 2^40");
         ensure!(!issuer.is_empty(), "there is no [[issuer]]");
         let issuers = issuer
             .into_iter()
@@ -114,15 +122,22 @@ impl Settings {
             status.is_some() || !policy.has_status(),
             "a profile has a revocation other than \"none\", and there is no [status] that says where status is told"
         );
+        let listen = ListenSettings {
+            address: listen.address,
+            certificate: folder.join(listen.certificate),
+            key: folder.join(listen.key),
+            client_roots: folder.join(listen.client_roots),
+        };
+        let peers = peer.into_iter().map(|peer| PeerSettings::check(peer, folder, &listen));
+        let peers = peers.collect::<anyhow::Result<Vec<_>>>()?;
+        let names: BTreeSet<_> = peers.iter().map(|peer| peer.name.as_str()).collect();
+        ensure!(names.len() == peers.len(), "two peers have one name");
         Ok(Self {
             state: folder.join(state),
-            listen: ListenSettings {
-                address: listen.address,
-                certificate: folder.join(listen.certificate),
-                key: folder.join(listen.key),
-                client_roots: folder.join(listen.client_roots),
-            },
+            listen,
+            peers,
             limits: Limits::check(&limits)?,
+            segment_bytes: journal.segment_bytes,
             operations: operations.map(|operations| operations.address),
             policy,
             status,

@@ -1,11 +1,11 @@
 //! The TLS side of the listener: 1.3 only, client certificates required, no resumption, so that an identity that is taken back
-//! is gone with its last connection.
+//! is gone with its last connection. And of the client that asks peers.
 
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, ensure};
 use rustls::{
-    RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::ring,
     server::{NoServerSessionStorage, WebPkiClientVerifier},
     version::TLS13,
@@ -28,8 +28,7 @@ pub(crate) fn server_config(listen: &ListenSettings) -> anyhow::Result<Arc<Serve
         .build()
         .with_context(|| format!("in {}", listen.client_roots.display()))?;
     let chain = certificates(&listen.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&listen.key)
-        .with_context(|| format!("no private key in PEM in {}", listen.key.display()))?;
+    let key = private_key(&listen.key)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
@@ -39,6 +38,29 @@ pub(crate) fn server_config(listen: &ListenSettings) -> anyhow::Result<Arc<Serve
     config.send_tls13_tickets = 0;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Reads a client's certificate and key, and the roots of the servers that it calls.
+///
+/// # Errors
+/// Names the file that is wrong.
+pub(crate) fn client_config(certificate: &Path, key: &Path, roots: &Path) -> anyhow::Result<Arc<ClientConfig>> {
+    let mut trusted = RootCertStore::empty();
+    for root in certificates(roots)? {
+        trusted.add(root).with_context(|| format!("in {}", roots.display()))?;
+    }
+    let (chain, key) = (certificates(certificate)?, private_key(key)?);
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])?
+        .with_root_certificates(trusted)
+        .with_client_auth_cert(chain, key)
+        .with_context(|| certificate.display().to_string())?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(path).with_context(|| format!("no private key in PEM in {}", path.display()))
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

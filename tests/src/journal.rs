@@ -34,10 +34,16 @@ pub fn signed(state: &Path) -> Result<Vec<Signed>> {
 fn records(state: &Path) -> Result<Vec<Value>> {
     let mut records = Vec::new();
     for signer in fs::read_dir(state.join("signers"))? {
-        let file = signer?.path().join("state/journal/00000000.jsonl");
-        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-            records.push(serde_json::from_str(line).with_context(|| format!("a record of {}", file.display()))?);
+        let folder = signer?.path().join("state/journal");
+        let segments = fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
+        let mut segments = segments.map(|segment| Ok(segment?.path())).collect::<Result<Vec<_>>>()?;
+        // Their names are numbers of one length.
+        segments.sort_unstable();
+        for file in segments {
+            let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+            for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+                records.push(serde_json::from_str(line).with_context(|| format!("a record of {}", file.display()))?);
+            }
         }
     }
     Ok(records)

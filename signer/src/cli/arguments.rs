@@ -162,7 +162,7 @@ pub(super) enum Verb {
     },
     /// The journal of a daemon.
     #[command(subcommand, long_about = help::JOURNAL)]
-    Journal(Journal),
+    Journal(super::journal::Journal),
     /// Run the daemon. Prints "ready" when it listens.
     #[command(long_about = help::SERVE)]
     Serve {
@@ -210,22 +210,6 @@ pub(super) enum Root {
         ceremony: PathBuf,
         #[command(flatten)]
         record: RecordArguments,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Journal {
-    /// Verify the whole chain of records; name the first bad one.
-    Verify {
-        #[command(flatten)]
-        config: ConfigArgument,
-        #[command(flatten)]
-        form: FormArgument,
-    },
-    /// Verify and print the records, one JSON object a line.
-    Export {
-        #[command(flatten)]
-        config: ConfigArgument,
     },
 }
 

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod help;
+mod journal;
 
 use std::{
     io::{IsTerminal, Write},
@@ -15,7 +16,7 @@ use clap::{CommandFactory, Parser};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use self::arguments::{Cli, ConfigArgument, Journal, LogForm, RecordArguments, Root, Verb};
+use self::arguments::{Cli, ConfigArgument, LogForm, RecordArguments, Root, Verb};
 use crate::{
     Tokens,
     ceremony::{
@@ -26,7 +27,7 @@ use crate::{
         transcript::{self, Transcript},
     },
     exit::{self, Final},
-    journal, serve,
+    serve,
     settings::Settings,
     token::worker,
 };
@@ -110,12 +111,7 @@ impl Verb {
                 let says = ceremony::pin_ok::run(&config.config, tokens, &token)?;
                 say(&if form.json { serde_json::json!({ "token": token, "says": says }).to_string() } else { says })
             }
-            Self::Journal(Journal::Verify { config, form }) => {
-                print(&journal::verify(&config.state(tokens)?)?, form.json)
-            }
-            Self::Journal(Journal::Export { config }) => {
-                journal::export(&config.state(tokens)?, &mut std::io::stdout().lock())
-            }
+            Self::Journal(journal) => journal.run(tokens),
             Self::Serve { config } => serve::run(&config.config, tokens),
             Self::Manual { verb } => manual(&verb),
             Self::Worker => worker::run(std::io::stdin().lock(), std::io::stdout().lock()),

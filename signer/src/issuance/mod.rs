@@ -10,6 +10,7 @@ mod revoke;
 use std::{sync::Arc, time::Duration};
 
 use shared::{
+    checkpoint::{JournalReply, JournalRequest},
     signing::{IssueReply, IssueRequest, Issued, Refusal, Refused, Status},
     timestamp::Timestamp,
 };
@@ -23,7 +24,7 @@ use self::{
 use crate::{
     admit::{Admitted, Evidence, refused},
     clock, issuer,
-    journal::{Event, Location, RefusedRequest},
+    journal::{Event, JournalFailed, Location, RefusedRequest},
     policy::Policy,
     queue::NoRoom,
     work::Works,
@@ -73,6 +74,13 @@ impl Issuance {
             journal_head: shared::base64url::Base64Url(head.hash.to_vec()),
             queued: u64::try_from(self.works.queue.len()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// The verb `journal`.
+    pub(crate) async fn heads(&self, asked: JournalRequest) -> JournalReply {
+        let journal = self.works.journal.clone();
+        let heads = tokio::task::spawn_blocking(move || journal.heads(asked.length)).await;
+        heads.unwrap_or(Err(JournalFailed)).unwrap_or_else(|JournalFailed| JournalReply::Refused(unavailable()))
     }
 
     /// Logs a refusal, and journals it unless it is only a matter of time.

@@ -1,24 +1,31 @@
-//! The journal's file: lines that are only ever added, read back and verified at start.
+//! The journal's lines: where they are in its segments, how they are written, and how one is read again.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    fs::File,
+    io::{BufRead, BufReader, Error, ErrorKind, Seek, SeekFrom, Write},
+    os::unix::fs::FileExt,
+    path::Path,
 };
 
-use anyhow::Context;
+use serde::Deserialize;
+use shared::base64url::Base64Url;
 
-use super::record::{BEFORE_THE_FIRST, BadRecord, LineHash, Record, hash};
-use crate::files;
+use super::{
+    record::{BEFORE_THE_FIRST, BadRecord, LineHash, Record, hash},
+    segment,
+};
 
-/// Where a line is in the file.
+/// Records between two marks.
+const MARKED: u64 = 256;
+
+/// Where a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
     /// The record's index.
     pub(crate) index: u64,
     offset: u64,
-    length: usize,
+    segment: u32,
+    length: u32,
 }
 
 /// The end of a journal: what the next record continues.
@@ -28,8 +35,10 @@ pub(crate) struct Head {
     pub(crate) length: u64,
     /// Hash of the last line.
     pub(crate) hash: LineHash,
-    /// Bytes of all whole lines.
-    bytes: u64,
+    /// The segment that is added to.
+    pub(crate) segment: u32,
+    /// Bytes of all whole lines of that segment.
+    pub(crate) bytes: u64,
 }
 
 /// A line that is ready to be written.
@@ -41,81 +50,98 @@ pub(crate) struct Line {
     pub(crate) location: Location,
 }
 
+/// Where every so many lines begin, so that any line is found without reading all before it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Marks(Vec<(u32, u64)>);
+
 /// Why a journal cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     /// A record is not what the one before it says must follow.
-    #[error(transparent)]
-    Bad(#[from] BadRecord),
-    /// The file itself.
+    #[error("{segment}: {bad}")]
+    Bad {
+        /// The file.
+        segment: String,
+        /// The record.
+        bad: BadRecord,
+    },
+    /// A file that must be there.
+    #[error("the journal's segment {0} is missing")]
+    Missing(String),
+    /// A file that has no place there.
+    #[error("{0} in the journal's folder is no segment of it")]
+    Foreign(String),
+    /// The files themselves.
     #[error("the journal cannot be read: {0}")]
-    File(#[from] std::io::Error),
+    File(#[from] Error),
 }
 
 impl Head {
     /// The end of a journal without records.
-    pub(crate) const EMPTY: Self = Self { length: 0, hash: BEFORE_THE_FIRST, bytes: 0 };
+    pub(crate) const EMPTY: Self = Self { length: 0, hash: BEFORE_THE_FIRST, segment: 0, bytes: 0 };
 
     /// Makes the next line, and moves on behind it.
     pub(crate) fn append(&mut self, record: &Record) -> serde_json::Result<Line> {
         let mut bytes = serde_json::to_vec(record)?;
-        let location = Location { index: self.length, offset: self.bytes, length: bytes.len() };
-        self.advance(&bytes);
+        let location = self.location(bytes.len());
+        self.advance(bytes.len(), hash(&bytes));
         bytes.push(b'\n');
         Ok(Line { bytes, location })
     }
 
-    fn advance(&mut self, line: &[u8]) {
-        self.hash = hash(line);
+    /// Where the next line is, when it has so many bytes without its newline.
+    pub(crate) fn location(&self, length: usize) -> Location {
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        Location { index: self.length, offset: self.bytes, segment: self.segment, length }
+    }
+
+    /// Moves on behind a line of so many bytes without its newline.
+    pub(crate) fn advance(&mut self, length: usize, hash: LineHash) {
+        self.hash = hash;
         self.length = self.length.saturating_add(1);
-        let bytes = u64::try_from(line.len()).unwrap_or(u64::MAX);
+        let bytes = u64::try_from(length).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(bytes).saturating_add(1);
     }
-}
 
-/// The one file of a journal.
-pub(crate) fn path(state: &Path) -> PathBuf {
-    state.join("journal").join("00000000.jsonl")
-}
-
-/// Reads every whole line in order and gives each record with its place to `each`. Says how many bytes of a torn last line
-/// follow: what a crash in the middle of a write leaves, from which nothing was ever answered.
-pub(crate) fn read(
-    file: &mut File,
-    mut each: impl FnMut(Record, Location) -> Result<(), BadRecord>,
-) -> Result<(Head, u64), Unreadable> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut reader = BufReader::with_capacity(1 << 20, file);
-    let (mut head, mut line) = (Head::EMPTY, Vec::new());
-    loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        if line.pop_if(|last| *last == b'\n').is_none() {
-            return Ok((head, u64::try_from(read).unwrap_or(u64::MAX)));
-        }
-        let record = Record::parse(&line, head.length, &head.hash)?;
-        let location = Location { index: head.length, offset: head.bytes, length: line.len() };
-        head.advance(&line);
-        each(record, location)?;
+    /// Moves on to the beginning of the next segment.
+    pub(crate) fn next_segment(&mut self) {
+        self.segment = self.segment.saturating_add(1);
+        self.bytes = 0;
     }
 }
 
-/// Opens the journal to be added to, and makes it if there is none.
-pub(crate) fn open(state: &Path) -> anyhow::Result<File> {
-    let path = path(state);
-    let folder = path.parent().context("the journal has a folder")?;
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    files::sync_folder_of(folder)?;
-    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
-    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    files::sync_folder_of(&path)?;
-    Ok(file)
-}
+impl Marks {
+    /// Takes in where a line begins, in order.
+    pub(crate) fn note(&mut self, location: &Location) {
+        if location.index.is_multiple_of(MARKED) {
+            self.0.push((location.segment, location.offset));
+        }
+    }
 
-/// Cuts off what follows the last whole line.
-pub(crate) fn cut(file: &File, head: &Head) -> std::io::Result<()> {
-    file.set_len(head.bytes)?;
-    file.sync_all()
+    /// The hash that the record of this index names as the one before it: the journal's head when it had so many records. The
+    /// record must be there.
+    pub(crate) fn previous_of(&self, folder: &Path, index: u64) -> std::io::Result<LineHash> {
+        let missing = || Error::new(ErrorKind::NotFound, "the journal has no such record");
+        let (mark, mut rest) = (index.checked_div(MARKED), index.checked_rem(MARKED).unwrap_or_default());
+        let place = mark.and_then(|mark| self.0.get(usize::try_from(mark).ok()?)).ok_or_else(missing)?;
+        let (mut number, mut offset, mut line) = (place.0, place.1, Vec::new());
+        loop {
+            let mut file = segment::open(folder, number)?;
+            file.seek(SeekFrom::Start(offset))?;
+            let mut reader = BufReader::with_capacity(1 << 16, file);
+            loop {
+                line.clear();
+                if reader.read_until(b'\n', &mut line)? == 0 {
+                    break;
+                }
+                if rest == 0 {
+                    return previous(&line, index);
+                }
+                rest = rest.saturating_sub(1);
+            }
+            (number, offset) = (number.saturating_add(1), 0);
+        }
+    }
 }
 
 /// Writes lines behind the last one, through to the disk.
@@ -125,15 +151,22 @@ pub(crate) fn write(file: &mut File, lines: &[u8]) -> std::io::Result<()> {
 }
 
 /// Reads one record again.
-pub(crate) fn read_at(file: &File, location: &Location) -> std::io::Result<Record> {
-    let mut line = vec![0; location.length];
-    file.read_exact_at(&mut line, location.offset)?;
-    serde_json::from_slice(&line).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
+pub(crate) fn read_at(folder: &Path, location: &Location) -> std::io::Result<Record> {
+    let mut line = vec![0; usize::try_from(location.length).unwrap_or(usize::MAX)];
+    segment::open(folder, location.segment)?.read_exact_at(&mut line, location.offset)?;
+    serde_json::from_slice(&line).map_err(|error| Error::new(ErrorKind::InvalidData, error))
 }
 
-/// Copies the whole lines of a journal.
-pub(crate) fn copy(file: &mut File, head: &Head, out: &mut impl Write) -> std::io::Result<()> {
-    file.seek(SeekFrom::Start(0))?;
-    std::io::copy(&mut file.take(head.bytes), out)?;
-    out.flush()
+/// The link of the chain in a line.
+fn previous(line: &[u8], index: u64) -> std::io::Result<LineHash> {
+    /// A record without what it says.
+    #[derive(Deserialize)]
+    struct Link {
+        index: u64,
+        previous: Base64Url,
+    }
+    let foreign = || Error::new(ErrorKind::InvalidData, "the journal's file has changed");
+    let link: Link = serde_json::from_slice(line).map_err(|_| foreign())?;
+    let hash = LineHash::try_from(link.previous.0).map_err(|_| foreign())?;
+    if link.index == index { Ok(hash) } else { Err(foreign()) }
 }

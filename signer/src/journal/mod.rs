@@ -1,34 +1,56 @@
 //! The journal: the truth about what this signer has signed and revoked. Append-only, hash-chained, on disk before anything is
 //! answered from it. One thread writes; records that wait at the same time share one `fdatasync`.
 
+pub(crate) mod checkpoint;
 pub(crate) mod file;
+pub(crate) mod read;
 pub(crate) mod record;
+pub(crate) mod search;
+mod segment;
+pub(crate) mod stats;
 mod writer;
 
 use std::{
     fs::File,
     io::Write,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
+use shared::{
+    base64url::Base64Url,
+    checkpoint::{Checkpoint, JournalReply},
+    timestamp::Timestamp,
+};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::{
-    file::{Head, Location},
+    file::{Head, Location, Marks},
     record::{BadRecord, Event, Fault, Intent, Record, RefusedRequest, RevokedCertificate, Signed, SignedStatus},
+    search::{Query, Search},
+    stats::{Counter, Stats},
 };
-use crate::{ceremony::hex, exit::Final};
+use self::{
+    read::Whole,
+    writer::{Writer, Written},
+};
+use crate::{ceremony::hex, exit::Final, files};
+
+/// Bytes from which on a segment gets no more records, where the configuration does not say.
+pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// A journal that is open for writing. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
     queue: mpsc::Sender<writer::Append>,
-    head: Arc<Mutex<Head>>,
-    file: Arc<File>,
+    written: Arc<Mutex<Written>>,
+    /// The checkpoint that is on the disk.
+    stored: Arc<Mutex<Option<Checkpoint>>>,
+    state: Arc<Path>,
+    folder: Arc<Path>,
     /// Held as long as anybody can write.
     _lock: Arc<Flock<File>>,
 }
@@ -54,29 +76,64 @@ pub(crate) struct Summary {
     revoked: u64,
     /// Bytes of a torn last line.
     torn_bytes: u64,
+    /// Files that they are in.
+    segments: u32,
 }
 
 impl Journal {
     /// Opens a journal, verifies all of it and gives each record to `each`, in order.
     ///
     /// # Errors
-    /// When another daemon has the state, and when a record is bad; the message names the first bad one.
+    /// As [`Self::open_with`].
+    #[cfg(test)]
     pub(crate) fn open(
         state: &Path,
         each: impl FnMut(Record, Location) -> Result<(), BadRecord>,
     ) -> anyhow::Result<Self> {
+        Self::open_with(state, SEGMENT_BYTES, each)
+    }
+
+    /// The same; a segment of so many bytes gets no more records.
+    ///
+    /// # Errors
+    /// When another daemon has the state; when a record is bad, a segment is missing, or the journal does not continue its checkpoint:
+    /// the message names it.
+    pub(crate) fn open_with(
+        state: &Path,
+        segment_bytes: u64,
+        each: impl FnMut(Record, Location) -> Result<(), BadRecord>,
+    ) -> anyhow::Result<Self> {
         let lock = lock(state)?;
-        let mut file = file::open(state)?;
-        let (head, torn) = file::read(&mut file, each).operator_must_act()?;
+        let folder = segment::folder(state);
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        files::sync_folder_of(&folder)?;
+        let checkpoint = checkpoint::load(state).operator_must_act()?;
+        let whole = read::read(&folder, each).operator_must_act()?;
+        verify_checkpoint(&folder, &whole, checkpoint.as_ref()).operator_must_act()?;
+        let Whole { head, marks, segments, torn } = whole;
+        let file = if segments == 0 {
+            segment::create(&folder, 0)?
+        } else {
+            segment::open_last(&folder, head.segment).context("cannot open the journal's last segment")?
+        };
         if torn > 0 {
             tracing::warn!(bytes = torn, record = head.length, "the journal's last line is torn; it is cut off");
-            file::cut(&file, &head).context("cannot cut the journal's torn last line")?;
+            let cut = file.set_len(head.bytes).and_then(|()| file.sync_all());
+            cut.context("cannot cut the journal's torn last line")?;
         }
         tracing::info!(records = head.length, head = hex(&head.hash), "the journal is whole");
-        let reader = Arc::new(file.try_clone()?);
-        let shared_head = Arc::new(Mutex::new(head));
-        let queue = writer::start(file, head, Arc::clone(&shared_head))?;
-        Ok(Self { queue, head: shared_head, file: reader, _lock: Arc::new(lock) })
+        let written = Arc::new(Mutex::new(Written { head, marks: Arc::new(marks) }));
+        let writer = Writer { folder: folder.clone(), file, head, segment_bytes };
+        let journal = Self {
+            queue: writer::start(writer, Arc::clone(&written))?,
+            written,
+            stored: Arc::new(Mutex::new(checkpoint)),
+            state: state.into(),
+            folder: folder.into(),
+            _lock: Arc::new(lock),
+        };
+        journal.store_checkpoint();
+        Ok(journal)
     }
 
     /// Adds a record and waits until it is on the disk.
@@ -88,7 +145,7 @@ impl Journal {
 
     /// Reads a record again. Blocks for one read of a file that is usually in memory.
     pub(crate) fn read(&self, location: &Location) -> Result<Record, JournalFailed> {
-        file::read_at(&self.file, location).map_err(|error| {
+        file::read_at(&self.folder, location).map_err(|error| {
             tracing::error!(%error, index = location.index, "a record of the journal cannot be read again");
             JournalFailed
         })
@@ -96,14 +153,48 @@ impl Journal {
 
     /// Number of records on disk, and the hash of the last.
     pub(crate) fn head(&self) -> Head {
-        *self.head.lock().unwrap_or_else(PoisonError::into_inner)
+        self.written().head
+    }
+
+    /// The verb `journal`: the head when there were so many records, and the present one. Reads a few hundred lines.
+    pub(crate) fn heads(&self, length: u64) -> Result<JournalReply, JournalFailed> {
+        let written = self.written();
+        let (head, marks) = (written.head, Arc::clone(&written.marks));
+        drop(written);
+        let now = head.checkpoint();
+        if length > head.length {
+            return Ok(JournalReply::Shorter { now });
+        }
+        let then = head_at(&self.folder, &head, &marks, length).map_err(|error| {
+            tracing::error!(error = format!("{error:#}"), length, "the journal cannot be read");
+            JournalFailed
+        })?;
+        Ok(JournalReply::Heads { then, now })
+    }
+
+    /// Puts the present checkpoint on the disk, unless it is there.
+    pub(crate) fn store_checkpoint(&self) {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.head().checkpoint();
+        if stored.as_ref() == Some(&now) {
+            return;
+        }
+        match checkpoint::store(&self.state, &now) {
+            Ok(()) => *stored = Some(now),
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "the journal's checkpoint is not stored"),
+        }
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Verifies a journal that may be in use.
-pub(crate) fn verify(state: &Path) -> anyhow::Result<Summary> {
-    let path = file::path(state);
-    let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+/// Verifies a journal that may be in use, and that it continues its checkpoint and another one, where one is given.
+pub(crate) fn verify(state: &Path, kept: Option<&Checkpoint>) -> anyhow::Result<Summary> {
+    // Before the journal, which may grow meanwhile.
+    let checkpoint = checkpoint::load(state).operator_must_act()?;
+    let folder = segment::folder(state);
     let (mut intents, mut signed, mut revoked) = (0_u64, 0_u64, 0_u64);
     let count = |record: Record, _| {
         match record.event {
@@ -114,16 +205,64 @@ pub(crate) fn verify(state: &Path) -> anyhow::Result<Summary> {
         }
         Ok(())
     };
-    let (head, torn_bytes) = file::read(&mut file, count).operator_must_act()?;
-    Ok(Summary { records: head.length, head: hex(&head.hash), intents, signed, revoked, torn_bytes })
+    let whole = read::read(&folder, count).operator_must_act()?;
+    for checkpoint in [checkpoint.as_ref(), kept] {
+        verify_checkpoint(&folder, &whole, checkpoint).operator_must_act()?;
+    }
+    let Whole { head, segments, torn: torn_bytes, .. } = whole;
+    Ok(Summary { records: head.length, head: hex(&head.hash), intents, signed, revoked, torn_bytes, segments })
 }
 
 /// Verifies a journal and copies its whole lines.
 pub(crate) fn export(state: &Path, out: &mut impl Write) -> anyhow::Result<()> {
-    let path = file::path(state);
-    let mut file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    let (head, _) = file::read(&mut file, |_, _| Ok(())).operator_must_act()?;
-    file::copy(&mut file, &head, out).context("cannot copy the journal")
+    let folder = segment::folder(state);
+    let whole = read::read(&folder, |_, _| Ok(())).operator_must_act()?;
+    read::copy(&folder, &whole, out).context("cannot copy the journal")
+}
+
+/// Verifies a journal and prints the records that are asked for.
+pub(crate) fn search(state: &Path, query: Query, out: &mut impl Write) -> anyhow::Result<()> {
+    let (mut search, mut failed) = (Search::new(query), None);
+    let print = |record: Record, _| {
+        let printed = search
+            .find(&record)
+            .and_then(|found| if found { serde_json::to_string(&record).map(Some) } else { Ok(None) });
+        let printed = printed.map_err(std::io::Error::from);
+        let printed = printed.and_then(|line| line.map_or(Ok(()), |line| writeln!(out, "{line}")));
+        failed = failed.take().or(printed.err());
+        Ok(())
+    };
+    read::read(&segment::folder(state), print).operator_must_act()?;
+    failed.map_or(Ok(()), |error| Err(error).context("cannot print"))
+}
+
+/// Verifies a journal and sums it up.
+pub(crate) fn stats(state: &Path, now: Timestamp) -> anyhow::Result<Stats> {
+    let (folder, mut counter, mut failed) = (segment::folder(state), Counter::new(now), None);
+    let count = |record: Record, _| {
+        failed = failed.take().or(counter.count(&record).err());
+        Ok(())
+    };
+    let whole = read::read(&folder, count).operator_must_act()?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let bytes = read::bytes(&folder, &whole).context("cannot measure the journal")?;
+    Ok(counter.end(&whole, bytes))
+}
+
+fn verify_checkpoint(folder: &Path, whole: &Whole, checkpoint: Option<&Checkpoint>) -> anyhow::Result<()> {
+    let Some(checkpoint) = checkpoint else { return Ok(()) };
+    checkpoint::compare(checkpoint, &whole.head, |length| head_at(folder, &whole.head, &whole.marks, length))
+}
+
+/// The head when there were so many records, of which there are at least so many.
+fn head_at(folder: &Path, head: &Head, marks: &Marks, length: u64) -> anyhow::Result<Checkpoint> {
+    if length == head.length {
+        return Ok(head.checkpoint());
+    }
+    let hash = marks.previous_of(folder, length).with_context(|| format!("record {length}"))?;
+    Ok(Checkpoint { length, head: Base64Url(hash.to_vec()) })
 }
 
 fn lock(state: &Path) -> anyhow::Result<Flock<File>> {
@@ -140,8 +279,11 @@ fn lock(state: &Path) -> anyhow::Result<Flock<File>> {
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { records, head, intents, signed, revoked, torn_bytes } = self;
+        let Self { records, head, intents, signed, revoked, torn_bytes, segments } = self;
         write!(f, "{records} records are good; {intents} intents, {signed} signed, {revoked} revoked; head {head}")?;
+        if *segments > 1 {
+            write!(f, "; {segments} segments")?;
+        }
         if *torn_bytes > 0 { write!(f, "; a torn last line of {torn_bytes} bytes follows") } else { Ok(()) }
     }
 }

@@ -183,17 +183,15 @@ pub(crate) fn hash(line: &[u8]) -> LineHash {
 }
 
 impl Record {
-    /// Reads a line without its newline, as the record `index` behind a line with the hash `previous`.
-    pub(crate) fn parse(line: &[u8], index: u64, previous: &LineHash) -> Result<Self, BadRecord> {
-        let bad = |fault| BadRecord { index, fault };
-        let record: Self = serde_json::from_slice(line).map_err(|_| bad(Fault::Form))?;
-        if record.index != index {
-            return Err(bad(Fault::Index));
+    /// Whether this is the record `index` behind a line with the hash `previous`.
+    pub(crate) fn continues(&self, index: u64, previous: &LineHash) -> Result<(), Fault> {
+        if self.index != index {
+            return Err(Fault::Index);
         }
-        if record.previous.0 != previous {
-            return Err(bad(Fault::Previous));
+        if self.previous.0 != previous {
+            return Err(Fault::Previous);
         }
-        Ok(record)
+        Ok(())
     }
 }
 
@@ -244,7 +242,8 @@ mod tests {
             let previous = Base64Url(BEFORE_THE_FIRST.to_vec());
             let record = Record { index, previous, at: Timestamp::from_seconds(0), event };
             let line = serde_json::to_string(&record).unwrap();
-            assert_eq!(Record::parse(line.as_bytes(), index, &BEFORE_THE_FIRST), Ok(record));
+            assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+            assert_eq!(record.continues(index, &BEFORE_THE_FIRST), Ok(()));
             line
         };
         let zeros = "A".repeat(43);

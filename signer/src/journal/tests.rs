@@ -1,5 +1,7 @@
 //! The journal through its front door, and through the back door of its file.
 
+mod damage;
+
 use super::*;
 use shared::signing::Refusal;
 use std::path::PathBuf;
@@ -33,18 +35,27 @@ fn three() -> (tempfile::TempDir, PathBuf) {
         assert_eq!(journal.read(&location).unwrap().event, event(detail));
     }
     drop(journal);
-    let path = file::path(folder.path());
+    let path = segment::path(&segment::folder(folder.path()), 0);
     (folder, path)
 }
 
 fn reopen(folder: &Path) -> anyhow::Result<Vec<Record>> {
-    // The writer's thread lets go of the file a moment after its last sender.
+    when_free(|| open(folder)).map(|(_, records)| records)
+}
+
+/// A journal of segments of a few records.
+fn open_small(folder: &Path) -> Journal {
+    when_free(|| Journal::open_with(folder, 2000, |_, _| Ok(()))).unwrap()
+}
+
+/// The lock is let go of a moment after the last who had the journal: a child that another test starts inherits it until it is another program.
+fn when_free<T>(open: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
     for _ in 0..100 {
-        match open(folder) {
+        match open() {
             Err(error) if error.to_string().contains("another signer") => {
                 std::thread::sleep(std::time::Duration::from_millis(10));
             }
-            other => return other.map(|(_, records)| records),
+            other => return other,
         }
     }
     anyhow::bail!("the journal stays locked")
@@ -56,7 +67,7 @@ fn what_was_appended_is_read_back_in_order() {
     let records = reopen(folder.path()).unwrap();
     let details: Vec<_> = records.iter().map(|record| record.event.clone()).collect();
     assert_eq!(details, [event("one"), event("two"), event("three")]);
-    assert_eq!(verify(folder.path()).unwrap().records, 3);
+    assert_eq!(verify(folder.path(), None).unwrap().records, 3);
 }
 
 #[test]
@@ -64,7 +75,7 @@ fn a_torn_last_line_is_cut_off_and_the_journal_goes_on() {
     let (folder, path) = three();
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, [&whole[..], b"{\"index\":3,\"prev"].concat()).unwrap();
-    assert_eq!(verify(folder.path()).unwrap().torn_bytes, 16);
+    assert_eq!(verify(folder.path(), None).unwrap().torn_bytes, 16);
     assert_eq!(reopen(folder.path()).unwrap().len(), 3);
     assert_eq!(std::fs::read(&path).unwrap(), whole);
 }
@@ -90,7 +101,7 @@ fn every_change_of_a_record_is_found_and_named() {
         let error = reopen(folder.path()).unwrap_err();
         assert!(format!("{error:#}").contains(&BadRecord { index, fault }.to_string()), "{error:#}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), content, "a broken journal is not touched");
-        assert!(verify(folder.path()).is_err());
+        assert!(verify(folder.path(), None).is_err());
     }
 }
 
@@ -115,7 +126,7 @@ async fn records_that_wait_together_are_all_written() {
     }
     indexes.sort_unstable();
     assert_eq!(indexes, (0..500).collect::<Vec<_>>());
-    assert_eq!(verify(folder.path()).unwrap().records, 500);
+    assert_eq!(verify(folder.path(), None).unwrap().records, 500);
 }
 
 #[tokio::test]
@@ -124,7 +135,9 @@ async fn after_a_failed_write_nothing_is_written() {
     std::fs::write(folder.path().join("file"), b"").unwrap();
     // A file that is open for reading only refuses every write.
     let file = File::open(folder.path().join("file")).unwrap();
-    let queue = writer::start(file, Head::EMPTY, Arc::new(Mutex::new(Head::EMPTY))).unwrap();
+    let written = Written { head: Head::EMPTY, marks: Arc::default() };
+    let writer = Writer { folder: folder.path().into(), file, head: Head::EMPTY, segment_bytes: SEGMENT_BYTES };
+    let queue = writer::start(writer, Arc::new(Mutex::new(written))).unwrap();
     for _ in 0..2 {
         let (done, wait) = oneshot::channel();
         queue.send(writer::Append { event: event("lost"), done }).await.unwrap();

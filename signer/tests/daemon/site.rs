@@ -217,9 +217,17 @@ profiles = ["server"]
         Daemon { child, log }
     }
 
+    /// The journal's files, in order.
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
+        let Ok(folder) = fs::read_dir(self.path("state/journal")) else { return Vec::new() };
+        let mut files: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+        files.sort_unstable();
+        files
+    }
+
     /// The journal's records.
     pub(crate) fn journal(&self) -> Vec<serde_json::Value> {
-        let text = fs::read_to_string(self.path("state/journal/00000000.jsonl")).unwrap_or_default();
+        let text: String = self.segments().iter().map(|file| fs::read_to_string(file).unwrap_or_default()).collect();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
