@@ -45,7 +45,7 @@ const UNKNOWN_INSTRUCTION: u16 = 0x6d00;
 
 /// The card's application and everything that it keeps.
 pub(crate) struct Applet {
-    serial: u32,
+    pub(crate) serial: u32,
     /// Of the firmware.
     version: [u8; 3],
     pin: Vec<u8>,

@@ -68,6 +68,14 @@ enum Share {
 }
 
 impl Module {
+    /// How the module writes a card's serial number: its own, or the end of its GUID.
+    fn serial(self, serial: u32) -> String {
+        match self {
+            Self::Ykcs11 => serial.to_string(),
+            Self::Opensc => format!("5a5a5a5a{serial:08x}"),
+        }
+    }
+
     fn path(self) -> &'static Path {
         let path = Path::new(match self {
             Self::Ykcs11 => "/usr/lib/x86_64-linux-gnu/libykcs11.so.2",
@@ -104,7 +112,7 @@ impl Estate {
         for number in 0..cards {
             estate.add_card(number);
         }
-        estate.configure();
+        estate.configure(0..cards);
         estate
     }
 
@@ -132,10 +140,20 @@ impl Estate {
         self.issuers.push(chain);
     }
 
-    /// Writes `signer.toml`.
-    fn configure(&self) {
+    /// Configures the issuers of these cards, with the serial numbers of their tokens.
+    pub(crate) fn configure(&self, cards: std::ops::Range<usize>) {
+        let serial = |number: usize| self.module.serial(self.cards[number].applet().serial);
+        self.write_config(cards, |number| format!("pkcs11:serial={}", serial(number)));
+    }
+
+    /// The same without a hint.
+    pub(crate) fn configure_without_serials(&self) {
+        self.write_config(0..self.cards.len(), |_| "pkcs11:".to_owned());
+    }
+
+    fn write_config(&self, cards: std::ops::Range<usize>, uri: impl Fn(usize) -> String) {
         let (variable, socket) = self.readers.environment();
-        let tables = (0..self.cards.len()).map(|number| {
+        let tables = cards.map(|number| {
             format!(
                 r#"
 [[issuer]]
@@ -143,12 +161,13 @@ name = "{name}"
 chain = "issuers/{name}.pem"
 [[issuer.token]]
 module = "{module}"
-uri = "pkcs11:"
+uri = "{uri}"
 pin_file = "pins/{name}"
 environment = {{ {variable} = "{socket}" }}
 deadline_ms = {deadline}
 "#,
                 name = name(number),
+                uri = uri(number),
                 module = self.module.path().display(),
                 deadline = DEADLINE.as_millis(),
                 socket = socket.display(),

@@ -20,9 +20,9 @@ fn certificates_come_as_fast_as_the_card_signs_and_from_two_cards_twice_as_fast(
     let estate = Estate::alone(module, 2);
     estate.set_latency(LATENCY);
     let raw = raw_rate(&estate);
-    estate.cards[1].unplug();
+    estate.configure(0..1);
     let one = rate_under_backlog(&estate, 1);
-    estate.cards[1].plug(estate.reader(1));
+    estate.configure(0..2);
     let two = rate_under_backlog(&estate, 2);
     println!(
         "{module:?}: {raw:.3} raw signatures a second, {one:.3} certificates ({:.3}), {two:.3} from two cards ({:.3})",

@@ -58,6 +58,7 @@ fn a_certificate_of_the_other_card_in_the_slot_costs_no_try_of_its_pin(module: M
     let estate = Estate::new(module, 2);
     estate.cards[0].applet().make_older();
     estate.cards[0].applet().import_certificate(0x9a, estate.issuers[1].issuer().der());
+    estate.configure_without_serials();
     let daemon = estate.site.spawn();
     let edge = Edge::new(&estate.site);
     eventually("it is listened", || edge.status().is_ok());
