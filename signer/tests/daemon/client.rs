@@ -20,6 +20,7 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 use crate::site::{BASE_URL, Identity, Site};
 
 /// A connection pool of one edge.
+#[derive(Clone)]
 pub(crate) struct Edge {
     agent: ureq::Agent,
     base: String,

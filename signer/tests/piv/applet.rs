@@ -81,8 +81,6 @@ type Answer = Result<Vec<u8>, u16>;
 
 impl Applet {
     pub(crate) fn new(serial: u32, pin: &str) -> Self {
-        let mut padded = pin.as_bytes().to_vec();
-        padded.resize(8, 0xff);
         let guid = [[0x5a; 12].as_slice(), &serial.to_be_bytes()].concat();
         // FASC-N of no agency, which has modules look at the GUID; expiry (SP 800-73-4 part 1 §3.1.2).
         let chuid = [
@@ -97,7 +95,7 @@ impl Applet {
         Self {
             serial,
             version: [5, 4, 3],
-            pin: padded,
+            pin: padded(pin),
             tries: PIN_TRIES,
             signatures: 0,
             keys: BTreeMap::new(),
@@ -118,6 +116,11 @@ impl Applet {
     pub(crate) fn import_certificate(&mut self, slot: u8, certificate: &[u8]) {
         let object = [tlv(&[0x70], certificate), tlv(&[0x71], &[0]), tlv(&[0xfe], &[])].concat();
         self.objects.insert(certificate_tag(slot), object);
+    }
+
+    /// Gives it another PIN, as if somebody had done that elsewhere.
+    pub(crate) fn change_pin(&mut self, pin: &str) {
+        self.pin = padded(pin);
     }
 
     /// Makes it a card that knows no metadata of keys.
@@ -261,4 +264,11 @@ fn certificate_tag(slot: u8) -> Vec<u8> {
         _ => panic!("there is no slot {slot:02x}"),
     };
     vec![0x5f, 0xc1, last]
+}
+
+/// A PIN as it is sent: eight bytes, filled up.
+fn padded(pin: &str) -> Vec<u8> {
+    let mut padded = pin.as_bytes().to_vec();
+    padded.resize(8, 0xff);
+    padded
 }

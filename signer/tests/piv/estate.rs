@@ -105,7 +105,11 @@ impl Estate {
     }
 
     fn make(module: Module, cards: usize, slot: u8, machine: Share) -> Self {
-        let site = Site::without_issuers();
+        let mut site = Site::without_issuers();
+        // Figures are of a program as it is used.
+        if let Ok(program) = std::env::var("COLOPHON_SIGNER") {
+            site.program = program.leak();
+        }
         let readers = Readers::start(&site.path(""));
         let mut estate =
             Self { cards: Vec::new(), issuers: Vec::new(), readers, site, module, slot, _machine: machine };
@@ -142,16 +146,7 @@ impl Estate {
 
     /// Configures the issuers of these cards, with the serial numbers of their tokens.
     pub(crate) fn configure(&self, cards: std::ops::Range<usize>) {
-        let serial = |number: usize| self.module.serial(self.cards[number].applet().serial);
-        self.write_config(cards, |number| format!("pkcs11:serial={}", serial(number)));
-    }
-
-    /// The same without a hint.
-    pub(crate) fn configure_without_serials(&self) {
-        self.write_config(0..self.cards.len(), |_| "pkcs11:".to_owned());
-    }
-
-    fn write_config(&self, cards: std::ops::Range<usize>, uri: impl Fn(usize) -> String) {
+        let uri = |number: usize| format!("pkcs11:serial={}", self.module.serial(self.cards[number].applet().serial));
         let (variable, socket) = self.readers.environment();
         let tables = cards.map(|number| {
             format!(

@@ -3,6 +3,7 @@
 //! fails without them.
 #![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 
+mod always;
 mod applet;
 mod card;
 #[allow(dead_code, reason = "shared with the tests of the daemon, which use all of it")]
