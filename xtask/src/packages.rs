@@ -1,10 +1,12 @@
 //! Programs that come from the system: installed by `apt-get` where that is possible, asked for where it is not.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
+use crate::paths::Paths;
 use crate::process::{run, which};
 use crate::progress::Step;
 
@@ -26,6 +28,18 @@ pub(crate) const SOFTHSM: Package = Package {
         "/opt/homebrew/lib/softhsm/libsofthsm2.so",
     ],
 };
+pub(crate) const PCSCD: Package = Package { name: "pcscd", provides: &["/usr/sbin/pcscd"] };
+pub(crate) const YKCS11: Package = Package {
+    name: "ykcs11",
+    provides: &["/usr/lib/x86_64-linux-gnu/libykcs11.so.2", "/usr/lib/aarch64-linux-gnu/libykcs11.so.2"],
+};
+pub(crate) const OPENSC: Package = Package {
+    name: "opensc-pkcs11",
+    provides: &["/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so", "/usr/lib/aarch64-linux-gnu/opensc-pkcs11.so"],
+};
+/// The virtual reader. Never installed from here: where it is, the machine's own pcscd listens on all of its addresses.
+pub(crate) const VPCD: Package =
+    Package { name: "vsmartcard-vpcd", provides: &["/usr/lib/pcsc/drivers/serial/libifdvpcd.so"] };
 pub(crate) const NPM: Package = Package { name: "npm", provides: &["npm"] };
 pub(crate) const OPENSSL: Package = Package { name: "openssl", provides: &["openssl"] };
 pub(crate) const BIND: Package = Package { name: "bind9", provides: &["named"] };
@@ -69,6 +83,38 @@ pub(crate) fn ensure<const N: usize>(packages: [Package; N]) -> Result<[PathBuf;
         }
     }
     found.try_into().map_err(|_| anyhow::anyhow!("a package was not looked at"))
+}
+
+/// Gives where a package is: installed already, or unpacked into the cache, where nothing but we knows of it.
+///
+/// # Errors
+/// When apt does not have it.
+pub(crate) fn unpacked(package: Package, paths: &Paths) -> Result<PathBuf> {
+    if let Some(installed) = package.found() {
+        return Ok(installed);
+    }
+    let name = package.name;
+    let place = paths.cached(&format!("tools/{name}"), |place| {
+        let step = Step::begin(format!("fetching {name} (once)"));
+        let folder = tempfile::tempdir()?;
+        let apt = |arguments: &[&str]| {
+            // Root would hand the download to a user who may not enter this folder.
+            let options = ["--quiet", "-o", "APT::Sandbox::User=root"];
+            run(Command::new("apt-get").args(options).args(arguments).current_dir(folder.path()))
+        };
+        // The package lists may be old or absent: refresh them only when they do not do.
+        if apt(&["download", name]).is_err() {
+            apt(&["update"])?;
+            apt(&["download", name])?;
+        }
+        for file in fs::read_dir(folder.path())?.flatten() {
+            run(Command::new("dpkg").arg("-x").arg(file.path()).arg(place))?;
+        }
+        step.done();
+        Ok(())
+    })?;
+    let inside = package.provides.iter().map(|path| place.join(path.trim_start_matches('/')));
+    inside.into_iter().find(|path| path.exists()).with_context(|| format!("the package {name} has not what it should"))
 }
 
 fn install(names: &[&str]) -> Result<()> {

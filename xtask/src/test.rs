@@ -12,7 +12,9 @@ use crate::build::{self, Flavour, Size};
 use crate::deploy_check;
 use crate::newer_packages::{NEWER_LEGO, PEBBLE};
 use crate::npm::Npm;
-use crate::packages::{self, BIND, CLIPPY, LEGO, NSUPDATE, OPENSSL, PYTHON_VENV, RUSTFMT, SOFTHSM};
+use crate::packages::{
+    self, BIND, CLIPPY, LEGO, NSUPDATE, OPENSC, OPENSSL, PCSCD, PYTHON_VENV, RUSTFMT, SOFTHSM, VPCD, YKCS11,
+};
 use crate::paths::Paths;
 use crate::process::{cargo, command, output, run};
 use crate::progress::{Step, note, seconds};
@@ -25,13 +27,14 @@ const CERTBOT: &str = "5.8.0";
 /// A named check.
 type Check = (&'static str, fn(&Paths) -> Result<()>);
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     ("format", format),
     ("lints", lints),
     ("wasm-lints", wasm_lints),
     ("native-tests", native_tests),
     ("edge", edge),
     ("signers", signers),
+    ("card-tests", card_tests),
     ("stack-tests", stack_tests),
     ("deployment", deploy_check::deploy_check),
 ];
@@ -115,6 +118,19 @@ fn edge(paths: &Paths) -> Result<()> {
 fn signers(paths: &Paths) -> Result<()> {
     build::build_signer(paths, Flavour::Usual)?;
     build::build_signer(paths, Flavour::SlowToken).map(|_| ())
+}
+
+/// The signer with PIV cards behind real middleware.
+fn card_tests(paths: &Paths) -> Result<()> {
+    let [_, ykcs11, opensc] = packages::ensure([PCSCD, YKCS11, OPENSC])?;
+    let mut tests = cargo();
+    tests.args(["test", "--quiet", "--package", "signer", "--features", "cards", "--test", "piv"]);
+    run(tests
+        .current_dir(&paths.root)
+        .env("COLOPHON_SIGNER", build::build_signer(paths, Flavour::Usual)?)
+        .env("COLOPHON_VPCD", packages::unpacked(VPCD, paths)?)
+        .env("COLOPHON_YKCS11", ykcs11)
+        .env("COLOPHON_OPENSC", opensc))
 }
 
 fn stack_tests(paths: &Paths) -> Result<()> {

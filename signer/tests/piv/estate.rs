@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::PathBuf,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -76,11 +76,12 @@ impl Module {
         }
     }
 
-    fn path(self) -> &'static Path {
-        let path = Path::new(match self {
-            Self::Ykcs11 => "/usr/lib/x86_64-linux-gnu/libykcs11.so.2",
-            Self::Opensc => "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so",
-        });
+    fn path(self) -> PathBuf {
+        let (variable, usual) = match self {
+            Self::Ykcs11 => ("COLOPHON_YKCS11", "/usr/lib/x86_64-linux-gnu/libykcs11.so.2"),
+            Self::Opensc => ("COLOPHON_OPENSC", "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so"),
+        };
+        let path = PathBuf::from(std::env::var_os(variable).unwrap_or_else(|| usual.into()));
         assert!(path.exists(), "{} is not installed", path.display());
         path
     }

@@ -13,6 +13,8 @@ use std::{
 };
 
 const DRIVER: &str = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so";
+/// Names another place of it.
+const DRIVER_VARIABLE: &str = "COLOPHON_VPCD";
 
 /// The readers. They end when this is dropped, and with the thread that has made them.
 pub(crate) struct Readers {
@@ -30,8 +32,10 @@ impl Readers {
         fs::create_dir_all(folder.join("readers")).unwrap();
         let (address, port) = own_address();
         // ykcs11 looks at readers with such names alone.
+        let driver = std::env::var(DRIVER_VARIABLE).unwrap_or_else(|_| DRIVER.to_owned());
+        assert!(Path::new(&driver).exists(), "the virtual reader is not installed: {driver} is missing");
         let readers = format!(
-            "FRIENDLYNAME \"Yubico YubiKey OTP+FIDO+CCID\"\nDEVICENAME /dev/null:{port:#x}\nLIBPATH {DRIVER}\nCHANNELID {port:#x}\n"
+            "FRIENDLYNAME \"Yubico YubiKey OTP+FIDO+CCID\"\nDEVICENAME /dev/null:{port:#x}\nLIBPATH {driver}\nCHANNELID {port:#x}\n"
         );
         fs::write(folder.join("readers/vpcd"), readers).unwrap();
         let shim = folder.join("loopback.so");
