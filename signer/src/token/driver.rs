@@ -15,7 +15,7 @@ use super::{
     choice::Others,
     frame::Login,
     pin::{PinFile, PinMark},
-    start::{Claim, Starts},
+    start::{Claim, GAP, Starts},
     view::TokenView,
     worker_process::{WorkerFailed, WorkerProcess},
 };
@@ -212,7 +212,7 @@ impl Driver {
                         }
                     }
                 },
-                taken = self.take(out > 0), if out < AHEAD && preparing.is_none() && !closed => match taken {
+                taken = self.take(out > 0), if out < self.ahead() && preparing.is_none() && !closed => match taken {
                     Some(taken) => *preparing = Some(taken),
                     // What is out is still signed.
                     None => closed = true,
@@ -235,7 +235,17 @@ impl Driver {
     async fn take(&self, busy: bool) -> Option<JoinHandle<Prepared>> {
         let (place, job) = self.works.queue.take(self.issuer, busy, clock::now).await?;
         let (works, issuer) = (Arc::clone(&self.works), self.issuer);
-        Some(tokio::spawn(async move { Some((place, works.prepare(job, issuer).await?)) }))
+        let gap = self.starts.underway(&self.settings.module).then_some(GAP);
+        Some(tokio::spawn(async move {
+            let prepared = works.prepare(job, issuer).await?;
+            sleep(gap.unwrap_or_default()).await;
+            Some((place, prepared))
+        }))
+    }
+
+    /// How many jobs may be out: while another token starts, none behind the one that is signed, so that there is a gap.
+    fn ahead(&self) -> usize {
+        if self.starts.underway(&self.settings.module) { 1 } else { AHEAD }
     }
 }
 

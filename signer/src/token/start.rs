@@ -17,6 +17,11 @@ use super::choice::TokenId;
 /// How long a start keeps others from theirs at most.
 pub(crate) const TURN: Duration = Duration::from_secs(5);
 
+/// What a token that signs is left alone between two signatures while another of its module starts. Modules look at every token when
+/// they start, and pcscd gives a token that is in use to whoever asks in the right moment: who has to wait asks every 100 ms. Without
+/// a gap, a token under load keeps others from coming back for as long as the load lasts.
+pub(crate) const GAP: Duration = Duration::from_millis(150);
+
 /// What the drivers of all tokens share.
 #[derive(Debug, Default)]
 pub(crate) struct Starts {
@@ -52,6 +57,11 @@ impl Starts {
             Ok(done) => done,
             Err(_) => start.await,
         }
+    }
+
+    /// True while a start of this module has its turn, and needs to get at tokens that others use.
+    pub(crate) fn underway(&self, module: &Path) -> bool {
+        lock(&self.turns).get(module).is_some_and(|turn| turn.try_lock().is_err())
     }
 
     /// The tokens of this module that workers have for this issuer.
@@ -115,6 +125,7 @@ mod tests {
         let start = |milliseconds| {
             let (starts, running, most) = (&starts, &running, &most);
             starts.in_turn(Path::new("/m"), async move {
+                assert!(starts.underway(Path::new("/m")) && !starts.underway(Path::new("/n")));
                 most.fetch_max(running.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
                 sleep(Duration::from_millis(milliseconds)).await;
                 running.fetch_sub(1, Ordering::Relaxed);
@@ -123,6 +134,7 @@ mod tests {
         let begun = tokio::time::Instant::now();
         tokio::join!(start(100), start(100), start(100));
         assert_eq!((begun.elapsed().as_millis() / 100, most.load(Ordering::Relaxed)), (3, 1));
+        assert!(!starts.underway(Path::new("/m")));
 
         let begun = tokio::time::Instant::now();
         let other = async {

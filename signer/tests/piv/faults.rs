@@ -48,7 +48,9 @@ fn cards_are_unplugged_hung_slowed_and_swapped_under_load_and_no_job_is_lost_or_
     let mut daemon = estate.site.serve();
     let edge = Edge::new(&estate.site);
     let ready = |number: usize, when: &str| {
+        let started = stopwatch();
         eventually(&format!("card {number} is ready {when}"), || estate.is_ready(&edge, number));
+        println!("{module:?}: card {number} was ready {when} within {:.1?}", started.elapsed());
         let before = signatures(&estate, number);
         eventually(&format!("card {number} signs {when}"), || signatures(&estate, number) > before);
     };
