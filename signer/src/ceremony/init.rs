@@ -51,7 +51,7 @@ fn permitted(manufacturer: &str, description: &str) -> anyhow::Result<()> {
     let says = format!("{manufacturer} {description}").to_ascii_lowercase();
     ensure!(
         !WIPES.iter().any(|name| says.contains(name)),
-        "this module is of {manufacturer:?}: it would block the PINs and wipe every key of the device; use ykman"
+        "this module is of {manufacturer:?}: on a YubiKey it would block the PINs and wipe every key; use its maker's tool"
     );
     ensure!(
         manufacturer.contains("SoftHSM"),

@@ -1,6 +1,7 @@
 //! How keys and chains come to be: the offline commands. Each refuses to do harm: none initialises a token that holds
 //! anything, makes a second key of a name, or overwrites a file.
 
+pub(crate) mod attest;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod csr;

@@ -51,8 +51,6 @@ enum Event<'a> {
     Wrote { file: &'a Path, sha256: String },
     /// A file with a secret that was made; nothing is said about what is in it.
     WroteSecret { file: &'a Path },
-    /// What was found out.
-    Found { what: serde_json::Value },
     /// The last line of a ceremony that failed after a key was made or used.
     Failed { reason: String },
     /// The last line of one that did not: what was made, and SHA-256 of all lines above.
@@ -167,12 +165,6 @@ impl Transcript {
     /// A secret that was made.
     pub(crate) fn wrote_secret(&mut self, file: &Path) -> anyhow::Result<()> {
         self.note(Event::WroteSecret { file })
-    }
-
-    /// What was found out.
-    pub(crate) fn found<T: Serialize>(&mut self, what: &T) -> anyhow::Result<()> {
-        let what = serde_json::to_value(what)?;
-        self.note(Event::Found { what })
     }
 
     fn close(mut self, result: anyhow::Result<Made>) -> anyhow::Result<Made> {

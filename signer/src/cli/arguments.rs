@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use super::help;
 use crate::ceremony::{
     KeyPlace,
+    attest::{Evidence, Wanted},
     root::{Constraints, CreatePlan, KeyFile, RootPlace, SignPlan},
 };
 
@@ -96,6 +97,9 @@ pub(super) enum Verb {
         #[command(flatten)]
         record: RecordArguments,
     },
+    /// Check a YubiKey's attestation of a key.
+    #[command(long_about = help::ATTEST)]
+    Attest(AttestArguments),
     /// List the tokens of a module and the keys that they show. No PIN.
     #[command(long_about = help::LIST)]
     List {
@@ -236,6 +240,55 @@ pub(super) struct KeyArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("evidence").required(true).args(["attestation", "module"])))]
+#[command(group(ArgGroup::new("wanted").required(true).args(["csr", "public_key", "chain"])))]
+pub(super) struct AttestArguments {
+    /// The attestation of the slot, PEM or DER.
+    #[arg(long, requires = "device", conflicts_with = "token")]
+    attestation: Option<PathBuf>,
+    /// The device's own certificate, of slot f9, PEM or DER.
+    #[arg(long, requires = "attestation", conflicts_with = "token")]
+    device: Option<PathBuf>,
+    /// A PKCS#11 module that shows both certificates (ykcs11).
+    #[arg(long, requires = "token")]
+    module: Option<PathBuf>,
+    /// The token's label.
+    #[arg(long, requires = "module")]
+    token: Option<String>,
+    /// The maker's certificates between the device and the root, PEM.
+    #[arg(long)]
+    pub(super) intermediates: Option<PathBuf>,
+    /// The maker's roots, PEM or DER.
+    #[arg(long)]
+    pub(super) root: PathBuf,
+    /// PEM: the request whose key it should be.
+    #[arg(long)]
+    csr: Option<PathBuf>,
+    /// PEM: the public key that it should be.
+    #[arg(long)]
+    public_key: Option<PathBuf>,
+    /// PEM: the chain whose first certificate's key it should be.
+    #[arg(long)]
+    chain: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) form: FormArgument,
+}
+
+impl AttestArguments {
+    /// Where the certificates are, and which key it should be; one of each, as the groups demand.
+    pub(super) fn meaning(&self) -> Option<(Evidence, Wanted)> {
+        let files = self.attestation.clone().zip(self.device.clone());
+        let token = self.module.clone().zip(self.token.clone());
+        let evidence = files
+            .map(|(attestation, device)| Evidence::Files { attestation, device })
+            .or(token.map(|(module, token)| Evidence::Token { module, token }))?;
+        let csr = self.csr.clone().map(Wanted::Csr);
+        let key = self.public_key.clone().map(Wanted::PublicKey);
+        Some((evidence, csr.or(key).or(self.chain.clone().map(Wanted::Chain))?))
+    }
+}
+
+#[derive(Debug, Args)]
 pub(super) struct FormArgument {
     /// Print JSON.
     #[arg(long)]
@@ -255,8 +308,7 @@ pub(super) struct RecordArguments {
 #[derive(Debug, Args)]
 pub(super) struct CeremonyArgument {
     /// A ceremony file that says everything; nothing else is said then.
-    #[arg(long, value_name = "FILE", required_unless_present = "days")]
-    #[arg(conflicts_with_all = ["days", "key", "certificate", "passphrase_file"])]
+    #[arg(long, value_name = "FILE")]
     pub(super) ceremony: Option<PathBuf>,
 }
 
@@ -264,19 +316,19 @@ pub(super) struct CeremonyArgument {
 #[derive(Debug, Args)]
 pub(super) struct QuickCreate {
     /// The root's name, for example "CN=Example Root".
-    #[arg(long)]
+    #[arg(long, required = false, required_unless_present = "ceremony", conflicts_with = "ceremony")]
     subject: String,
     /// How long it is valid.
-    #[arg(long)]
+    #[arg(long, required = false, required_unless_present = "ceremony", conflicts_with = "ceremony")]
     days: u32,
     /// The root's private key, PKCS#8 in PEM.
-    #[arg(long)]
+    #[arg(long, required = false, required_unless_present = "ceremony", conflicts_with = "ceremony")]
     key: PathBuf,
     /// The root's certificate, PEM.
-    #[arg(long)]
+    #[arg(long, required = false, required_unless_present = "ceremony", conflicts_with = "ceremony")]
     certificate: PathBuf,
     /// A file with the passphrase that the key is encrypted with.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "ceremony")]
     passphrase_file: Option<PathBuf>,
 }
 
@@ -284,22 +336,22 @@ pub(super) struct QuickCreate {
 #[derive(Debug, Args)]
 pub(super) struct QuickSign {
     /// The root's private key, PKCS#8 in PEM.
-    #[arg(long)]
+    #[arg(long, required = false, required_unless_present = "ceremony", conflicts_with = "ceremony")]
     key: PathBuf,
     /// The root's certificate, PEM.
-    #[arg(long)]
+    #[arg(long, required = false, required_unless_present = "ceremony", conflicts_with = "ceremony")]
     certificate: PathBuf,
     /// A file with the passphrase that the key is encrypted with.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "ceremony")]
     passphrase_file: Option<PathBuf>,
     /// PEM: the request.
-    #[arg(long)]
+    #[arg(long, required = false, required_unless_present = "ceremony", conflicts_with = "ceremony")]
     csr: PathBuf,
     /// How long the issuer is valid.
-    #[arg(long)]
+    #[arg(long, required = false, required_unless_present = "ceremony", conflicts_with = "ceremony")]
     days: u32,
     /// Where the issuer's certificate goes, PEM.
-    #[arg(long)]
+    #[arg(long, required = false, required_unless_present = "ceremony", conflicts_with = "ceremony")]
     out: PathBuf,
 }
 

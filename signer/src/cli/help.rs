@@ -131,6 +131,18 @@ Example:
   signer import-chain --module /usr/lib/softhsm/libsofthsm2.so --token colophon-a1 --pin-file pin --label issuing \\
     --chain a1.pem --root root.pem --out issuers/a1.pem";
 
+pub(super) const ATTEST: &str = "\
+Checks a YubiKey's PIV attestation of a key: that the key was made in a device and cannot leave it, that it is the key of a request, a \
+public key or a chain, and what the device says of itself: firmware, serial number, form factor, PIN policy and touch policy. Warns of \
+policies that a daemon cannot live with.
+
+The certificates come from `ykman piv keys attest 9a a1-attestation.pem` and `ykman piv certificates export f9 device.pem`, or are read \
+from the token where its module shows them. The maker's root is yours to give, from a place that you trust; nothing is fetched. Devices \
+since firmware 5.7.4 need the maker's intermediates too. No PIN is wanted. Dates are not checked: devices have no clock.
+
+Example:
+  signer attest --attestation a1-attestation.pem --device device.pem --root yubico-root.pem --csr a1.csr --json";
+
 pub(super) const LIST: &str = "\
 Lists the tokens that a module shows, and the P-256 keys that they show without a login, with the SHA-256 of each public key. Never logs \
 in, so no try of a PIN is spent.

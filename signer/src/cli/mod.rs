@@ -88,6 +88,11 @@ impl Verb {
                     ceremony::import_chain::run(&place, &chain, &root, &out, transcript)
                 })
             }
+            Self::Attest(arguments) => {
+                let (evidence, wanted) = arguments.meaning().context("the key and its certificates are not named")?;
+                let (above, root) = (arguments.intermediates.as_deref(), &arguments.root);
+                print(&ceremony::attest::run(&evidence, above, root, &wanted)?, arguments.form.json)
+            }
             Self::List { module, form } => print_all(&ceremony::list::run(&module.module)?, form.json),
             Self::Check { config, form } => {
                 let findings = ceremony::check::run(&config.config, tokens).operator_must_act()?;

@@ -137,6 +137,16 @@ impl Module {
         Ok(keys)
     }
 
+    /// The certificates that a token shows without a login, DER.
+    pub(crate) fn certificates(&self, slot: Slot) -> anyhow::Result<Vec<Vec<u8>>> {
+        let session = self.0.open_ro_session(slot).context("cannot open a session")?;
+        let found = session.find_objects(&[Attribute::Class(ObjectClass::CERTIFICATE)]);
+        let objects = found.context("cannot list the certificates")?.into_iter();
+        let values =
+            objects.flat_map(|object| session.get_attributes(object, &[AttributeType::Value]).unwrap_or_default());
+        Ok(values.filter_map(|value| if let Attribute::Value(der) = value { Some(der) } else { None }).collect())
+    }
+
     /// Where `public` can be seen, on a token that the hints do not exclude and that is not another worker's. No login.
     ///
     /// Tokens are looked at by serial number, then by slot, so that several that hold the key are always found in one order. One

@@ -1,7 +1,9 @@
 //! The real daemon, driven from outside: real SoftHSM tokens, real mutual TLS, real kills. Needs SoftHSM; fails without it.
 #![allow(missing_docs, reason = "a test binary has no readers of its documentation")]
 
+mod attest;
 mod ceremony;
+mod ceremony_root;
 mod client;
 mod clones;
 mod crash;

@@ -1,4 +1,5 @@
-//! The root's CRL (RFC 5280 §5): which of its subordinates are revoked. A full CRL, made a few times a year on the offline machine.
+//! The root's CRL (RFC 5280 §5): which of its subordinates are revoked. A full CRL, made a few times a year on the offline machine. Not
+//! built by `shared::crl`, whose entries are leaves: what revokes an authority may be its own compromise (cACompromise).
 
 use std::{collections::BTreeMap, path::Path};
 
