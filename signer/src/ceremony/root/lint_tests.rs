@@ -149,7 +149,8 @@ fn no_byte_of_what_is_signed_can_be_another() {
 
 #[test]
 fn constraints_that_leave_a_kind_of_name_free_by_an_oversight_are_refused() {
-    let table: [(&[&str], &[&str], &[&str], bool); 8] = [
+    type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str], bool);
+    let table: [Row; 8] = [
         (&["corp.example"], &[], &["0.0.0.0/0", "::/0"], true),
         (&["corp.example"], &["10.0.0.0/8"], &["::/0"], true),
         (&[], &[], &["10.0.0.0/8"], true),
