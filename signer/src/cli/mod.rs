@@ -1,6 +1,7 @@
 //! The command line.
 
 mod arguments;
+mod attest;
 mod help;
 mod journal;
 

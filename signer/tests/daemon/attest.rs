@@ -156,7 +156,8 @@ fn policies_that_a_daemon_cannot_live_with_are_warned_of() {
 #[test]
 fn claims_that_are_missing_or_malformed_are_refused() {
     let maker = Maker::new();
-    let table: [(&[(u64, &[u8])], &str); 9] = [
+    type Row = (&'static [(u64, &'static [u8])], &'static str);
+    let table: [Row; 9] = [
         (&[], "not the attestation of a key that was made in a device"),
         (&[SERIAL, POLICY], "lacks the firmware version"),
         (&[FIRMWARE, SERIAL], "lacks the PIN and touch policy"),

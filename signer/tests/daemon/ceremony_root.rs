@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::site::{MODULE, PIN, Site};
 
 /// A site with a root in a token of its own, and issuers' requests. The ceremony files are written, and none was held but the root's.
-struct Ceremony(Site);
+pub(crate) struct Ceremony(pub(crate) Site);
 
 /// What an issuer may do, as ceremony files have it.
 const CONSTRAINTS: &str = r#"
@@ -20,11 +20,11 @@ permitted_ip = ["10.0.0.0/8"]
 excluded_dns = ["secret.corp.example"]
 excluded_ip = ["10.9.0.0/16", "::/0"]
 "#;
-const UNCONSTRAINED: &str = "permitted_dns = []\npermitted_ip = []\nexcluded_dns = []\nexcluded_ip = []";
+pub(crate) const UNCONSTRAINED: &str = "permitted_dns = []\npermitted_ip = []\nexcluded_dns = []\nexcluded_ip = []";
 const TIMES: &str = "days = 1825";
 
 impl Ceremony {
-    fn in_token() -> Self {
+    pub(crate) fn in_token() -> Self {
         let site = Site::without_issuers();
         site.write_secret("pins/root", PIN);
         let key = format!("--module {MODULE} --token root --pin-file pins/root --label root");
@@ -45,11 +45,11 @@ impl Ceremony {
         )
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.0.path(name), text).unwrap();
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         fs::read_to_string(self.0.path(name)).unwrap()
     }
 
@@ -76,13 +76,13 @@ impl Ceremony {
     }
 
     /// Certifies it.
-    fn sign(&self, name: &str, constraints: &str) -> String {
+    pub(crate) fn sign(&self, name: &str, constraints: &str) -> String {
         self.request(name);
         self.write_sign(name, TIMES, constraints);
         self.0.signer_ok(&format!("root sign --ceremony sign-{name}.toml --json"))
     }
 
-    fn write_crl(&self, number: u64, previous: Option<u64>, form: &str, revoked: &str) -> String {
+    pub(crate) fn write_crl(&self, number: u64, previous: Option<u64>, form: &str, revoked: &str) -> String {
         let previous = previous.map_or_else(String::new, |number| format!("previous = \"root-{number}.crl\"\n"));
         let text = format!(
             "number = {number}\n{previous}out = \"root-{number}.crl\"\nform = \"{form}\"\nnext_update_days = 90\n\
@@ -93,11 +93,11 @@ impl Ceremony {
         "root crl --ceremony crl.toml".into()
     }
 
-    fn openssl_output(&self, arguments: &str) -> Output {
+    pub(crate) fn openssl_output(&self, arguments: &str) -> Output {
         Command::new("openssl").args(arguments.split(' ')).current_dir(self.0.path("")).output().unwrap()
     }
 
-    fn openssl(&self, arguments: &str) -> String {
+    pub(crate) fn openssl(&self, arguments: &str) -> String {
         let output = self.openssl_output(arguments);
         assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
@@ -181,65 +181,6 @@ fn openssl_honours_the_constraints_of_an_issuer() {
     ceremony.write("leaf.cnf", "subjectAltName=DNS:www.corp.example\nextendedKeyUsage=codeSigning\n");
     ceremony.openssl("x509 -req -in leaf.csr -CA a1.pem -CAkey open.key -days 1 -extfile leaf.cnf -out leaf.pem");
     ceremony.openssl_fails("verify -purpose codesign -CAfile token-root.pem -untrusted a1.pem leaf.pem");
-}
-
-#[test]
-fn a_crl_of_the_root_revokes_for_good_and_its_number_only_grows() {
-    let ceremony = Ceremony::in_token();
-    ceremony.sign("a1", UNCONSTRAINED);
-    let signed = ceremony.sign("b1", UNCONSTRAINED);
-    let serial = serde_json::from_str::<Value>(&signed).unwrap()["serial"].as_str().unwrap().to_owned();
-    let crl = |number, previous, form: &str, revoked: &str| ceremony.write_crl(number, previous, form, revoked);
-
-    ceremony.0.signer_ok(&crl(1, None, "der", ""));
-    ceremony.openssl("crl -inform DER -verify -CAfile token-root.pem -noout -in root-1.crl");
-    assert!(ceremony.openssl("crl -inform DER -noout -text -in root-1.crl").contains("No Revoked Certificates"));
-    let check = |number: u64, form: &str, certificate: &str| {
-        ceremony.openssl(&format!("crl -inform {form} -in root-{number}.crl -out now.pem"));
-        let output = ceremony
-            .openssl_output(&format!("verify -crl_check -CAfile token-root.pem -CRLfile now.pem {certificate}"));
-        (output.status.success(), String::from_utf8(output.stderr).unwrap())
-    };
-    assert!(check(1, "DER", "a1.pem").0);
-
-    let by_certificate =
-        "[[revoked]]\ncertificate = \"a1.pem\"\nreason = \"cACompromise\"\ndate = \"2026-01-02T03:04:05Z\"";
-    let made: Value =
-        serde_json::from_str(&ceremony.0.signer_ok(&format!("{} --json", crl(2, Some(1), "pem", by_certificate))))
-            .unwrap();
-    assert_eq!((&made["number"], &made["revoked"]), (&2.into(), &1.into()));
-    assert!(check(2, "PEM", "a1.pem").1.contains("certificate revoked"));
-    assert!(check(2, "PEM", "b1.pem").0);
-    let text = ceremony.openssl("crl -noout -text -in root-2.crl");
-    for expected in ["X509v3 CRL Number: \n                2", "CA Compromise", "Jan  2 03:04:05 2026 GMT"] {
-        assert!(text.contains(expected), "{expected} is not in {text}");
-    }
-
-    // A jump is no harm; a step back, a repetition, or a first one that is not the first, is refused.
-    let by_serial =
-        format!("[[revoked]]\nserial = \"{serial}\"\nreason = \"superseded\"\ndate = \"2026-02-03T04:05:06Z\"");
-    ceremony.0.signer_ok(&crl(7, Some(2), "der", &by_serial));
-    assert!(check(7, "DER", "a1.pem").1.contains("certificate revoked"), "what was revoked stays revoked");
-    assert!(check(7, "DER", "b1.pem").1.contains("certificate revoked"));
-    assert!(ceremony.0.signer_fails(&crl(6, Some(7), "der", "")).contains("larger"));
-    assert!(ceremony.0.signer_fails(&crl(9, None, "der", "")).contains("previous is missing"));
-    let other_date = by_certificate.replace("2026-01-02", "2026-01-03");
-    assert!(ceremony.0.signer_fails(&crl(8, Some(7), "der", &other_date)).contains("revoked already"));
-    let future = by_certificate.replace("a1.pem", "c1.pem").replace("2026", "2036");
-    ceremony.sign("c1", UNCONSTRAINED);
-    assert!(ceremony.0.signer_fails(&crl(8, Some(7), "der", &future)).contains("future"));
-    let own = by_certificate.replace("a1.pem", "token-root.pem");
-    assert!(ceremony.0.signer_fails(&crl(8, Some(7), "der", &own)).contains("its own CRL"));
-    let hold = by_serial.replace("superseded", "certificateHold");
-    assert!(ceremony.0.signer_fails(&crl(8, Some(7), "der", &hold)).contains("certificateHold"));
-    // One root's CRL does not go before another's.
-    ceremony.openssl(
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout other.key -subj /CN=Other -out other.pem",
-    );
-    let foreign = crl(8, Some(7), "der", "").replace("crl.toml", "foreign.toml");
-    ceremony.write("foreign.toml", &ceremony.text("crl.toml").replace("root-7.crl", "a1.pem"));
-    assert!(ceremony.0.signer_fails(&foreign).contains("the CRL in"));
-    assert!(!ceremony.0.path("root-8.crl").exists() && !ceremony.0.path("root-8.crl.transcript").exists());
 }
 
 #[test]
@@ -394,37 +335,4 @@ fn a_root_does_not_certify_itself_and_not_with_another_key() {
     assert!(
         ceremony.0.signer_fails("root sign --ceremony sign-a1.toml").contains("not the one of the root's certificate")
     );
-}
-
-#[test]
-fn every_verb_has_a_page_and_an_example() {
-    let site = Site::without_issuers();
-    let verbs = [
-        "init",
-        "keygen",
-        "csr",
-        "root create",
-        "root sign",
-        "root crl",
-        "import-chain",
-        "attest",
-        "list",
-        "check",
-        "bench",
-        "sign-test",
-        "pin-ok",
-        "journal",
-        "serve",
-        "manual",
-    ];
-    for verb in verbs {
-        let help = site.signer_ok(&format!("{verb} --help"));
-        let bounds = ["never", "refuse"].iter().any(|word| help.to_lowercase().contains(word));
-        assert!(help.contains("Example:\n  signer ") && (bounds || verb == "manual"), "{verb}: {help}");
-        let page = site.signer_ok(&format!("manual {verb}"));
-        assert!(page.contains(".TH") && page.contains(".SH SYNOPSIS"), "{verb}: {page}");
-    }
-    let page = site.signer_ok("manual");
-    assert!(page.contains("signer\\-root") && !page.contains("worker"), "{page}");
-    site.signer_fails("manual nonsense");
 }

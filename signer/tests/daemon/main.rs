@@ -3,6 +3,7 @@
 
 mod attest;
 mod ceremony;
+mod ceremony_crl;
 mod ceremony_root;
 mod client;
 mod clones;
@@ -11,6 +12,7 @@ mod faults;
 mod handshake;
 mod issue;
 mod journal;
+mod manual;
 mod ocsp;
 mod operations;
 mod revoke;

@@ -6,13 +6,15 @@ use anyhow::ensure;
 use der::{
     Encode,
     asn1::{Ia5String, OctetString},
-    oid::{AssociatedOid, ObjectIdentifier, db::rfc5280::ID_AD_CA_ISSUERS},
+    oid::{
+        AssociatedOid, ObjectIdentifier,
+        db::rfc5280::{ID_AD_CA_ISSUERS, ID_KP_CLIENT_AUTH, ID_KP_OCSP_SIGNING, ID_KP_SERVER_AUTH},
+    },
 };
 use p256::ecdsa::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use shared::{
-    identifier::DnsName, network::Network, profile::Usage, public_key::PublicKey, serial::SerialNumber,
-    timestamp::Timestamp,
+    identifier::DnsName, network::Network, public_key::PublicKey, serial::SerialNumber, timestamp::Timestamp,
 };
 use spki::SubjectPublicKeyInfoRef;
 use x509_cert::{
@@ -47,11 +49,25 @@ pub(crate) struct CaIntent {
     pub(super) not_after: Timestamp,
     pub(super) path_length: Option<u8>,
     pub(super) constraints: Constraints,
-    pub(super) extended_key_usage: Vec<Usage>,
+    pub(super) extended_key_usage: Vec<CaUsage>,
     /// Where the issuer's certificate is (caIssuers).
     pub(super) issuer_urls: Vec<PlainUrl>,
     /// Where the CRL is that would list this certificate.
     pub(super) crl_urls: Vec<PlainUrl>,
+}
+
+/// What a CA may issue for (RFC 5280 §4.2.1.12). Never any usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum CaUsage {
+    /// TLS servers.
+    #[serde(rename = "serverAuth")]
+    ServerAuth,
+    /// TLS clients.
+    #[serde(rename = "clientAuth")]
+    ClientAuth,
+    /// Delegated OCSP responders: some clients want it above them too.
+    #[serde(rename = "OCSPSigning")]
+    OcspSigning,
 }
 
 /// Which names a CA may issue for. Nothing at all is no constraint (RFC 5280 §4.2.1.10).
@@ -143,6 +159,17 @@ impl BuilderProfile for CaIntent {
         _tbs: &TbsCertificate,
     ) -> x509_cert::builder::Result<Vec<Extension>> {
         Ok(self.extensions()?)
+    }
+}
+
+impl CaUsage {
+    /// Its identifier.
+    pub(super) const fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::ServerAuth => ID_KP_SERVER_AUTH,
+            Self::ClientAuth => ID_KP_CLIENT_AUTH,
+            Self::OcspSigning => ID_KP_OCSP_SIGNING,
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use shared::{
     chain::Issuer,
-    profile::Usage,
     serial::SerialNumber,
     testing::{TestCa, TestKey},
     timestamp::Timestamp,
@@ -11,7 +10,7 @@ use shared::{
 use x509_cert::name::Name;
 
 use super::{
-    intent::{CaIntent, Constraints, PlainUrl},
+    intent::{CaIntent, CaUsage, Constraints, PlainUrl},
     key::RootKey,
     lint::{CaLint, Linted, Lints},
     signed::{self, Signed},
@@ -47,7 +46,7 @@ fn intent(root: &Issuer) -> CaIntent {
         not_after: root.not_after().minus(1),
         path_length: Some(0),
         constraints: constraints(),
-        extended_key_usage: vec![Usage::ServerAuth],
+        extended_key_usage: vec![CaUsage::ServerAuth],
         issuer_urls: vec![url("http://pki.example/root.der")],
         crl_urls: vec![url("http://pki.example/root.crl"), url("http://backup.example/root.crl")],
     }
@@ -96,7 +95,7 @@ fn whatever_was_not_meant_breaks_its_own_lint() {
         ("§4.2.1.10", |it| it.constraints.excluded_dns.clear()),
         ("§4.2.1.10", |it| it.constraints.excluded_ip.swap(0, 1)),
         ("§4.2.1.10", |it| it.constraints.permitted_dns[0].insert(0, '.')),
-        ("§4.2.1.12", |it| it.extended_key_usage.push(Usage::ClientAuth)),
+        ("§4.2.1.12", |it| it.extended_key_usage.push(CaUsage::ClientAuth)),
         ("§4.2.2.1", |it| it.issuer_urls.push(url("http://pki.example/other.der"))),
         ("§4.2.1.13", |it| drop(it.crl_urls.pop())),
         ("§4.2)", |it| it.crl_urls.clear()),
@@ -120,7 +119,7 @@ fn what_was_meant_may_break_a_rule_too() {
         ("another name than its root", |it, root| it.subject = root.subject().clone()),
         ("not empty", |it, _| it.subject = Name::default()),
         ("path length 0", |it, _| it.path_length = Some(1)),
-        ("never any", |it, _| it.extended_key_usage = vec![Usage::ServerAuth, Usage::ServerAuth]),
+        ("never any", |it, _| it.extended_key_usage = vec![CaUsage::ServerAuth, CaUsage::ServerAuth]),
         ("§4.2.1.1)", |it, _| it.authority = Some(vec![7; 20])),
     ];
     for (rule, change) in table {

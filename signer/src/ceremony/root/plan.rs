@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use shared::{profile::Usage, serial::SerialNumber, timestamp::Timestamp};
+use shared::{serial::SerialNumber, timestamp::Timestamp};
 
 use super::{
     crl::Reason,
-    intent::{Constraints, PlainUrl},
+    intent::{CaUsage, Constraints, PlainUrl},
     key::KeyFile,
 };
 use crate::ceremony::KeyPlace;
@@ -51,7 +51,7 @@ pub(crate) struct SignPlan {
     #[serde(default)]
     pub(crate) not_after: Option<Timestamp>,
     /// For which uses it may issue; an empty list for all.
-    pub(crate) extended_key_usage: Vec<Usage>,
+    pub(crate) extended_key_usage: Vec<CaUsage>,
     /// Where the root's certificate can be read, DER.
     pub(crate) issuer_urls: Vec<PlainUrl>,
     /// Where the root's CRL can be read, DER.
@@ -233,4 +233,47 @@ pub(super) fn days_after(now: Timestamp, days: u32) -> Timestamp {
 /// A key that must stand in a file, of a value that the quick form does without.
 fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     String::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The files that a text shows, by their first line: `# create.toml`.
+    fn files(text: &str) -> Vec<(&str, &str)> {
+        let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        blocks.filter_map(|block| Some((block.lines().next()?.strip_prefix("# ")?, block))).collect()
+    }
+
+    #[test]
+    fn every_file_that_the_documentation_shows_is_one() {
+        let files = files(include_str!("../../../../docs/ceremony.md"));
+        assert_eq!(files.len(), 4, "{files:?}");
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let read = match name {
+                "create.toml" => CreatePlan::load(&path).map(drop),
+                "sign-a1.toml" => SignPlan::load(&path).map(drop),
+                _ => CrlPlan::load(&path).map(drop),
+            };
+            assert!(read.is_ok(), "{name}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_beside_the_file_but_for_modules() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("crl.toml");
+        let text = "number = 2\nprevious = \"old\"\nout = \"/new\"\nform = \"der\"\nnext_update_days = 1\n\
+                    [root]\ncertificate = \"root.pem\"\n\
+                    [root.token]\nmodule = \"module.so\"\ntoken = \"t\"\nlabel = \"l\"\npin_file = \"pin\"\n";
+        std::fs::write(&path, text).unwrap();
+        let plan = CrlPlan::load(&path).unwrap();
+        let token = plan.root.token.as_ref().unwrap();
+        assert_eq!(plan.previous.as_deref(), Some(folder.path().join("old").as_path()));
+        assert_eq!((plan.out.as_path(), token.module.as_path()), (Path::new("/new"), Path::new("module.so")));
+        assert_eq!(token.pin_file, folder.path().join("pin"));
+    }
 }
