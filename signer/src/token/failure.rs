@@ -13,10 +13,10 @@ pub(crate) enum SignFailed {
     #[error("the token rejected its PIN: {0}")]
     PinRejected(String),
     /// The token does not take what it was asked; another session would not change that.
-    #[error("the token does not take this: {0}")]
+    #[error("the token does not take this: {}", brief(.0))]
     Argument(Error),
     /// Anything else: the token may be gone.
-    #[error("the token did not sign: {0}")]
+    #[error("the token did not sign: {}", brief(.0))]
     Lost(Error),
     /// Something else than 64 bytes of r and s.
     #[error("the token gave no P-256 signature")]
@@ -41,6 +41,14 @@ impl From<LoginFailed> for SignFailed {
             LoginFailed::Rejected(code) => Self::PinRejected(code),
             LoginFailed::Other(error) => Self::Lost(error),
         }
+    }
+}
+
+/// The code of an error and where it came from, without the standard's prose.
+fn brief(error: &Error) -> String {
+    match error {
+        Error::Pkcs11(code, function) => format!("{code:?} in {function:?}"),
+        other => other.to_string(),
     }
 }
 

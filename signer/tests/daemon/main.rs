@@ -20,4 +20,6 @@ mod rotation;
 mod site;
 #[cfg(feature = "slow-token")]
 mod slow;
+mod soak;
+mod throughput;
 mod tokens;

@@ -1,12 +1,14 @@
 //! Queues and deadlines in front of a token that is as slow as a USB one.
 
-use std::{thread, time::Duration};
+use std::{collections::BTreeSet, fs, sync::Mutex, thread, time::Duration};
 
-use shared::signing::{IssueReply, Priority, Refusal};
+use nix::sys::signal::Signal;
+use shared::signing::{IssueReply, Priority, Refusal, TokenState};
 
 use crate::{
     client::{Edge, simple},
-    site::{Site, eventually, stopwatch},
+    clones::{clone_site, tokens, write_tokens},
+    site::{EDGE, Site, eventually, issue_identity, signal, stopwatch},
 };
 
 const LATENCY: Duration = Duration::from_millis(250);
@@ -15,6 +17,13 @@ fn slow_site(issuers: &[&str]) -> Site {
     let mut site = Site::new(issuers);
     site.program = env!("CARGO_BIN_EXE_signer-slow-token");
     site.write_config(issuers, &format!("latency_ms = {}", LATENCY.as_millis()));
+    site
+}
+
+/// Clones of one key, as many as there are labels.
+fn slow_clones(labels: &[&str]) -> Site {
+    let mut site = clone_site(labels);
+    site.program = env!("CARGO_BIN_EXE_signer-slow-token");
     site
 }
 
@@ -96,4 +105,128 @@ fn a_renewal_overtakes_a_backlog_and_what_cannot_be_in_time_is_refused_at_once()
         assert_eq!(edge.refusal(&hopeless), Refusal::Busy);
         assert!(started.elapsed() < LATENCY * 2, "refused at once");
     });
+}
+
+#[test]
+fn clones_of_one_key_sign_so_many_times_as_fast_as_one() {
+    const LABELS: [&str; 3] = ["one", "two", "three"];
+    let site = slow_clones(&LABELS);
+    let rate = |number: usize| {
+        let uris: Vec<_> = LABELS.iter().take(number).map(|label| format!("pkcs11:token={label}")).collect();
+        let uris: Vec<_> = uris.iter().map(String::as_str).collect();
+        write_tokens(&site, &uris, &format!("latency_ms = {}", LATENCY.as_millis()));
+        let _ = fs::remove_dir_all(site.path("state"));
+        let _daemon = site.serve();
+        let edge = Edge::new(&site);
+        eventually("all are ready", || tokens(&edge).iter().all(|token| token.state == TokenState::Ready));
+        rate_under_backlog(&site, 40 * number as u64)
+    };
+    let one = rate(1);
+    let (two, three) = (rate(2) / one, rate(3) / one);
+    println!("one token {one:.3} a second; two {two:.3} times that, three {three:.3} times");
+    assert!(two >= 1.95 && three >= 2.9, "{two:.3} {three:.3}");
+}
+
+#[test]
+fn a_clone_that_hangs_delays_its_own_jobs_alone() {
+    let site = slow_clones(&["one", "two"]);
+    write_tokens(&site, &["pkcs11:token=one", "pkcs11:token=two"], "latency_ms = 100\ndeadline_ms = 2000");
+    let daemon = site.serve();
+    let edge = Edge::new(&site);
+    eventually("both are ready", || tokens(&edge).iter().all(|token| token.state == TokenState::Ready));
+    let requests: Vec<_> = (0..30).map(simple).collect();
+    let started = stopwatch();
+    thread::scope(|scope| {
+        for asked in &requests {
+            scope.spawn(|| Edge::new(&site).issued(asked));
+        }
+        eventually("the first", || signatures(&edge) >= 4);
+        signal(daemon.workers()[0], Signal::SIGSTOP);
+    });
+    // The other one alone needs three seconds for all of them, and two jobs wait for the deadline of the first.
+    assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
+    let mut hangs: Vec<_> = tokens(&edge).into_iter().map(|token| (token.hangs, token.failures)).collect();
+    hangs.sort_unstable();
+    assert_eq!(hangs, [(0, 0), (1, 1)], "each for itself");
+    assert_eq!((site.events("intent").len(), site.events("signed").len()), (30, 30));
+}
+
+#[test]
+fn two_edges_that_ask_the_same_a_hundred_times_get_one_certificate_of_one_job() {
+    let site = slow_site(&["a1"]);
+    let text = fs::read_to_string(site.path("signer.toml")).unwrap();
+    let edge = format!("[[edge]]\nname = \"{EDGE}\"");
+    let other = text.split_once(&edge).unwrap().1.split_once("[[profile]]").unwrap().0;
+    let second = format!("[[edge]]\nname = \"second.{EDGE}\"{other}");
+    let text = text.replace("[[profile]]", &format!("{second}[[profile]]"));
+    fs::write(site.path("signer.toml"), text.replace("latency_ms = 250", "latency_ms = 3000")).unwrap();
+    let daemon = site.serve();
+    let (asked, answers) = (simple(1), Mutex::new(Vec::new()));
+    let identities = [site.edge(), issue_identity(&site.infrastructure, &format!("second.{EDGE}"))];
+    thread::scope(|scope| {
+        for identity in identities.iter().cycle().take(100) {
+            let (site, asked, answers) = (&site, &asked, &answers);
+            scope.spawn(move || {
+                let issued = Edge::with(site, Some(identity)).issued(asked);
+                answers.lock().unwrap().push(issued);
+            });
+        }
+    });
+    let answers = answers.into_inner().unwrap();
+    let serials: BTreeSet<_> = answers.iter().map(|issued| (issued.serial.to_string(), issued.journal_index)).collect();
+    assert_eq!((answers.len(), serials.len()), (100, 1));
+    assert!(daemon.log().contains(&format!("client=\"second.{EDGE}\"")));
+    assert_eq!((site.events("intent").len(), site.events("signed").len()), (1, 1));
+    assert_eq!(signatures(&Edge::new(&site)), 1);
+}
+
+#[test]
+fn a_signer_that_is_told_to_stop_under_load_answers_everybody_and_loses_nothing() {
+    let site = slow_clones(&["one", "two"]);
+    let uris = ["pkcs11:token=one", "pkcs11:token=two"];
+    write_tokens(&site, &uris, &format!("latency_ms = {}", LATENCY.as_millis()));
+    let mut daemon = site.serve();
+    let requests: Vec<_> = (0..40).map(simple).collect();
+    let (edge, answers) = (Edge::new(&site), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for asked in &requests {
+            let (site, answers) = (&site, &answers);
+            scope.spawn(move || {
+                let answer = Edge::new(site).issue(asked);
+                answers.lock().unwrap().push((asked, answer));
+            });
+        }
+        eventually("a backlog", || {
+            let status = edge.status().unwrap();
+            status.queued >= 20 && status.queued + 4 + signatures(&edge) >= 40
+        });
+        let told = stopwatch();
+        assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.log());
+        assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    });
+    let answers = answers.into_inner().unwrap();
+    let mut issued = Vec::new();
+    let mut refused = 0;
+    for (asked, answer) in &answers {
+        match answer {
+            Ok(IssueReply::Issued(certificate)) => issued.push((*asked, certificate)),
+            Ok(IssueReply::Refused(reason)) if reason.reason == Refusal::Unavailable => refused += 1,
+            other => panic!("{}: {other:?}", asked.order),
+        }
+    }
+    assert!(issued.len() >= 2 && refused >= 20 && issued.len() + refused == 40, "{} {refused}", issued.len());
+    let (intents, signed) = (site.events("intent").len(), site.events("signed").len());
+    assert_eq!((signed, intents), (issued.len(), issued.len()), "what a token had begun was ended and answered");
+
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    for (asked, certificate) in issued {
+        assert_eq!(edge.issued(asked), *certificate);
+    }
+    thread::scope(|scope| {
+        for asked in &requests {
+            scope.spawn(|| Edge::new(&site).issued(asked));
+        }
+    });
+    assert_eq!((site.events("intent").len(), site.events("signed").len()), (40, 40));
 }

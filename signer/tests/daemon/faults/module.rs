@@ -81,8 +81,19 @@ extern "C" fn login(session: Ulong, user: Ulong, pin: *const u8, length: Ulong) 
     call!(18, name, (session => Ulong, user => Ulong, pin => *const u8, length => Ulong))
 }
 
+type Sign = extern "C" fn(Ulong, *const u8, Ulong, *mut u8, *mut Ulong) -> Ulong;
+
 extern "C" fn sign(session: Ulong, data: *const u8, length: Ulong, signature: *mut u8, room: *mut Ulong) -> Ulong {
-    call!(43, "sign", (session => Ulong, data => *const u8, length => Ulong, signature => *mut u8, room => *mut Ulong))
+    let real: Sign = unsafe { std::mem::transmute(LISTS.get().unwrap().0.functions[43]) };
+    match fault("sign") {
+        Some(code) if code != 0 => {
+            // As the standard has it, a signature that fails has ended.
+            let mut nowhere = [0; 256];
+            real(session, data, length, nowhere.as_mut_ptr(), &mut (nowhere.len() as Ulong));
+            code
+        }
+        _ => real(session, data, length, signature, room),
+    }
 }
 
 extern "C" fn sign_update(_session: Ulong, data: *const u8, length: Ulong) -> Ulong {
