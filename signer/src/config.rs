@@ -280,6 +280,18 @@ mod tests {
     }
 
     #[test]
+    fn readers_to_be_ignored_are_a_list_under_their_own_name() {
+        let token = |more: &str| {
+            let text = format!("module = \"m\"\nuri = \"pkcs11:\"\npin_file = \"p\"\n{more}\n");
+            toml::from_str::<TokenConfig>(&text).map(|token| token.ignored_readers).map_err(|error| error.to_string())
+        };
+        assert_eq!(token(""), Ok(None));
+        assert_eq!(token("ignored_readers = [\"Yubico\"]"), Ok(Some(vec!["Yubico".into()])));
+        assert!(token("ignored_readers = \"Yubico\"").is_err());
+        assert!(token("ignore_readers = []").unwrap_err().contains("ignored_readers"));
+    }
+
+    #[test]
     #[cfg(not(feature = "slow-token"))]
     fn a_token_cannot_be_slowed() {
         let text = "module = \"m\"\nuri = \"pkcs11:\"\npin_file = \"p\"\nlatency_ms = 250\n";
