@@ -117,6 +117,12 @@ impl CrlShard {
         Self::holding(serial, self.of) == self
     }
 
+    /// How many parts there are.
+    #[must_use]
+    pub const fn of(self) -> u8 {
+        self.of
+    }
+
     /// True when it is of all certificates of its issuer.
     #[must_use]
     pub const fn is_complete(self) -> bool {

@@ -7,7 +7,7 @@ use shared::{
     base64url::Base64Url,
     certificate::{CannotBuild, Content, TbsDer},
     chain::{BadChain, IssuerChain},
-    pointers::{IssuerId, StatusHost},
+    pointers::{CrlShard, IssuerId, StatusHost},
     public_key::PublicKey,
     serial::SerialNumber,
     signing::{IssuerStatus, TokenState},
@@ -105,6 +105,8 @@ impl Issuer {
             crl_shards: self.pointers.as_ref().map_or(1, |(_, shards)| *shards),
         };
         let tbs = content.tbs(issuer)?;
+        let pointers = self.pointers.as_ref().filter(|_| admitted.profile.revocation().has_crl());
+        let shards = pointers.map(|(_, shards)| *shards);
         Ok(Intent {
             order: admitted.order.clone(),
             account: Base64Url(admitted.claim.account.0.to_vec()),
@@ -119,6 +121,7 @@ impl Issuer {
             not_after,
             extended_key_usage: admitted.profile.extended_key_usage().to_vec(),
             tbs: Base64Url(tbs.as_bytes().to_vec()),
+            crl_shard: shards.map(|shards| CrlShard::holding(serial, shards)),
         })
     }
 

@@ -12,7 +12,7 @@ use shared::{
     timestamp::Timestamp,
 };
 
-use crate::{expiry::Expiry, queue::Class, work::Works};
+use crate::{expiry::Expiry, queue::Class, status::Overview, work::Works};
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
@@ -24,6 +24,11 @@ pub(crate) struct Metrics {
     refusals: Family<Labels, Counter>,
     certificates: Counter,
     revocations: Counter,
+    signed: Family<Labels, Counter>,
+    remembered: Counter,
+    crl_number: Gauges,
+    crl_oldest: Gauges,
+    crl_pending: Gauges,
     handshakes: Counter,
     rotations: Family<Labels, Counter>,
     worker_failures: Family<Labels, Counter>,
@@ -45,6 +50,11 @@ impl Default for Metrics {
             refusals: Family::default(),
             certificates: Counter::default(),
             revocations: Counter::default(),
+            signed: Family::default(),
+            remembered: Counter::default(),
+            crl_number: Gauges::default(),
+            crl_oldest: Gauges::default(),
+            crl_pending: Gauges::default(),
             handshakes: Counter::default(),
             rotations: Family::default(),
             worker_failures: Family::default(),
@@ -61,6 +71,15 @@ impl Default for Metrics {
         registry.register("refusals", "Requests refused, by reason", metrics.refusals.clone());
         registry.register("certificates", "Certificates signed and journaled", metrics.certificates.clone());
         registry.register("revocations", "Revocations journaled", metrics.revocations.clone());
+        registry.register("signatures", "Signatures that were journaled, by what they are of", metrics.signed.clone());
+        registry.register("ocsp_remembered", "OCSP responses given again from memory", metrics.remembered.clone());
+        registry.register("crl_number", "The highest number of a CRL, by issuer", metrics.crl_number.clone());
+        registry.register(
+            "crl_oldest_timestamp_seconds",
+            "When the oldest of the newest CRLs was signed, by issuer",
+            metrics.crl_oldest.clone(),
+        );
+        registry.register("crl_pending", "CRLs that a revocation waits for, by issuer", metrics.crl_pending.clone());
         registry.register("handshakes_refused", "TLS handshakes that failed", metrics.handshakes.clone());
         registry.register("rotations", "Readings of the rotated files, by outcome", metrics.rotations.clone());
         registry.register("worker_failures", "Workers lost or not started, by token", metrics.worker_failures.clone());
@@ -99,6 +118,26 @@ impl Metrics {
     /// A certificate is in the journal.
     pub(crate) fn signed(&self) {
         self.certificates.inc();
+        self.signature("certificate");
+    }
+
+    /// An OCSP response is in the journal.
+    pub(crate) fn response_signed(&self) {
+        self.signature("ocsp");
+    }
+
+    /// A CRL is in the journal.
+    pub(crate) fn crl_signed(&self) {
+        self.signature("crl");
+    }
+
+    /// An OCSP response was given again.
+    pub(crate) fn remembered(&self) {
+        self.remembered.inc();
+    }
+
+    fn signature(&self, kind: &str) {
+        self.signed.get_or_create(&vec![("kind", kind.to_owned())]).inc();
     }
 
     /// A revocation is in the journal.
@@ -170,6 +209,13 @@ impl Metrics {
         for class in Class::ALL {
             let jobs = u64::try_from(works.queue.len_of(class)).unwrap_or(u64::MAX);
             self.queued.get_or_create(&vec![("class", class.name().to_owned())]).set(float(jobs));
+        }
+        for Overview { issuer, number, oldest, pending } in works.desk.crls.overviews() {
+            let name = works.issuers.iter().find(|ours| ours.id() == issuer).map_or("", |issuer| issuer.name());
+            let labels = vec![("issuer", name.to_owned())];
+            self.crl_number.get_or_create(&labels).set(float(number));
+            self.crl_oldest.get_or_create(&labels).set(seconds(oldest));
+            self.crl_pending.get_or_create(&labels).set(float(pending));
         }
         self.journal.set(float(works.journal.head().length));
         let mut text = String::new();

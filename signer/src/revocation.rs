@@ -38,7 +38,8 @@ pub(crate) struct Plea {
 pub(crate) struct Granted {
     /// What the journal will say.
     pub(crate) record: RevokedCertificate,
-    not_after: Timestamp,
+    /// The certificate's last valid second.
+    pub(crate) not_after: Timestamp,
 }
 
 impl Plea {

@@ -29,7 +29,7 @@ use crate::{
     rotation::{Present, Rotation},
     service::Service,
     settings::Settings,
-    status::Desk,
+    status::{Desk, schedule::Scheduler},
     tls,
     token::{driver::Driver, start::Starts, view::TokenView},
     work::Works,
@@ -69,6 +69,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         .iter()
         .map(|issuer| issuer.tokens.iter().map(|_| Arc::new(TokenView::new(Arc::clone(&changed)))).collect())
         .collect();
+    let desk = Desk::open(settings.status.clone(), &settings.state, &ledger, &journal)?;
     let issuers = settings.issuers.iter().zip(&views);
     let works = Arc::new(Works {
         issuers: issuers
@@ -82,12 +83,15 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         journal,
         ledger: Arc::clone(&ledger),
         metrics,
-        desk: Desk::new(settings.status.clone()),
+        desk,
         running: TaskTracker::new(),
     });
     let mut drivers = start_drivers(&settings, &views, &works);
     let views: Vec<_> = views.into_iter().flatten().collect();
 
+    let scheduler = Scheduler { works: Arc::clone(&works), policy: policy.clone() };
+    scheduler.look(clock::now());
+    let scheduling = tokio::spawn(scheduler.run());
     let (stop, stopped) = watch::channel(false);
     let issuance = Issuance {
         policy,
@@ -135,6 +139,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     tracing::info!("stopping");
     operations::tell(&[NotifyState::Stopping]);
     rotating.abort();
+    scheduling.abort();
     let _ = stop.send(true);
     works.queue.close();
     let rest = async {

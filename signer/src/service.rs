@@ -11,7 +11,10 @@ use hyper::{
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     checkpoint::{JOURNAL_PATH, JournalReply},
-    signing::{ISSUE_PATH, IssueReply, OCSP_PATH, OcspReply, REVOKE_PATH, Refusal, Refused, RevokeReply, STATUS_PATH},
+    signing::{
+        CRL_PATH, CrlReply, ISSUE_PATH, IssueReply, OCSP_PATH, OcspReply, REVOKE_PATH, Refusal, Refused, RevokeReply,
+        STATUS_PATH,
+    },
 };
 
 use crate::{admit::refused, identity::ClientIdentity, issuance::Issuance};
@@ -69,8 +72,15 @@ impl Service {
                 ocsp_answer(&reply)
             }
             (&Method::POST, JOURNAL_PATH) => self.journal(edge, request).await,
+            (&Method::POST, CRL_PATH) => {
+                let reply = match self.read(edge, request).await {
+                    Ok(asked) => self.issuance.crl(&asked),
+                    Err(refused) => CrlReply::Refused(refused),
+                };
+                crl_answer(&reply)
+            }
             (&Method::GET, STATUS_PATH) => json(StatusCode::OK, &self.issuance.status()),
-            (_, ISSUE_PATH | REVOKE_PATH | OCSP_PATH | JOURNAL_PATH | STATUS_PATH) => {
+            (_, ISSUE_PATH | REVOKE_PATH | OCSP_PATH | CRL_PATH | JOURNAL_PATH | STATUS_PATH) => {
                 no_such(StatusCode::METHOD_NOT_ALLOWED)
             }
             _ => no_such(StatusCode::NOT_FOUND),
@@ -149,6 +159,13 @@ fn ocsp_answer(reply: &OcspReply) -> Answer {
         OcspReply::Signed(_) => json(StatusCode::OK, reply),
         OcspReply::Queued { retry_after } => queued(*retry_after, reply),
         OcspReply::Refused(refused) => json(status_of(refused), reply),
+    }
+}
+
+fn crl_answer(reply: &CrlReply) -> Answer {
+    match reply {
+        CrlReply::Current(_) => json(StatusCode::OK, reply),
+        CrlReply::Refused(refused) => json(status_of(refused), reply),
     }
 }
 

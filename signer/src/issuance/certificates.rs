@@ -74,6 +74,16 @@ impl Certificates {
         }
     }
 
+    /// Where the journal says that a certificate was signed and revoked, for each that was revoked.
+    pub(crate) fn revocations(&self) -> Vec<(Location, Location)> {
+        let known = self.known();
+        let both = |(serial, revocation): (&SerialNumber, &Revocation)| match revocation {
+            Revocation::Revoked(revoked) => Some((*known.signed.get(serial)?, *revoked)),
+            Revocation::Running(_) => None,
+        };
+        known.revocations.iter().filter_map(both).collect()
+    }
+
     /// The revocation of a certificate, if there is one or one is being written.
     pub(crate) fn revocation(&self, serial: SerialNumber) -> Option<Progress> {
         self.known().revocations.get(&serial).map(|revocation| match revocation {

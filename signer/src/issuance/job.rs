@@ -87,6 +87,9 @@ impl Job {
         match works.journal.append(Event::Intent(Box::new(intent.clone()))).await {
             Ok(location) => {
                 self.ticket.intended(location);
+                if let Some(shard) = intent.crl_shard {
+                    works.ledger.trail().points(issuer.id(), shard, intent.not_after);
+                }
                 self.issuers = vec![position];
                 self.decided = Some(Decided { intent, location });
                 Some(self)

@@ -29,6 +29,7 @@ use super::certificates::Certificates;
 use crate::{
     journal::{BadRecord, Event, Fault, Location, Record},
     queue::Place,
+    status::{self, Trail},
 };
 
 /// How a job ended, for everybody who waits for it.
@@ -83,6 +84,7 @@ pub(crate) struct Ticket {
 pub(crate) struct Ledger {
     orders: Mutex<HashMap<OrderHash, Entry>>,
     certificates: Certificates,
+    trail: Mutex<Trail>,
 }
 
 /// SHA-256 of an order's URL: a constant size for every order that ever was.
@@ -106,10 +108,14 @@ impl Ledger {
         let mut orders = self.orders();
         match &record.event {
             Event::Refused(_) | Event::Response(_) => {}
+            Event::Crl(crl) => self.trail().signed(crl),
             Event::Intent(intent) => {
                 let account = <[u8; 32]>::try_from(intent.account.0.as_slice()).map_err(|_| bad)?;
                 let csr = <[u8; 32]>::try_from(intent.csr.0.as_slice()).map_err(|_| bad)?;
                 let claim = Claim { account: Thumbprint(account), csr: CsrHash(csr) };
+                if let (Some(shard), Some(issuer)) = (intent.crl_shard, status::issuer_id(&intent.issuer_sha256.0)) {
+                    self.trail().points(issuer, shard, intent.not_after);
+                }
                 if orders.insert(hash(&intent.order), Entry::Intended { claim, intent: location }).is_some() {
                     return Err(bad);
                 }
@@ -132,6 +138,11 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// What the journal says of CRLs.
+    pub(crate) fn trail(&self) -> MutexGuard<'_, Trail> {
+        self.trail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All certificates.

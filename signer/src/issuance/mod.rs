@@ -67,9 +67,13 @@ impl Issuance {
     /// The verb `status`.
     pub(crate) fn status(&self) -> Status {
         let head = self.works.journal.head();
+        let issuer_status = |issuer: &issuer::Issuer| {
+            let crl_shards = self.works.desk.crls.shards_of(issuer.id());
+            shared::signing::IssuerStatus { crl_shards, ..issuer.status() }
+        };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            issuers: self.works.issuers.iter().map(issuer::Issuer::status).collect(),
+            issuers: self.works.issuers.iter().map(issuer_status).collect(),
             journal_length: head.length,
             journal_head: shared::base64url::Base64Url(head.hash.to_vec()),
             queued: u64::try_from(self.works.queue.len()).unwrap_or(u64::MAX),

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use shared::signing::{Refusal, Refused, RevokeReply, RevokeRequest, Revoked};
+use sha2::{Digest, Sha256};
+use shared::{
+    pointers::IssuerId,
+    signing::{Refusal, Refused, RevokeReply, RevokeRequest, Revoked},
+};
 
 use super::{Issuance, certificates::RevocationTicket, unavailable};
 use crate::{
     admit::refused,
     clock,
     journal::{Event, Location, RevokedCertificate},
-    revocation::Plea,
+    revocation::{Granted, Plea},
+    status::{self, Entry},
 };
 
 impl Issuance {
@@ -32,6 +37,7 @@ impl Issuance {
         let location = certificates.find(serial).ok_or_else(unknown)?;
         let record = self.works.journal.read(&location).map_err(|_| unavailable())?;
         let Event::Signed(signed) = record.event else { return Err(unavailable()) };
+        let issuer = signed.chain.get(1).and_then(|issuer| status::issuer_id(&Sha256::digest(&issuer.0)));
         let granted = plea.grant(edge, signed)?;
         if let Some(location) = certificates.find_revocation(serial) {
             return self.first_revocation(&location);
@@ -39,14 +45,15 @@ impl Issuance {
         granted.check_time(clock::now())?;
         let (mut progress, ticket) = certificates.begin(serial);
         if let Some(ticket) = ticket {
-            self.write_revocation(ticket, granted.record);
+            self.write_revocation(ticket, granted, issuer);
         }
         let location = progress.wait_for(Option::is_some).await.ok().and_then(|location| *location);
         self.first_revocation(&location.ok_or_else(unavailable)?)
     }
 
     /// Writes it in a task of its own: a client that goes away must not part the record from the ledger.
-    fn write_revocation(&self, ticket: RevocationTicket, record: RevokedCertificate) {
+    fn write_revocation(&self, ticket: RevocationTicket, granted: Granted, issuer: Option<IssuerId>) {
+        let Granted { record, not_after } = granted;
         let (works, ledger) = (Arc::clone(&self.works), Arc::clone(&self.ledger));
         self.works.running.spawn(async move {
             let RevokedCertificate { serial, reason, right, .. } = record;
@@ -54,6 +61,11 @@ impl Issuance {
                 Ok(location) => {
                     tracing::info!(%serial, ?reason, ?right, record = location.index, "revoked");
                     works.metrics.revoked();
+                    // Before anybody is answered: the next CRL has it.
+                    let at = works.journal.read(&location).map_or_else(|_| clock::now(), |record| record.at);
+                    if let Some(issuer) = issuer {
+                        works.desk.crls.revoke(issuer, serial, Entry { at, reason, not_after });
+                    }
                     ledger.certificates().end(ticket, location);
                 }
                 Err(error) => tracing::error!(%serial, %error, "a certificate cannot be revoked"),

@@ -6,7 +6,7 @@ use shared::{
     base64url::Base64Url,
     identifier::Identifier,
     ocsp::CertIdHash,
-    pointers::IssuerId,
+    pointers::{CrlShard, IssuerId},
     profile::{ProfileName, Usage},
     revocation::RevocationReason,
     serial::SerialNumber,
@@ -48,6 +48,8 @@ pub(crate) enum Event {
     Refused(RefusedRequest),
     /// An OCSP response was signed.
     Response(SignedStatus),
+    /// A CRL was signed.
+    Crl(JournaledCrl),
 }
 
 /// A certificate that is to be signed.
@@ -80,6 +82,9 @@ pub(crate) struct Intent {
     pub(crate) extended_key_usage: Vec<Usage>,
     /// DER of the TBSCertificate.
     pub(crate) tbs: Base64Url,
+    /// The part of the CRL that it points to; none when it names no CRL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) crl_shard: Option<CrlShard>,
 }
 
 /// A certificate that was signed.
@@ -135,6 +140,26 @@ pub(crate) struct SignedStatus {
     pub(crate) next_update: Timestamp,
     /// SHA-256 of the response.
     pub(crate) sha256: Base64Url,
+}
+
+/// A CRL that was signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JournaledCrl {
+    /// Whose.
+    pub(crate) issuer: IssuerId,
+    /// Which part.
+    pub(crate) shard: CrlShard,
+    /// Its number, higher than that of every one before of this issuer and part (RFC 5280 §5.2.3).
+    pub(crate) number: u64,
+    /// When it was true.
+    pub(crate) this_update: Timestamp,
+    /// Until when it is good.
+    pub(crate) next_update: Timestamp,
+    /// SHA-256 of the CRL.
+    pub(crate) sha256: Base64Url,
+    /// Certificates on it.
+    pub(crate) entries: u64,
 }
 
 /// A request that was refused.
@@ -222,6 +247,7 @@ mod tests {
             not_after: Timestamp::from_seconds(2),
             extended_key_usage: vec![Usage::ServerAuth],
             tbs: Base64Url(vec![0x30, 0]),
+            crl_shard: None,
         }));
         let refused = Event::Refused(RefusedRequest {
             reason: Refusal::NotPermitted,
@@ -237,6 +263,24 @@ mod tests {
             key: Base64Url(vec![4]),
             certificate_sha256: Base64Url(vec![5]),
             edge: "edge.test".into(),
+        });
+        let response = Event::Response(SignedStatus {
+            issuer: "00".repeat(16).parse().unwrap(),
+            serial: SerialNumber::from_random([1; 16]),
+            hash: CertIdHash::Sha1,
+            revoked: false,
+            this_update: Timestamp::from_seconds(1),
+            next_update: Timestamp::from_seconds(2),
+            sha256: Base64Url(vec![6]),
+        });
+        let crl = Event::Crl(JournaledCrl {
+            issuer: "00".repeat(16).parse().unwrap(),
+            shard: "3-of-8".parse().unwrap(),
+            number: 7,
+            this_update: Timestamp::from_seconds(1),
+            next_update: Timestamp::from_seconds(2),
+            sha256: Base64Url(vec![6]),
+            entries: 1,
         });
         let line = |index, event| {
             let previous = Base64Url(BEFORE_THE_FIRST.to_vec());
@@ -269,6 +313,20 @@ mod tests {
             line(3, revoked),
             format!(
                 r#"{{"index":3,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"revoked":{{"serial":"01010101010101010101010101010101","reason":"keyCompromise","right":"certificate-key","order":"https://ca.test/acme/order/a/b","key":"BA","certificate_sha256":"BQ","edge":"edge.test"}}}}}}"#
+            )
+        );
+        let (id, times) =
+            ("0".repeat(32), r#""this_update":"1970-01-01T00:00:01Z","next_update":"1970-01-01T00:00:02Z""#);
+        assert_eq!(
+            line(4, response),
+            format!(
+                r#"{{"index":4,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"response":{{"issuer":"{id}","serial":"01010101010101010101010101010101","hash":"sha1","revoked":false,{times},"sha256":"Bg"}}}}}}"#
+            )
+        );
+        assert_eq!(
+            line(5, crl),
+            format!(
+                r#"{{"index":5,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"crl":{{"issuer":"{id}","shard":"3-of-8","number":7,{times},"sha256":"Bg","entries":1}}}}}}"#
             )
         );
     }

@@ -57,6 +57,7 @@ impl Issuance {
             && is_fresh(response, urgency, now)
             && is_true(works, serial, response.revoked)
         {
+            works.metrics.remembered();
             return Ok(OcspReply::Signed(SignedResponse::clone(response)));
         }
         let class = match (self.is_news(serial, last.as_deref(), now)?, urgency) {

@@ -2,7 +2,7 @@
 
 use shared::{signing::Refusal, timestamp::Timestamp};
 
-use super::ocsp::ResponseJob;
+use super::{crl_job::CrlJob, ocsp::ResponseJob};
 use crate::{
     queue::{Party, Waits},
     token::frame::Sign,
@@ -24,18 +24,25 @@ pub(crate) struct StatusJob {
 #[derive(Debug)]
 enum Task {
     Response(ResponseJob),
+    Crl(CrlJob),
 }
 
 impl StatusJob {
     /// An OCSP response.
-    pub(super) fn response(job: ResponseJob, issuer: usize, now: Timestamp) -> Self {
+    pub(super) const fn response(job: ResponseJob, issuer: usize, now: Timestamp) -> Self {
         Self { issuer, deadline: now.plus(PATIENCE), task: Task::Response(job) }
+    }
+
+    /// A CRL.
+    pub(super) const fn crl(job: CrlJob, issuer: usize, now: Timestamp) -> Self {
+        Self { issuer, deadline: now.plus(PATIENCE), task: Task::Crl(job) }
     }
 
     /// What its worker is given.
     pub(crate) fn sign(&self) -> Sign {
         match &self.task {
             Task::Response(job) => job.sign(),
+            Task::Crl(job) => job.sign(),
         }
     }
 
@@ -44,6 +51,7 @@ impl StatusJob {
         let Self { issuer, deadline, task } = self;
         let task = match task {
             Task::Response(job) => Task::Response(job.prepare(works, position).await?),
+            Task::Crl(job) => Task::Crl(job.prepare(works, position)?),
         };
         Some(Self { issuer, deadline, task })
     }
@@ -52,6 +60,7 @@ impl StatusJob {
     pub(crate) async fn finish(self, works: &Works, signature: Vec<u8>) {
         match self.task {
             Task::Response(job) => job.finish(works, self.issuer, signature).await,
+            Task::Crl(job) => job.finish(works, self.issuer, signature).await,
         }
     }
 
@@ -65,6 +74,8 @@ impl StatusJob {
     pub(crate) fn give_up(self, reason: Refusal, detail: &str) {
         match self.task {
             Task::Response(job) => job.give_up(reason, detail),
+            // It is tried again.
+            Task::Crl(job) => drop(job),
         }
     }
 }
@@ -86,6 +97,7 @@ impl Waits for StatusJob {
     fn is_forsaken(&self, now: Timestamp) -> bool {
         match &self.task {
             Task::Response(job) => job.is_forsaken(now),
+            Task::Crl(_) => false,
         }
     }
 

@@ -199,6 +199,7 @@ impl ResponseJob {
         if !is_true(works, serial, revoked) {
             return self.again(works, position);
         }
+        works.metrics.response_signed();
         tracing::info!(%serial, ?hash, revoked, record = location.index, "an OCSP response is signed");
         let response = Arc::new(SignedResponse { response: Base64Url(der), this_update, next_update, revoked });
         self.decided = None;

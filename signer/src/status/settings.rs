@@ -3,6 +3,7 @@
 use anyhow::ensure;
 use shared::pointers::StatusHost;
 
+use super::book::Part;
 use crate::config::StatusConfig;
 
 /// The longest time in seconds that a worker lets anything be said ahead: 31 days.
@@ -43,6 +44,11 @@ pub(crate) struct ResponderSettings {
 }
 
 impl StatusSettings {
+    /// What the CRL of a part names itself; nothing for the complete one (RFC 5280 §5.2.5).
+    pub(crate) fn url(&self, (issuer, shard): Part) -> Option<String> {
+        (!shard.is_complete()).then(|| self.host.crl(issuer, shard))
+    }
+
     pub(crate) fn check(config: StatusConfig) -> anyhow::Result<Self> {
         let StatusConfig {
             host,

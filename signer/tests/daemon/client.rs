@@ -9,8 +9,8 @@ use shared::{
     identifier::Identifier,
     jws::Flattened,
     signing::{
-        Grant, ISSUE_PATH, IssueReply, IssueRequest, Issued, OCSP_PATH, OcspReply, OcspRequest, Priority,
-        ProvenIdentifier, REVOKE_PATH, Refusal, RevokeReply, RevokeRequest, STATUS_PATH, Status,
+        CRL_PATH, CrlReply, CrlRequest, Grant, ISSUE_PATH, IssueReply, IssueRequest, Issued, OCSP_PATH, OcspReply,
+        OcspRequest, Priority, ProvenIdentifier, REVOKE_PATH, Refusal, RevokeReply, RevokeRequest, STATUS_PATH, Status,
     },
     testing::TestKey,
     timestamp::Timestamp,
@@ -125,6 +125,11 @@ impl Edge {
 
     pub(crate) fn ocsp(&self, request: &OcspRequest) -> anyhow::Result<OcspReply> {
         let (_, answer) = self.post_to(OCSP_PATH, &serde_json::to_vec(request).unwrap())?;
+        Ok(serde_json::from_str(&answer).unwrap())
+    }
+
+    pub(crate) fn crl(&self, request: &CrlRequest) -> anyhow::Result<CrlReply> {
+        let (_, answer) = self.post_to(CRL_PATH, &serde_json::to_vec(request).unwrap())?;
         Ok(serde_json::from_str(&answer).unwrap())
     }
 

@@ -8,6 +8,7 @@ mod ceremony_root;
 mod client;
 mod clones;
 mod crash;
+mod crl;
 mod faults;
 mod handshake;
 mod issue;

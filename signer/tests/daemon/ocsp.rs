@@ -59,17 +59,16 @@ fn refusal(edge: &Edge, asked: &OcspRequest) -> Refusal {
     }
 }
 
+/// Writes a certificate in PEM under this name.
+pub(crate) fn write_pem(site: &Site, name: &str, der: &[u8]) {
+    let encoded = der::pem::encode_string("CERTIFICATE", der::pem::LineEnding::LF, der).unwrap();
+    fs::write(site.path(name), encoded).unwrap();
+}
+
 /// What OpenSSL says of a response.
 fn openssl(site: &Site, signed: &SignedResponse, issued: &Issued) -> String {
-    let pem = |name: &str, der: &[u8]| {
-        fs::write(site.path(&format!("{name}.der")), der).unwrap();
-        let (from, to) = (site.path(&format!("{name}.der")), site.path(name));
-        let mut command = Command::new("openssl");
-        command.args(["x509", "-inform", "DER", "-in"]).arg(from).arg("-out").arg(to);
-        assert!(command.status().unwrap().success());
-    };
-    pem("leaf.pem", &issued.chain[0].0);
-    pem("above.pem", &issued.chain[1].0);
+    write_pem(site, "leaf.pem", &issued.chain[0].0);
+    write_pem(site, "above.pem", &issued.chain[1].0);
     fs::write(site.path("response.der"), &signed.response.0).unwrap();
     let mut command = Command::new("openssl");
     command.args(["ocsp", "-respin"]).arg(site.path("response.der"));
