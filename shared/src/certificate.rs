@@ -1,6 +1,8 @@
 //! Certificates as this CA builds them: a pure function of (profile, names, public key, serial, times, issuer). Nothing here
 //! has seen a CSR (RFC 5280 §4.1, §4.2).
 
+mod responder;
+
 use std::collections::BTreeSet;
 
 use const_oid::{
@@ -39,6 +41,8 @@ use crate::{
     serial::SerialNumber,
     timestamp::Timestamp,
 };
+
+pub use self::responder::ResponderContent;
 
 /// id-ce-noRevAvail (RFC 9608 §2).
 pub const ID_CE_NO_REV_AVAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.56");

@@ -131,6 +131,11 @@ impl Metrics {
         self.signature("crl");
     }
 
+    /// The certificate of an OCSP responder is in the journal.
+    pub(crate) fn responder_signed(&self) {
+        self.signature("responder");
+    }
+
     /// An OCSP response was given again.
     pub(crate) fn remembered(&self) {
         self.remembered.inc();

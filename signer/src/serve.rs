@@ -69,7 +69,9 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         .iter()
         .map(|issuer| issuer.tokens.iter().map(|_| Arc::new(TokenView::new(Arc::clone(&changed)))).collect())
         .collect();
-    let desk = Desk::open(settings.status.clone(), &settings.state, &ledger, &journal)?;
+    let lives = settings.issuers.iter().enumerate();
+    let lives = lives.filter_map(|(position, issuer)| Some((position, issuer.responder?.validity)));
+    let desk = Desk::open(settings.status.clone(), &settings.state, &ledger, &journal)?.with_delegates(lives);
     let issuers = settings.issuers.iter().zip(&views);
     let works = Arc::new(Works {
         issuers: issuers

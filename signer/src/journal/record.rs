@@ -50,6 +50,8 @@ pub(crate) enum Event {
     Response(SignedStatus),
     /// A CRL was signed.
     Crl(JournaledCrl),
+    /// The certificate of an OCSP responder was decided on, or signed.
+    Responder(JournaledResponder),
 }
 
 /// A certificate that is to be signed.
@@ -160,6 +162,25 @@ pub(crate) struct JournaledCrl {
     pub(crate) sha256: Base64Url,
     /// Certificates on it.
     pub(crate) entries: u64,
+}
+
+/// The certificate of an OCSP responder, whose key is in the signer's memory alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JournaledResponder {
+    /// Who certifies it.
+    pub(crate) issuer: IssuerId,
+    /// The certificate's serial number.
+    pub(crate) serial: SerialNumber,
+    /// First valid second.
+    pub(crate) not_before: Timestamp,
+    /// Last valid second.
+    pub(crate) not_after: Timestamp,
+    /// DER of the TBSCertificate.
+    pub(crate) tbs: Base64Url,
+    /// None before its token has signed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signature: Option<Base64Url>,
 }
 
 /// A request that was refused.
@@ -282,6 +303,14 @@ mod tests {
             sha256: Base64Url(vec![6]),
             entries: 1,
         });
+        let responder = Event::Responder(JournaledResponder {
+            issuer: "00".repeat(16).parse().unwrap(),
+            serial: SerialNumber::from_random([1; 16]),
+            not_before: Timestamp::from_seconds(1),
+            not_after: Timestamp::from_seconds(2),
+            tbs: Base64Url(vec![0x30, 0]),
+            signature: Some(Base64Url(vec![7])),
+        });
         let line = |index, event| {
             let previous = Base64Url(BEFORE_THE_FIRST.to_vec());
             let record = Record { index, previous, at: Timestamp::from_seconds(0), event };
@@ -327,6 +356,12 @@ mod tests {
             line(5, crl),
             format!(
                 r#"{{"index":5,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"crl":{{"issuer":"{id}","shard":"3-of-8","number":7,{times},"sha256":"Bg","entries":1}}}}}}"#
+            )
+        );
+        assert_eq!(
+            line(6, responder),
+            format!(
+                r#"{{"index":6,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"responder":{{"issuer":"{id}","serial":"01010101010101010101010101010101","not_before":"1970-01-01T00:00:01Z","not_after":"1970-01-01T00:00:02Z","tbs":"MAA","signature":"Bw"}}}}}}"#
             )
         );
     }

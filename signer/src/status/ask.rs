@@ -1,6 +1,9 @@
 //! The verb `ocsp`. Who asks for what is not there is counted and logged, and not journaled: anybody can ask a responder anything.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use const_oid::db::rfc5280::ID_AD_OCSP;
 use shared::{
@@ -120,6 +123,12 @@ impl Issuance {
         let place = works.queue.place(class);
         let (running, job) = works.desk.responses.begin(question, class, place, not_after);
         let Some(job) = job else { return Ok((position, running)) };
+        if let Some(active) = works.desk.delegates.active(position, now) {
+            // In a task of its own: who asked may go away, and others have joined.
+            let works = Arc::clone(works);
+            self.works.running.spawn(async move { job.run(&works, position, active).await });
+            return Ok((position, running));
+        }
         let issuer = works.issuers.get(position);
         let job = StatusJob::response(job, position, now);
         if !issuer.is_some_and(|issuer| issuer.live_tokens() > 0) {

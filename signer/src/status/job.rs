@@ -2,7 +2,7 @@
 
 use shared::{signing::Refusal, timestamp::Timestamp};
 
-use super::{crl_job::CrlJob, ocsp::ResponseJob};
+use super::{crl_job::CrlJob, delegate::ResponderJob, ocsp::ResponseJob};
 use crate::{
     queue::{Party, Waits},
     token::frame::Sign,
@@ -25,6 +25,7 @@ pub(crate) struct StatusJob {
 enum Task {
     Response(ResponseJob),
     Crl(CrlJob),
+    Responder(ResponderJob),
 }
 
 impl StatusJob {
@@ -38,11 +39,17 @@ impl StatusJob {
         Self { issuer, deadline: now.plus(PATIENCE), task: Task::Crl(job) }
     }
 
+    /// The certificate of an OCSP responder.
+    pub(super) const fn responder(job: ResponderJob, now: Timestamp) -> Self {
+        Self { issuer: job.position(), deadline: now.plus(PATIENCE), task: Task::Responder(job) }
+    }
+
     /// What its worker is given.
     pub(crate) fn sign(&self) -> Sign {
         match &self.task {
             Task::Response(job) => job.sign(),
             Task::Crl(job) => job.sign(),
+            Task::Responder(job) => job.sign(),
         }
     }
 
@@ -52,6 +59,7 @@ impl StatusJob {
         let task = match task {
             Task::Response(job) => Task::Response(job.prepare(works, position).await?),
             Task::Crl(job) => Task::Crl(job.prepare(works, position)?),
+            Task::Responder(job) => Task::Responder(job.prepare(works).await?),
         };
         Some(Self { issuer, deadline, task })
     }
@@ -61,6 +69,7 @@ impl StatusJob {
         match self.task {
             Task::Response(job) => job.finish(works, self.issuer, signature).await,
             Task::Crl(job) => job.finish(works, self.issuer, signature).await,
+            Task::Responder(job) => job.finish(works, signature).await,
         }
     }
 
@@ -76,6 +85,7 @@ impl StatusJob {
             Task::Response(job) => job.give_up(reason, detail),
             // It is tried again.
             Task::Crl(job) => drop(job),
+            Task::Responder(job) => drop(job),
         }
     }
 }
@@ -97,7 +107,7 @@ impl Waits for StatusJob {
     fn is_forsaken(&self, now: Timestamp) -> bool {
         match &self.task {
             Task::Response(job) => job.is_forsaken(now),
-            Task::Crl(_) => false,
+            Task::Crl(_) | Task::Responder(_) => false,
         }
     }
 

@@ -10,6 +10,7 @@ mod book;
 pub(crate) mod crl;
 mod crl_file;
 mod crl_job;
+mod delegate;
 mod job;
 mod memory;
 pub(crate) mod ocsp;
@@ -26,7 +27,7 @@ pub(crate) use self::{
     job::StatusJob,
     trail::Trail,
 };
-use self::{crl::Crls, ocsp::Responses, settings::StatusSettings};
+use self::{crl::Crls, delegate::Delegates, ocsp::Responses, settings::StatusSettings};
 use crate::{ceremony::hex, issuance::Ledger, journal::Journal};
 
 /// Where status is kept and asked for.
@@ -36,13 +37,19 @@ pub(crate) struct Desk {
     pub(crate) settings: Option<StatusSettings>,
     pub(crate) responses: Arc<Responses>,
     pub(crate) crls: Arc<Crls>,
+    pub(crate) delegates: Arc<Delegates>,
 }
 
 impl Desk {
     /// A desk that has said nothing yet.
     pub(crate) fn new(settings: Option<StatusSettings>) -> Self {
         let memory = settings.as_ref().map_or(1, |settings| settings.ocsp_memory);
-        Self { settings, responses: Arc::new(Responses::new(memory)), crls: Arc::default() }
+        Self { settings, responses: Arc::new(Responses::new(memory)), crls: Arc::default(), delegates: Arc::default() }
+    }
+
+    /// The same, with responders that live so many seconds for the issuers at these positions.
+    pub(crate) fn with_delegates(self, lives: impl IntoIterator<Item = (usize, u64)>) -> Self {
+        Self { delegates: Arc::new(Delegates::new(lives.into_iter().collect())), ..self }
     }
 
     /// The desk of a signer with this journal and this folder for its state.

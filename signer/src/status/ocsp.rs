@@ -13,6 +13,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use shared::{
     base64url::Base64Url,
+    chain,
     ocsp::{CertIdHash, CertStatus, Responder, Response, ResponseContent, TbsResponseDer},
     serial::SerialNumber,
     signing::{Refusal, Refused, SignedResponse, Urgency},
@@ -20,7 +21,7 @@ use shared::{
 };
 use tokio::sync::watch;
 
-use super::{StatusJob, memory::Memory};
+use super::{StatusJob, delegate::Active, memory::Memory};
 use crate::{
     clock,
     issuer::Issuer,
@@ -31,7 +32,7 @@ use crate::{
 };
 
 /// The shortest time in seconds that a response is good, even of a certificate that ends sooner.
-const SHORTEST: u64 = 60;
+pub(super) const SHORTEST: u64 = 60;
 
 /// What is asked: about which certificate, and how it is named.
 pub(super) type Question = (SerialNumber, CertIdHash);
@@ -67,6 +68,8 @@ pub(crate) struct ResponseJob {
     /// The last valid second of the certificate.
     not_after: Timestamp,
     decided: Option<Decided>,
+    /// Who signs it, when not the issuer.
+    delegate: Option<Arc<Active>>,
     ticket: Ticket,
 }
 
@@ -117,7 +120,7 @@ impl Responses {
         state.running.insert((question, class), running.clone());
         drop(state);
         let ticket = Ticket { responses: Arc::clone(self), question, class, wanted, outcome: sender, ended: false };
-        (running, Some(ResponseJob { not_after, decided: None, ticket }))
+        (running, Some(ResponseJob { not_after, decided: None, delegate: None, ticket }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -137,6 +140,18 @@ impl ResponseJob {
 
     pub(super) fn give_up(self, reason: Refusal, detail: &str) {
         self.ticket.end(Err(Refused { reason, detail: detail.to_owned() }));
+    }
+
+    /// The whole way without a token: signed by a responder that the issuer has certified.
+    pub(super) async fn run(mut self, works: &Works, position: usize, active: Arc<Active>) {
+        self.delegate = Some(Arc::clone(&active));
+        let Some(job) = self.prepare(works, position).await else { return };
+        let signature = job.decided.as_ref().map(|decided| active.sign(decided.tbs.as_bytes()));
+        job.finish(works, position, signature.unwrap_or_default()).await;
+    }
+
+    fn responder<'a>(&'a self, issuer: &'a chain::Issuer) -> Responder<'a> {
+        self.delegate.as_ref().map_or(Responder::Issuer(issuer), |active| Responder::Delegate(&active.delegate))
     }
 
     /// Decides on what is said, now that it is about to be signed.
@@ -168,10 +183,13 @@ impl ResponseJob {
         let settings = works.desk.settings.as_ref().ok_or("no status is told")?;
         let (serial, hash) = self.ticket.question;
         let status = truth(works, serial).await.map_err(|error| error.to_string())?;
-        let last = self.not_after.max(now.plus(SHORTEST)).min(issuer.not_after());
+        let mut last = self.not_after.max(now.plus(SHORTEST)).min(issuer.not_after());
+        if let Some(active) = &self.delegate {
+            last = last.min(active.delegate.not_after());
+        }
         let (this_update, next_update) = (now, now.plus(settings.ocsp_validity).min(last));
         let tbs =
-            ResponseContent::tbs(serial, hash, status, (this_update, next_update), issuer, Responder::Issuer(issuer));
+            ResponseContent::tbs(serial, hash, status, (this_update, next_update), issuer, self.responder(issuer));
         let tbs = tbs.map_err(|error| error.to_string())?;
         Ok(Decided { tbs, status, this_update, next_update })
     }
@@ -210,6 +228,7 @@ impl ResponseJob {
     fn again(mut self, works: &Works, position: usize) {
         tracing::info!(serial = %self.ticket.question.0, "revoked while it was signed as good; it is signed anew");
         self.decided = None;
+        self.delegate = None;
         let job = StatusJob::response(self, position, clock::now());
         works.queue.put_back(works.queue.place(Class::Revocation), job.into());
     }
@@ -217,7 +236,7 @@ impl ResponseJob {
     fn check(&self, works: &Works, position: usize, signature: &[u8]) -> Result<(Vec<u8>, Decided), String> {
         let decided = self.decided.clone().ok_or("it was signed before it was decided on")?;
         let issuer = works.issuers.get(position).map(Issuer::certificate).ok_or("there is no such issuer")?;
-        let der = decided.tbs.clone().assemble(signature, Responder::Issuer(issuer));
+        let der = decided.tbs.clone().assemble(signature, self.responder(issuer));
         let der = der.map_err(|error| error.to_string())?;
         let content = match Response::verify(&der, issuer).map_err(|error| error.to_string())? {
             Response::Answer(content) => content,

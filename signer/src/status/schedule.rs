@@ -61,6 +61,15 @@ impl Scheduler {
     fn start(&self, now: Timestamp) {
         let (works, crls) = (&self.works, &self.works.desk.crls);
         let Some(settings) = &works.desk.settings else { return };
+        for job in works.desk.delegates.start(now) {
+            if let Some(issuer) = works.issuers.get(job.position()).filter(|issuer| issuer.live_tokens() > 0) {
+                let pace = issuer::pace(std::iter::once(issuer));
+                let job = StatusJob::responder(job, now);
+                if let Err((job, why)) = works.queue.push(works.queue.place(Class::Crl), job.into(), now, pace) {
+                    tracing::debug!(?job, ?why, "a responder has to wait outside of the queue");
+                }
+            }
+        }
         let started = crls.book().start(now, &settings.crl);
         for part in started {
             // Dropped where it cannot wait, it is tried again.

@@ -14,7 +14,7 @@ use shared::{
 use crate::{
     client::{Edge, simple},
     revoke::{revoked, simple_revocation},
-    site::Site,
+    site::{Site, eventually},
 };
 
 /// A site whose certificates have status.
@@ -149,4 +149,52 @@ fn fifty_who_ask_at_once_get_one_signature_and_whoever_asks_later_gets_it_again(
     // Named by another hash it is another response.
     response(&edge, &OcspRequest { hash: CertIdHash::Sha256, ..asked });
     assert_eq!(site.events("response").len(), 2);
+}
+
+#[test]
+fn a_responder_that_the_issuer_certifies_answers_without_the_token() {
+    let site = site(&["a1"]);
+    let text = fs::read_to_string(site.path("signer.toml")).unwrap();
+    let delegated = "name = \"a1\"\ndelegated_responder = true\nresponder_validity_seconds = 3600";
+    fs::write(site.path("signer.toml"), text.replace("name = \"a1\"", delegated)).unwrap();
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    eventually("a responder", || site.events("responder").len() == 2);
+    let issued = edge.issued(&simple(1));
+    // The CRLs have been signed, too.
+    eventually("all CRLs", || site.events("crl").len() == 8);
+    let signatures = || edge.status().unwrap().issuers[0].tokens[0].signatures;
+    let before = signatures();
+    let good = response(&edge, &ask(&issued));
+    assert_eq!(content(&good, &issued).status, CertStatus::Good);
+    let end = site.events("responder")[1]["not_after"].clone();
+    assert!(serde_json::to_value(good.next_update).unwrap().as_str() <= end.as_str(), "not longer than its responder");
+    let verdict = openssl(&site, &good, &issued);
+    assert!(verdict.contains("Response verify OK") && verdict.contains("leaf.pem: good"), "{verdict}");
+    assert_eq!(signatures(), before);
+    revoked(&edge, &simple_revocation(&issued));
+    assert!(response(&edge, &ask(&issued)).revoked);
+}
+
+/// The revocation comes while the token signs that the certificate is good.
+#[cfg(feature = "slow-token")]
+#[test]
+fn what_was_revoked_while_it_was_signed_as_good_is_signed_anew() {
+    let mut site = Site::new(&["a1"]);
+    site.program = env!("CARGO_BIN_EXE_signer-slow-token");
+    site.write_config(&["a1"], "latency_ms = 1500");
+    site.tell_status("crl_shards = 1\ncrl_delay_seconds = 600");
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    let issued = edge.issued(&simple(1));
+    eventually("the CRL", || site.events("crl").len() == 1);
+    let first = thread::scope(|scope| {
+        let asking = scope.spawn(|| response(&Edge::new(&site), &ask(&issued)));
+        thread::sleep(std::time::Duration::from_millis(500));
+        revoked(&edge, &simple_revocation(&issued));
+        asking.join().unwrap()
+    });
+    assert!(first.revoked);
+    assert_ne!(content(&first, &issued).status, CertStatus::Good);
+    assert_eq!(site.events("response").len(), 1, "the good one is not even in the journal");
 }
