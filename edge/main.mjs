@@ -57,6 +57,7 @@ export default class extends Front {
 
 export const Account = guarded(objects.Account);
 export const NonceShard = guarded(objects.NonceShard);
+export const Journal = guarded(objects.Journal);
 export const Meter = guarded(objects.Meter);
 export const Perspective = guarded(objects.Perspective);
 export const Status = guarded(objects.Status);

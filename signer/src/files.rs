@@ -137,22 +137,6 @@ pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> anyhow::Res
     }
 }
 
-/// Writes a file that appears whole or not at all, in the place of the one that is there.
-pub(crate) fn replace_whole(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
-    let mut name = path.file_name().context("not a file name")?.to_owned();
-    name.push(".next");
-    let next = path.with_file_name(name);
-    match std::fs::remove_file(&next) {
-        // What a crash left.
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("cannot remove {}", next.display())),
-    }
-    NewFile::create(&next, mode)?.commit(content)?;
-    std::fs::rename(&next, path).with_context(|| format!("cannot write {}", path.display()))?;
-    sync_folder_of(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

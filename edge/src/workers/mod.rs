@@ -3,7 +3,7 @@
 //!
 //! [`front`] answers or forwards every request. An [`account`] object runs the steps of its account. A [`nonce_shard`]
 //! object remembers spent nonces of newNonce, a [`status`] object what became of certificates, a [`meter`]
-//! object how often something happened; a [`perspective`] object looks at challenges from elsewhere. `main.mjs` puts a guard
+//! object how often something happened, a [`journal`] object what a signer's journal was like; a [`perspective`] object looks at challenges from elsewhere. `main.mjs` puts a guard
 //! around all of them.
 
 mod account;
@@ -19,6 +19,7 @@ mod fetch;
 mod front;
 mod http;
 mod issuers;
+mod journal;
 mod kubernetes;
 mod meter;
 mod nonce_shard;

@@ -2,7 +2,10 @@
 
 use worker::{Headers, Response, ResponseBuilder, console_error};
 
-use super::environment::{BadEnvironment, Environment};
+use super::{
+    environment::{BadEnvironment, Environment},
+    journal,
+};
 use crate::acme::{
     problem::{Problem, ProblemDocument},
     step::{Body, Reply},
@@ -34,7 +37,7 @@ impl Answer {
     }
 
     /// Sends it: with a fresh nonce (RFC 8555 §6.5), the link to the directory (§7.1) and, for diagnostics, the number of
-    /// object calls that it took. No cache may keep it, because a nonce is in it.
+    /// object calls that it took and the signers whose journals are broken. No cache may keep it, because a nonce is in it.
     ///
     /// # Errors
     /// Never for the headers that are made here.
@@ -43,7 +46,9 @@ impl Answer {
         let hops = environment.config.diagnostics.then(|| hops.to_string());
         let answer = self.with("Link", index).with("Cache-Control", "no-store");
         let answer = nonce.into_iter().fold(answer, |answer, nonce| answer.with("Replay-Nonce", nonce));
-        hops.into_iter().fold(answer, |answer, hops| answer.with("Colophon-Hops", hops)).build()
+        let answer = hops.into_iter().fold(answer, |answer, hops| answer.with("Colophon-Hops", hops));
+        let broken = if environment.config.diagnostics { journal::broken() } else { Vec::new() };
+        broken.into_iter().fold(answer, |answer, signer| answer.with("Colophon-Broken-Journal", signer)).build()
     }
 
     fn build(self) -> worker::Result<Response> {

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
+use shared::checkpoint::{JOURNAL_PATH, JournalReply, JournalRequest};
 use shared::signing::{
     ISSUE_PATH, IssueReply, IssueRequest, REVOKE_PATH, RevokeReply, RevokeRequest, STATUS_PATH, Status,
 };
 use worker::{Env, Headers, Method, RequestInit, RequestRedirect};
 
-use super::{body, timeout::within};
+use super::{body, journal, timeout::within};
 use crate::acme::config::SignerConfig;
 
 /// So long an answer is waited for. A signer that works answers `queued` long before; the same question is asked again
@@ -22,6 +23,9 @@ const MAX_ANSWER: usize = 256 * 1024;
 /// No answer of the protocol came, so nothing is known about the order. The words are for the log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreachable {
+    /// Its journal does not continue what it was, or cannot be compared.
+    #[error(transparent)]
+    NotAdmitted(#[from] journal::NotAdmitted),
     /// The deployment has no such binding.
     #[error("no service binding {0}")]
     NoBinding(String),
@@ -59,10 +63,34 @@ pub(super) async fn revoke(
 
 /// Asks what the signer is and has.
 pub(super) async fn status(env: &Env, signer: &SignerConfig) -> Result<Status, Unreachable> {
-    ask(env, signer, STATUS_PATH, None::<&()>).await
+    whatever_its_journal(env, signer, STATUS_PATH, None::<&()>).await
 }
 
+/// Asks for the journal's head at a length, and now.
+pub(super) async fn journal(
+    env: &Env,
+    signer: &SignerConfig,
+    request: JournalRequest,
+) -> Result<JournalReply, Unreachable> {
+    whatever_its_journal(env, signer, JOURNAL_PATH, Some(&request)).await
+}
+
+/// Asks a signer whose journal continues what it was.
 async fn ask<T: DeserializeOwned>(
+    env: &Env,
+    signer: &SignerConfig,
+    path: &str,
+    request: Option<&impl Serialize>,
+) -> Result<T, Unreachable> {
+    journal::admit(env, signer).await?;
+    let answer = whatever_its_journal(env, signer, path, request).await;
+    if answer.is_err() {
+        journal::forget(signer);
+    }
+    answer
+}
+
+async fn whatever_its_journal<T: DeserializeOwned>(
     env: &Env,
     signer: &SignerConfig,
     path: &str,

@@ -6,6 +6,7 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde_json::{Value, json};
 use shared::{
     base64url,
+    checkpoint::{Checkpoint, JOURNAL_PATH, JournalReply, Unconfirmed},
     identifier::Identifier,
     jws::Flattened,
     signing::{
@@ -133,7 +134,14 @@ impl Edge {
         Ok(serde_json::from_str(&answer).unwrap())
     }
 
-    fn post_to(&self, path: &str, body: &[u8]) -> anyhow::Result<(u16, String)> {
+    /// Asks whether the journal continues this checkpoint, and what it is now.
+    pub(crate) fn journal(&self, checkpoint: &Checkpoint) -> Result<Checkpoint, Unconfirmed> {
+        let question = serde_json::to_vec(&checkpoint.question()).unwrap();
+        let (_, answer) = self.post_to(JOURNAL_PATH, &question).unwrap();
+        checkpoint.continued(serde_json::from_str::<JournalReply>(&answer).unwrap())
+    }
+
+    pub(crate) fn post_to(&self, path: &str, body: &[u8]) -> anyhow::Result<(u16, String)> {
         let mut answer = self.agent.post(format!("{}{path}", self.base)).send(body)?;
         Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
     }

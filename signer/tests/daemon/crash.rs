@@ -56,6 +56,7 @@ fn an_intent_without_its_signature_is_signed_as_it_stands() {
     let journal = fs::read_to_string(&path).unwrap();
     let (intent, signed) = journal.split_once('\n').unwrap();
     fs::write(&path, format!("{intent}\n{}", &signed[..signed.len() / 2])).unwrap();
+    let _ = fs::remove_file(site.path("state/checkpoint"));
     let daemon = site.serve();
     assert!(daemon.log().contains("torn"), "{}", daemon.log());
     let issued = edge.issued(&asked);
@@ -103,6 +104,7 @@ fn a_revocation_that_was_cut_short_is_none_and_can_be_asked_for_again() {
     let journal = fs::read_to_string(&path).unwrap();
     let cut = journal.find(r#""revoked""#).unwrap();
     fs::write(&path, &journal[..cut]).unwrap();
+    let _ = fs::remove_file(site.path("state/checkpoint"));
     let daemon = site.serve();
     assert!(daemon.log().contains("torn"), "{}", daemon.log());
     assert!(site.events("revoked").is_empty());

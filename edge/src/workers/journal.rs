@@ -1,0 +1,205 @@
+//! The Journal object: what one signer's journal was like, so that a signer that was restored from an older copy, or whose journal
+//! was cut, is noticed before it is asked for anything. One object for each signer; every isolate asks it now and then.
+//!
+//! **Why nothing is forgotten.** The signer is asked without anything being held; what its answer means is decided on the row as
+//! it is then, and from there to the commit there is no await. The longest checkpoint stays.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
+
+use serde::{Deserialize, Serialize};
+use shared::{checkpoint::BrokenJournal, timestamp::Timestamp};
+use worker::{
+    DurableObject, Env, Method, Request, RequestInit, Response, SqlStorage, SqlStorageValue, State, console_error,
+    durable_object,
+};
+
+use super::{
+    alarm::scheduled,
+    environment::{self, Environment},
+    rollover::HOST,
+    signer,
+};
+use crate::{acme::config::SignerConfig, status::journal::JournalRecord};
+
+/// The binding of the objects' namespace.
+const BINDING: &str = "JOURNAL";
+
+/// Seconds for which a comparison counts, in the object and in an isolate.
+const FRESH: u64 = 20;
+
+/// Seconds after which the object compares by itself.
+const EVERY: u64 = 60;
+
+/// Why a signer is not asked. The words are for the log.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotAdmitted {
+    /// It has lost records.
+    #[error("it is not asked any more: {0}")]
+    Broken(BrokenJournal),
+    /// The object or the signer does not answer.
+    #[error("its journal cannot be compared: {0}")]
+    Unknown(String),
+}
+
+/// What the object is asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    /// The binding of the signer.
+    signer: String,
+    /// True: what was found some seconds ago does not count.
+    anew: bool,
+}
+
+thread_local! {
+    /// What the isolate knows, by binding; nothing of a signer that did not answer since.
+    static KNOWN: RefCell<BTreeMap<String, Option<JournalRecord>>> = RefCell::default();
+}
+
+/// Finds a signer's journal to continue what it was, now or some seconds ago.
+///
+/// # Errors
+/// When it does not, or when nobody can say.
+pub(super) async fn admit(env: &Env, signer: &SignerConfig) -> Result<(), NotAdmitted> {
+    let known = KNOWN.with_borrow(|known| known.get(&signer.binding).cloned());
+    let anew = known == Some(None);
+    let record = match known.flatten() {
+        Some(record) if is_fresh(&record, environment::now()) => record,
+        _ => {
+            let asked = ask(env, &Question { signer: signer.binding.clone(), anew }).await;
+            let record = asked.map_err(|error| NotAdmitted::Unknown(error.to_string()))?;
+            KNOWN.with_borrow_mut(|known| known.insert(signer.binding.clone(), Some(record.clone())));
+            record
+        }
+    };
+    record.broken.map_or(Ok(()), |broken| Err(NotAdmitted::Broken(broken)))
+}
+
+/// A signer did not answer: it may come back with another journal, which is compared anew before the next question.
+pub(super) fn forget(signer: &SignerConfig) {
+    KNOWN.with_borrow_mut(|known| known.insert(signer.binding.clone(), None));
+}
+
+/// The signers whose journals this isolate knows to be broken, for diagnostics.
+pub(super) fn broken() -> Vec<String> {
+    KNOWN.with_borrow(|known| {
+        known.values().flatten().filter(|record| record.broken.is_some()).map(|record| record.signer.clone()).collect()
+    })
+}
+
+const fn is_fresh(record: &JournalRecord, now: Timestamp) -> bool {
+    now.since(record.compared) < FRESH
+}
+
+/// Asks the object, in one hop.
+async fn ask(env: &Env, question: &Question) -> worker::Result<JournalRecord> {
+    let environment = Environment::of(env).map_err(|error| worker::Error::RustError(error.to_string()))?;
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_body(Some(serde_json::to_string(question)?.into()));
+    let object = format!("{}/{}", environment.config.deployment, question.signer);
+    let stub = env.durable_object(BINDING)?.get_by_name(&object)?;
+    let mut response = stub.fetch_with_request(Request::new_with_init(HOST, &init)?).await?;
+    match response.status_code() {
+        200 => Ok(serde_json::from_slice(&response.bytes().await?)?),
+        _ => Err(worker::Error::RustError(response.text().await?)),
+    }
+}
+
+/// The journal of one signer.
+#[durable_object(alarm)]
+#[derive(Debug)]
+pub struct Journal {
+    state: State,
+    env: Env,
+    /// True when this incarnation has set the alarm.
+    armed: Cell<bool>,
+}
+
+impl DurableObject for Journal {
+    fn new(state: State, env: Env) -> Self {
+        Self { state, env, armed: Cell::default() }
+    }
+
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        let Question { signer, anew } = serde_json::from_slice(&request.bytes().await?)?;
+        if !self.armed.get() {
+            self.arm().await?;
+        }
+        match self.present(signer, anew).await {
+            Ok(record) => Response::from_json(&record),
+            Err(error) => Response::error(error.to_string(), 502),
+        }
+    }
+
+    /// Compares though nobody has asked.
+    async fn alarm(&self) -> worker::Result<Response> {
+        if let Some(record) = load(&self.state.storage().sql())? {
+            let environment = self.environment()?;
+            // A signer that was taken out of the configuration is left alone.
+            if environment.config.signers.iter().any(|signer| signer.binding == record.signer) {
+                if let Err(error) = self.present(record.signer.clone(), false).await {
+                    console_error!("{}: {error}", record.signer);
+                }
+                self.arm().await?;
+            }
+        }
+        Response::empty()
+    }
+}
+
+impl Journal {
+    async fn arm(&self) -> worker::Result<()> {
+        self.state.storage().set_alarm(scheduled(environment::now().plus(EVERY))).await?;
+        self.armed.set(true);
+        Ok(())
+    }
+
+    /// What is known of the journal now; the signer is asked anew, unless it was just now and that is enough.
+    async fn present(&self, signer: String, anew: bool) -> worker::Result<JournalRecord> {
+        let sql = self.state.storage().sql();
+        let stored = load(&sql)?;
+        match &stored {
+            Some(record) if !anew && is_fresh(record, environment::now()) => return Ok(record.clone()),
+            _ => {}
+        }
+        let asked = stored.unwrap_or_else(|| JournalRecord::new(signer));
+        let environment = self.environment()?;
+        let config = environment.config.signers.iter().find(|config| config.binding == asked.signer);
+        let config = config.ok_or_else(|| failed("the configuration has no such signer"))?;
+        let reply = signer::journal(&self.env, config, asked.question()).await.map_err(failed)?;
+        // From here to the commit no await.
+        let before = load(&sql)?.unwrap_or_else(|| asked.clone());
+        let record = before.compared(&asked.checkpoint, reply, environment::now()).map_err(failed)?;
+        if let Some(broken) = &record.broken {
+            console_error!("{}: {broken}. It is not asked any more (docs/journal.md).", record.signer);
+        }
+        store(&sql, &record)?;
+        Ok(record)
+    }
+
+    fn environment(&self) -> worker::Result<std::rc::Rc<Environment>> {
+        Environment::of(&self.env).map_err(failed)
+    }
+}
+
+fn load(sql: &SqlStorage) -> worker::Result<Option<JournalRecord>> {
+    sql.exec("CREATE TABLE IF NOT EXISTS journal (one INTEGER PRIMARY KEY, body TEXT NOT NULL)", None)?;
+    let mut rows = sql.exec("SELECT body FROM journal", None)?.raw();
+    match rows.next().transpose()?.as_deref() {
+        Some([SqlStorageValue::String(body)]) => Ok(Some(serde_json::from_str(body)?)),
+        _ => Ok(None),
+    }
+}
+
+fn store(sql: &SqlStorage, record: &JournalRecord) -> worker::Result<()> {
+    let body = serde_json::to_string(record)?;
+    sql.exec("INSERT OR REPLACE INTO journal (one, body) VALUES (1, ?)", vec![body.into()])?;
+    Ok(())
+}
+
+fn failed(error: impl std::fmt::Display) -> worker::Error {
+    worker::Error::RustError(error.to_string())
+}
