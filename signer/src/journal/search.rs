@@ -1,5 +1,5 @@
 //! Finding records: by what they are about, by when and by kind. A certificate is found with everything that happened to it: whatever
-//! names the order of an intent that was found is found too.
+//! names the order or the serial number of an intent that was found is found too.
 
 use std::collections::BTreeSet;
 
@@ -27,17 +27,18 @@ pub(crate) struct Query {
     pub(crate) kind: Option<String>,
 }
 
-/// A query and the orders that it has found so far.
+/// A query and the certificates that it has found so far.
 #[derive(Debug)]
 pub(crate) struct Search {
     query: Query,
     orders: BTreeSet<String>,
+    serials: BTreeSet<String>,
 }
 
 impl Search {
     /// Begins before the first record.
     pub(crate) fn new(query: Query) -> Self {
-        Self { query: query.normalized(), orders: BTreeSet::new() }
+        Self { query: query.normalized(), orders: BTreeSet::new(), serials: BTreeSet::new() }
     }
 
     /// Looks at the next record. True when it is one of those that are asked for.
@@ -53,8 +54,10 @@ impl Search {
             && let Event::Intent(intent) = &record.event
         {
             self.orders.insert(intent.order.clone());
+            self.serials.insert(intent.serial.to_string());
         }
-        let linked = event["order"].as_str().is_some_and(|order| self.orders.contains(order));
+        let known = |member: &str, all: &BTreeSet<String>| event[member].as_str().is_some_and(|one| all.contains(one));
+        let linked = known("order", &self.orders) || known("serial", &self.serials);
         let Query { since, until, kind: asked, .. } = &self.query;
         Ok((about || linked)
             && since.is_none_or(|since| record.at >= since)

@@ -1,6 +1,7 @@
 //! The journal through its front door, and through the back door of its file.
 
 mod damage;
+mod pace;
 
 use super::*;
 use shared::signing::Refusal;

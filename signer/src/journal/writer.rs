@@ -75,7 +75,8 @@ pub(super) fn start(mut writer: Writer, written: Arc<Mutex<Written>>) -> anyhow:
 }
 
 impl Writer {
-    fn write_group(&mut self, group: &[Append]) -> Result<Vec<Location>, JournalFailed> {
+    /// Puts records on the disk, in this order.
+    pub(super) fn write_group(&mut self, group: &[Append]) -> Result<Vec<Location>, JournalFailed> {
         let failed = |error: &dyn std::fmt::Display| {
             tracing::error!(%error, "the journal cannot be written; nothing is signed any more until the signer is restarted");
             JournalFailed
