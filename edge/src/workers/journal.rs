@@ -116,11 +116,13 @@ pub struct Journal {
     env: Env,
     /// True when this incarnation has set the alarm.
     armed: Cell<bool>,
+    /// The row, with the time of the last comparison, which alone is not worth a write.
+    latest: RefCell<Option<JournalRecord>>,
 }
 
 impl DurableObject for Journal {
     fn new(state: State, env: Env) -> Self {
-        Self { state, env, armed: Cell::default() }
+        Self { state, env, armed: Cell::default(), latest: RefCell::default() }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
@@ -136,7 +138,7 @@ impl DurableObject for Journal {
 
     /// Compares though nobody has asked.
     async fn alarm(&self) -> worker::Result<Response> {
-        if let Some(record) = load(&self.state.storage().sql())? {
+        if let Some(record) = self.known()? {
             let environment = self.environment()?;
             // A signer that was taken out of the configuration is left alone.
             if environment.config.signers.iter().any(|signer| signer.binding == record.signer) {
@@ -159,25 +161,35 @@ impl Journal {
 
     /// What is known of the journal now; the signer is asked anew, unless it was just now and that is enough.
     async fn present(&self, signer: String, anew: bool) -> worker::Result<JournalRecord> {
-        let sql = self.state.storage().sql();
-        let stored = load(&sql)?;
-        match &stored {
+        let known = self.known()?;
+        match &known {
             Some(record) if !anew && is_fresh(record, environment::now()) => return Ok(record.clone()),
             _ => {}
         }
-        let asked = stored.unwrap_or_else(|| JournalRecord::new(signer));
+        let asked = known.unwrap_or_else(|| JournalRecord::new(signer));
         let environment = self.environment()?;
         let config = environment.config.signers.iter().find(|config| config.binding == asked.signer);
         let config = config.ok_or_else(|| failed("the configuration has no such signer"))?;
         let reply = signer::journal(&self.env, config, asked.question()).await.map_err(failed)?;
         // From here to the commit no await.
-        let before = load(&sql)?.unwrap_or_else(|| asked.clone());
-        let record = before.compared(&asked.checkpoint, reply, environment::now()).map_err(failed)?;
+        let before = self.known()?;
+        let latest = before.clone().unwrap_or_else(|| asked.clone());
+        let record = latest.compared(&asked.checkpoint, reply, environment::now()).map_err(failed)?;
         if let Some(broken) = &record.broken {
             console_error!("{}: {broken}. It is not asked any more (docs/journal.md).", record.signer);
         }
-        store(&sql, &record)?;
+        if before.is_none_or(|before| before.checkpoint != record.checkpoint || before.broken != record.broken) {
+            store(&self.state.storage().sql(), &record)?;
+        }
+        self.latest.replace(Some(record.clone()));
         Ok(record)
+    }
+
+    fn known(&self) -> worker::Result<Option<JournalRecord>> {
+        match &*self.latest.borrow() {
+            Some(record) => Ok(Some(record.clone())),
+            None => load(&self.state.storage().sql()),
+        }
     }
 
     fn environment(&self) -> worker::Result<std::rc::Rc<Environment>> {
