@@ -138,6 +138,7 @@ impl DurableObject for Journal {
 
     /// Compares though nobody has asked.
     async fn alarm(&self) -> worker::Result<Response> {
+        self.armed.set(false);
         if let Some(record) = self.known()? {
             let environment = self.environment()?;
             // A signer that was taken out of the configuration is left alone.
