@@ -4,7 +4,12 @@
 //! The file has a line for each fault: the function's name, then `fails` and a code in hex, or `hangs`. Two things are always so:
 //! CKM_ECDSA can be asked for in parts, as ykcs11 and opensc can, and with `keys want-their-pin` new private keys are made
 //! with CKA_ALWAYS_AUTHENTICATE.
-#![allow(non_snake_case, missing_docs)]
+#![allow(
+    non_snake_case,
+    missing_docs,
+    unsafe_code,
+    reason = "a PKCS#11 module is called by C, under the names of the standard"
+)]
 
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
@@ -48,7 +53,8 @@ unsafe extern "C" {
 /// What the file says of this function.
 fn fault(of: &str) -> Option<Ulong> {
     let text = std::fs::read_to_string(std::env::var_os("FAULTS")?).ok()?;
-    let mut words = text.lines().map(str::split_whitespace).find_map(|mut words| (words.next()? == of).then_some(words))?;
+    let mut words =
+        text.lines().map(str::split_whitespace).find_map(|mut words| (words.next()? == of).then_some(words))?;
     match words.next()? {
         "hangs" => loop {
             std::thread::sleep(Duration::from_secs(1));
@@ -72,7 +78,13 @@ extern "C" fn initialize(arguments: *mut c_void) -> Ulong {
     call!(0, "initialize", (arguments => *mut c_void))
 }
 
-extern "C" fn open_session(slot: Ulong, flags: Ulong, data: *mut c_void, notify: *mut c_void, session: *mut Ulong) -> Ulong {
+extern "C" fn open_session(
+    slot: Ulong,
+    flags: Ulong,
+    data: *mut c_void,
+    notify: *mut c_void,
+    session: *mut Ulong,
+) -> Ulong {
     call!(12, "open-session", (slot => Ulong, flags => Ulong, data => *mut c_void, notify => *mut c_void, session => *mut Ulong))
 }
 
