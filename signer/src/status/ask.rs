@@ -131,7 +131,7 @@ impl Issuance {
         }
         let issuer = works.issuers.get(position);
         let job = StatusJob::response(job, position, now);
-        if !issuer.is_some_and(|issuer| issuer.live_tokens() > 0) {
+        if issuer.is_none_or(|issuer| issuer.live_tokens() == 0) {
             let refusal = refused(Refusal::Unavailable, "no token of the issuer works at the moment");
             job.give_up(refusal.reason, &refusal.detail);
             return Err(refusal);

@@ -16,6 +16,8 @@ use crate::{clock, issuer, policy::Policy, queue::Class, work::Works};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// So long revocations are gathered before the next look.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Puts what is due into the queue.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ impl Scheduler {
             self.start(clock::now());
             // Many revocations are one look.
             if timeout(LOOK, self.works.desk.crls.changed.notified()).await.is_ok() {
-                sleep(LOOK / 20).await;
+                sleep(GATHER).await;
             }
         }
     }
