@@ -65,3 +65,69 @@ fn check_times(from: Timestamp, until: Timestamp, issuer: &Issuer) -> Result<(),
     let is_sane = from < until && until.since(from) <= LONGEST && until <= issuer.not_after();
     if is_sane { Ok(()) } else { Err(Lint::Validity) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::{frame::Kind, lint::check};
+    use shared::{
+        certificate::ResponderContent,
+        ocsp::{CertIdHash, CertStatus, Responder, ResponseContent},
+        public_key::PublicKey,
+        testing::TestCa,
+    };
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(1_800_000_000 + seconds)
+    }
+
+    #[test]
+    fn status_of_the_issuer_is_signed_and_nothing_else_in_its_place() {
+        let (ca, other) = (TestCa::new(1), TestCa::new(2));
+        let (issuer, other) = (ca.chain.issuer(), other.chain.issuer());
+        let serial = SerialNumber::from_random([7; 16]);
+        let response = |life: u64| {
+            let (hash, responder) = (CertIdHash::Sha256, Responder::Issuer(issuer));
+            let times = (at(0), at(life));
+            ResponseContent::tbs(serial, hash, CertStatus::Good, times, issuer, responder).unwrap().as_bytes().to_vec()
+        };
+        let crl = |life: u64| {
+            let (this_update, next_update) = (at(0), at(life));
+            let content =
+                CrlContent { number: 1, this_update, next_update, distribution_point: None, entries: Vec::new() };
+            content.tbs(issuer).unwrap().as_bytes().to_vec()
+        };
+        for (kind, tbs) in [(Kind::Ocsp, &response as &dyn Fn(u64) -> Vec<u8>), (Kind::Crl, &crl)] {
+            assert_eq!(check(&kind, &tbs(3600), issuer), Ok(()));
+            assert!(check(&kind, &tbs(3600), other).is_err(), "of another issuer");
+            for life in [0, LONGEST + 1] {
+                assert_eq!(check(&kind, &tbs(life), issuer), Err(Lint::Validity));
+            }
+            let others = [Kind::Certificate, Kind::Ocsp, Kind::Crl].into_iter().filter(|other| *other != kind);
+            for wrong in others {
+                assert_eq!(check(&wrong, &tbs(3600), issuer), Err(Lint::Form), "{wrong:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_responder_is_certified_for_the_key_that_is_named_and_is_no_leaf() {
+        let ca = TestCa::new(1);
+        let issuer = ca.chain.issuer();
+        let spki = |seed: u8| crate::fixture::csr(seed).public_key().spki().to_der().unwrap();
+        let key = PublicKey::parse(&spki(7)).unwrap();
+        let serial = SerialNumber::from_random([7; 16]);
+        let tbs = |life: u64| {
+            let (not_before, not_after) = (at(0), at(life));
+            let content = ResponderContent { public_key: &key, serial, not_before, not_after };
+            content.tbs(issuer).unwrap().as_bytes().to_vec()
+        };
+        let responder = |seed: u8| Kind::Responder(shared::base64url::Base64Url(spki(seed)));
+        assert_eq!(check(&responder(7), &tbs(3600), issuer), Ok(()));
+        assert_eq!(check(&responder(8), &tbs(3600), issuer), Err(Lint::Key));
+        assert_eq!(check(&responder(7), &tbs(LONGEST + 1), issuer), Err(Lint::Validity));
+        assert_eq!(check(&Kind::Certificate, &tbs(3600), issuer), Err(Lint::Nameless));
+        let leaf = crate::fixture::intent(&ca, 7).tbs.0;
+        assert_eq!(check(&responder(7), &leaf, issuer), Err(Lint::Responder));
+    }
+}
