@@ -129,7 +129,7 @@ impl Watch {
                 let path = self.peer.memory(&self.state);
                 let folder = path.parent().context("a peer's file has a folder")?;
                 std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-                files::replace_whole(&path, &serde_json::to_vec(&now)?, 0o600)?;
+                files::replace(&path, &serde_json::to_vec(&now)?)?;
                 Ok(None)
             }
             Err(Unconfirmed::Broken(broken)) => Ok(Some(broken)),

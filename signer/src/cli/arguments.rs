@@ -165,7 +165,7 @@ pub(super) enum Verb {
     },
     /// The journal of a daemon.
     #[command(subcommand, long_about = help::JOURNAL)]
-    Journal(Journal),
+    Journal(super::journal::Journal),
     /// Run the daemon. Prints "ready" when it listens.
     #[command(long_about = help::SERVE)]
     Serve {

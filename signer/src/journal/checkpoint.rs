@@ -40,7 +40,7 @@ pub(crate) fn load(state: &Path) -> anyhow::Result<Option<Checkpoint>> {
 pub(crate) fn store(state: &Path, checkpoint: &Checkpoint) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec(checkpoint)?;
     text.push(b'\n');
-    files::replace_whole(&state.join(NAME), &text, 0o600)
+    files::replace(&state.join(NAME), &text)
 }
 
 /// Whether a journal with this head continues the checkpoint. `head_at` says what its head was at a length that it has.
