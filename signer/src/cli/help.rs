@@ -33,7 +33,7 @@ Example:
 pub(super) const CSR: &str = "\
 Makes a certification request (PKCS#10) that the key in the token signs, to be carried to the offline root.
 
-The token's PIN is tried once. Nothing in the token changes. The root takes the public key from the request, and the name only if it is \
+The token's PIN is tried once. Never changes anything in the token. The root takes the public key from the request, and the name only if it is \
 the one that the ceremony file says.
 
 Example:
@@ -100,7 +100,7 @@ Without a file, for trials, an issuer without constraints:
 
 pub(super) const ROOT_CRL: &str = "\
 Signs the root's next CRL. Its number is larger than that of the CRL before, which is read and verified; what that one lists stays listed, as \
-it was. Nothing is ever un-revoked, and no number is used twice.
+it was. Never un-revokes, and never uses a number twice.
 
 A ceremony file:
   number = 2
@@ -134,7 +134,7 @@ Example:
 pub(super) const ATTEST: &str = "\
 Checks a YubiKey's PIV attestation of a key: that the key was made in a device and cannot leave it, that it is the key of a request, a \
 public key or a chain, and what the device says of itself: firmware, serial number, form factor, PIN policy and touch policy. Warns of \
-policies that a daemon cannot live with.
+policies that a daemon cannot live with. Never says yes to a key that could have been made elsewhere.
 
 The certificates come from `ykman piv keys attest 9a a1-attestation.pem` and `ykman piv certificates export f9 device.pem`, or are read \
 from the token where its module shows them. The maker's root is yours to give, from a place that you trust; nothing is fetched. Devices \
@@ -159,7 +159,7 @@ Example:
 
 pub(super) const BENCH: &str = "\
 Measures signatures per second of each token of a configuration and of all at once, with median, 99th percentile, and the first against \
-the last minute. Logs in as the daemon would and takes the same care of PINs. What is signed is thrown away. Do not run it beside the daemon: \
+the last minute. Logs in as the daemon would and takes the same care of PINs. Never signs what anybody could use: it is thrown away. Do not run it beside the daemon: \
 both would wait for the same tokens.
 
 Example:
@@ -167,7 +167,7 @@ Example:
 
 pub(super) const SIGN_TEST: &str = "\
 Lets each token sign three times and verifies each signature. One is not enough: a key that wants its PIN for every signature passes the first \
-and fails the second. What is signed is thrown away.
+and fails the second. Never signs what anybody could use: it is thrown away.
 
 Example:
   signer sign-test --config /etc/colophon/signer.toml";
