@@ -6,6 +6,7 @@ use serde::Deserialize;
 use shared::{
     alternate_chain::AlternateChain,
     chain::{BadChain, Issuer},
+    crl::BadCrl,
     identifier::{DnsName, NotAnIdentifier},
     network::NotANetwork,
     profile::{BadProfile, ProfileName, Usage},
@@ -20,6 +21,7 @@ use super::{
     scope::{ScopeConfig, Scopes},
     validation::{Validation, ValidationConfig},
 };
+use crate::status::{config::StatusConfig, document::Document};
 
 /// The configuration as an operator writes it. Unknown keys are errors.
 #[derive(Clone, Debug, Deserialize)]
@@ -79,6 +81,9 @@ pub struct ConfigObject {
     /// How often; nothing is limited that is not named.
     #[serde(default)]
     pub rate_limits: RateLimits,
+    /// How the status of certificates is told.
+    #[serde(default)]
+    pub status: StatusConfig,
 }
 
 /// What the edge knows of a profile. The signer has the profile itself; this must not promise more.
@@ -181,6 +186,10 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// How often.
     pub rate_limits: RateLimits,
+    /// How the status of certificates is told.
+    pub status: StatusConfig,
+    /// The root's CRL, which may have expired since.
+    pub root_crl: Option<Document>,
 }
 
 /// Why a configuration is refused at start. Each names the key.
@@ -255,6 +264,9 @@ pub enum BadConfig {
     /// `rate_limits.accounts_per_address` without a header to take addresses from.
     #[error("rate_limits.client_address_header: needed for accounts_per_address; CF-Connecting-IP on Cloudflare")]
     AddressHeader,
+    /// `status.root_crl`.
+    #[error("status.root_crl: {0}")]
+    RootCrl(BadCrl),
     /// A lifetime or a limit that is zero.
     #[error("{0}: must not be zero")]
     Zero(&'static str),
@@ -312,11 +324,13 @@ impl TryFrom<ConfigObject> for Config {
         if caa_identities.is_empty() {
             scopes.withdraw(ChallengeType::DnsPersist01)?;
         }
+        let root = Issuer::from_pem(&object.root_certificate).map_err(BadConfig::Root)?;
         Ok(Self {
+            root_crl: object.status.check_root_crl(&root).map_err(BadConfig::RootCrl)?,
             deployment: object.deployment,
             base_url: object.base_url,
             title: object.title,
-            root: Issuer::from_pem(&object.root_certificate).map_err(BadConfig::Root)?,
+            root,
             root_pem: object.root_certificate,
             alternate_chains,
             diagnostics: object.diagnostics,
@@ -333,6 +347,7 @@ impl TryFrom<ConfigObject> for Config {
             lifetimes: object.lifetimes,
             limits: object.limits,
             rate_limits: object.rate_limits,
+            status: object.status,
         })
     }
 }

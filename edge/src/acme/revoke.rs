@@ -38,9 +38,17 @@ impl RevocationOrder {
     /// # Errors
     /// Never for what [`by_account`] and [`by_certificate_key`] have made.
     pub fn certificate(&self) -> Result<Vec<u8>, Problem> {
-        let request = Unverified::from_flattened(self.request.request.clone())?;
-        Ok(Revocation::parse(request.payload())?.certificate)
+        certificate_of(&self.request)
     }
+}
+
+/// DER of the certificate that a request to a signer is about.
+///
+/// # Errors
+/// Never for what [`by_account`] and [`by_certificate_key`] have made.
+pub fn certificate_of(request: &RevokeRequest) -> Result<Vec<u8>, Problem> {
+    let request = Unverified::from_flattened(request.request.clone())?;
+    Ok(Revocation::parse(request.payload())?.certificate)
 }
 
 /// A revocation signed by an account's key.

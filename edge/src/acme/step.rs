@@ -242,7 +242,9 @@ pub fn settle(rows: &dyn Rows, event: Event, context: &Context<'_>) -> Result<Se
         Event::Due(Key::Authorization(id)) => authorization::due(rows, id, context),
         // A meter is due when it says nothing any more.
         Event::Due(key @ Key::Meter(_)) => Ok(Settled::changes(vec![Change::Delete(key)])),
-        Event::Due(Key::Pointer | Key::Retired | Key::Reusable(_) | Key::Certificate(_)) => Ok(Settled::default()),
+        Event::Due(
+            Key::Pointer | Key::Retired | Key::Reusable(_) | Key::Certificate(_) | Key::Response(..) | Key::Crl,
+        ) => Ok(Settled::default()),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use shared::{serial::SerialNumber, timestamp::Timestamp};
+use shared::{ocsp::CertIdHash, serial::SerialNumber, timestamp::Timestamp};
 
 use super::{
     object_id::ObjectId,
@@ -30,6 +30,10 @@ pub enum Key {
     Meter(Metered),
     /// In an object of certificate status: a certificate.
     Certificate(SerialNumber),
+    /// In an object of certificate status: the OCSP response of a certificate.
+    Response(SerialNumber, CertIdHash),
+    /// In the object of a CRL: the newest one.
+    Crl,
 }
 
 /// What a commit does to one row.

@@ -14,6 +14,7 @@ use shared::{
     timestamp::Timestamp,
 };
 
+use super::response;
 use crate::acme::{
     problem::Problem,
     record::Record,
@@ -105,8 +106,10 @@ pub fn answered(
     }
     Ok(match answer {
         Ok(RevokeReply::Revoked(revoked)) if revoked.serial == ask.serial => {
-            let record = CertificateRecord { state: CertificateState::Revoked(revoked) };
-            (vec![record.put(key, None)?], Outcome::Revoked)
+            // No response says good from here on.
+            let mut changes = response::forgotten(rows, ask.serial, revoked.at)?;
+            changes.push(CertificateRecord { state: CertificateState::Revoked(revoked) }.put(key, None)?);
+            (changes, Outcome::Revoked)
         }
         Ok(RevokeReply::Refused(refused)) if !refused.reason.is_temporary() => {
             let problem = match refused.reason {

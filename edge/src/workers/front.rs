@@ -11,18 +11,22 @@ use super::{
     account,
     body::{self, Unread},
     environment::Environment,
+    front_status,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
     status,
 };
-use crate::acme::{
-    authentication::Home,
-    directory::Directory,
-    page,
-    problem::Problem,
-    route::{AccountId, Route},
-    terms,
+use crate::{
+    acme::{
+        authentication::Home,
+        directory::Directory,
+        page,
+        problem::Problem,
+        route::{AccountId, Route},
+        terms,
+    },
+    status::route::StatusRoute,
 };
 
 /// The media type of every signed request (RFC 8555 §6.2).
@@ -50,6 +54,9 @@ async fn fetch(mut request: Request, env: Env, _context: Context) -> worker::Res
         Ok(environment) => environment,
         Err(error) => return reply::unconfigured(&error),
     };
+    if let Some(route) = StatusRoute::parse(&request.path()) {
+        return front_status::serve(&route, &mut request, &env, &environment).await;
+    }
     let answer = match serve(&mut request, &env, &environment).await {
         Ok(Served::ByObject(response)) => return Ok(response),
         Ok(Served::Here(answer)) => answer,

@@ -2,8 +2,9 @@
 //! to the pure core, commits what the core says, and starts the effects that the core asks for.
 //!
 //! [`front`] answers or forwards every request. An [`account`] object runs the steps of its account. A [`nonce_shard`]
-//! object remembers spent nonces of newNonce, a [`status`] object what became of certificates, a [`meter`]
-//! object how often something happened, a [`journal`] object what a signer's journal was like; a [`perspective`] object looks at challenges from elsewhere. `main.mjs` puts a guard
+//! object remembers spent nonces of newNonce, a [`status`] object what became of certificates, for [`ocsp_responder`] and [`crl`], a [`meter`]
+//! object how often something happened, a [`journal`] object what a signer's journal was like; a [`perspective`] object looks at
+//! challenges from elsewhere. `main.mjs` puts a guard
 //! around all of them.
 
 mod account;
@@ -11,18 +12,22 @@ mod addresses;
 mod alarm;
 mod body;
 mod caa;
+mod crl;
 mod dns;
 mod effects;
 mod environment;
 mod external_account;
 mod fetch;
+mod flight;
 mod front;
+mod front_status;
 mod http;
 mod issuers;
 mod journal;
 mod kubernetes;
 mod meter;
 mod nonce_shard;
+mod ocsp_responder;
 mod perspective;
 mod probe;
 mod reply;

@@ -30,6 +30,11 @@ impl Answer {
         Self { body: body.into(), ..Self::empty(200) }.with("Content-Type", media_type)
     }
 
+    /// The same with a body.
+    pub(super) fn with_body(self, body: Vec<u8>) -> Self {
+        Self { body, ..self }
+    }
+
     /// The same with a header.
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -49,6 +54,15 @@ impl Answer {
         let answer = hops.into_iter().fold(answer, |answer, hops| answer.with("Colophon-Hops", hops));
         let broken = if environment.config.diagnostics { journal::broken() } else { Vec::new() };
         broken.into_iter().fold(answer, |answer, signer| answer.with("Colophon-Broken-Journal", signer)).build()
+    }
+
+    /// Sends it to those who check certificates: with nothing in it that is for one client, so that caches may keep it.
+    ///
+    /// # Errors
+    /// Never for the headers that are made here.
+    pub(super) fn send_to_all(self, environment: &Environment, hops: u32) -> worker::Result<Response> {
+        let hops = environment.config.diagnostics.then(|| hops.to_string());
+        hops.into_iter().fold(self, |answer, hops| answer.with("Colophon-Hops", hops)).build()
     }
 
     fn build(self) -> worker::Result<Response> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Serialize, de::DeserializeOwned};
 use shared::checkpoint::{JOURNAL_PATH, JournalReply, JournalRequest};
 use shared::signing::{
-    ISSUE_PATH, IssueReply, IssueRequest, REVOKE_PATH, RevokeReply, RevokeRequest, STATUS_PATH, Status,
+    CRL_PATH, CrlReply, CrlRequest, ISSUE_PATH, IssueReply, IssueRequest, OCSP_PATH, OcspReply, OcspRequest,
+    REVOKE_PATH, RevokeReply, RevokeRequest, STATUS_PATH, Status,
 };
 use worker::{Env, Headers, Method, RequestInit, RequestRedirect};
 
@@ -59,6 +60,16 @@ pub(super) async fn revoke(
     request: &RevokeRequest,
 ) -> Result<RevokeReply, Unreachable> {
     ask(env, signer, REVOKE_PATH, Some(request)).await
+}
+
+/// Asks for an OCSP response.
+pub(super) async fn ocsp(env: &Env, signer: &SignerConfig, request: &OcspRequest) -> Result<OcspReply, Unreachable> {
+    ask(env, signer, OCSP_PATH, Some(request)).await
+}
+
+/// Asks for the newest CRL.
+pub(super) async fn crl(env: &Env, signer: &SignerConfig, request: &CrlRequest) -> Result<CrlReply, Unreachable> {
+    ask(env, signer, CRL_PATH, Some(request)).await
 }
 
 /// Asks what the signer is and has.

@@ -1,4 +1,5 @@
-//! The Status object: what became of the certificates whose serial numbers begin with one byte. It carries out revocations.
+//! The Status object: what became of the certificates whose serial numbers begin with one byte. It carries out revocations, keeps
+//! OCSP responses, and, under names of its own, CRLs.
 //!
 //! **Why it is atomic.** As an account's object (see [`super::account`]): no await lies between reading the rows and the commit.
 //! While a signer is asked, others may be let in; what its answer means is decided on the rows as they are then.
@@ -6,13 +7,15 @@
 use std::{cell::Cell, rc::Rc};
 
 use serde::{Deserialize, Serialize};
-use shared::{jws::KeyReference, serial::SerialNumber, signing::RevokeReply, timestamp::Timestamp};
+use shared::{jws::KeyReference, ocsp::CertIdHash, serial::SerialNumber, signing::RevokeReply, timestamp::Timestamp};
 use worker::{DurableObject, Env, Method, Request, RequestInit, Response, State, Stub, console_error, durable_object};
 
 use super::{
     alarm::Alarm,
+    crl,
     environment::{self, Environment},
-    issuers, nonce_shard,
+    flight::Flights,
+    issuers, nonce_shard, ocsp_responder,
     reply::{self, Answer},
     rollover::HOST,
     signed_request::SignedRequest,
@@ -34,7 +37,7 @@ use crate::{
 };
 
 /// The binding of the objects' namespace.
-const BINDING: &str = "STATUS";
+pub(super) const BINDING: &str = "STATUS";
 
 /// Rows that one alarm sees to at most; the next one sees to the rest.
 const BATCH: usize = 20;
@@ -118,27 +121,46 @@ pub struct Status {
 }
 
 #[derive(Debug)]
-struct Incarnation {
-    state: State,
-    env: Env,
+pub(super) struct Incarnation {
+    pub(super) state: State,
+    pub(super) env: Env,
     schema: Rc<Cell<Schema>>,
-    alarm: Alarm,
+    pub(super) alarm: Alarm,
+    /// Questions for OCSP responses that are under way.
+    pub(super) responses: Flights<ocsp_responder::Flight, ocsp_responder::Told>,
+    /// The question for the CRL.
+    pub(super) crls: Flights<(), crl::Told>,
 }
 
 impl DurableObject for Status {
     fn new(state: State, env: Env) -> Self {
-        let incarnation = Incarnation { state, env, schema: Rc::default(), alarm: Alarm::default() };
+        let incarnation = Incarnation {
+            state,
+            env,
+            schema: Rc::default(),
+            alarm: Alarm::default(),
+            responses: Flights::default(),
+            crls: Flights::default(),
+        };
         Self { incarnation: Rc::new(incarnation) }
     }
 
-    /// A revocation: as an account's object has found it to be right, or as the front got it, signed by the certificate's key.
+    /// A question for a response or for a CRL; or a revocation: as an account's object has found it to be right, or as the front got it, signed by the certificate's key.
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         let environment = match Environment::of(&self.incarnation.env) {
             Ok(environment) => environment,
             Err(error) => return reply::unconfigured(&error),
         };
         let body = request.bytes().await?;
-        if request.inner().url() == HOST {
+        let url = request.inner().url();
+        if url == ocsp_responder::URL {
+            let question = serde_json::from_slice(&body)?;
+            return ocsp_responder::told(self.incarnation.respond(question, &environment).await);
+        }
+        if url == crl::URL {
+            return self.incarnation.answer_crl(serde_json::from_slice(&body)?, &environment).await;
+        }
+        if url == HOST {
             let order = serde_json::from_slice(&body)?;
             return Response::from_json(&Verdict::from(self.incarnation.revoke(order, &environment).await));
         }
@@ -155,19 +177,13 @@ impl DurableObject for Status {
         self.incarnation.alarm.rang();
         let rows = self.incarnation.rows().map_err(failed)?;
         for key in rows.due(environment::now(), BATCH).map_err(|fault| failed(fault.into()))? {
-            if let Key::Certificate(serial) = key {
-                let next = environment::now().plus(environment.config.lifetimes.redrive);
-                let (changes, ask) = revocation::due(&rows, serial, next).map_err(failed)?;
-                self.incarnation.commit(&changes).map_err(failed)?;
-                if let Some(ask) = ask {
-                    let (incarnation, environment) = (Rc::clone(&self.incarnation), Rc::clone(&environment));
-                    self.incarnation.state.wait_until(async move {
-                        if let Err(problem) = incarnation.ask(&ask, &environment).await {
-                            console_error!("revocation of {}: {problem:?}", ask.serial);
-                        }
-                    });
-                }
+            match key {
+                Key::Certificate(serial) => self.incarnation.revocation_is_due(serial, &environment),
+                Key::Response(serial, hash) => self.incarnation.response_is_due((serial, hash), &environment),
+                Key::Crl => self.incarnation.crl_is_due(&environment),
+                _ => Ok(()),
             }
+            .map_err(failed)?;
         }
         self.incarnation.alarm.arm(&self.incarnation.state, &rows, environment::now().plus(1)).await;
         Response::empty()
@@ -177,10 +193,10 @@ impl DurableObject for Status {
 impl Incarnation {
     /// A request that the front got, signed by the certificate's key: signature, nonce, right, in this order.
     async fn answer(
-        &self,
+        self: &Rc<Self>,
         path: &str,
         body: &[u8],
-        environment: &Environment,
+        environment: &Rc<Environment>,
         hops: &Cell<u32>,
     ) -> Result<Reply, Problem> {
         let route = environment.urls.parse(path).map_err(|_| Problem::NotFound)?;
@@ -204,7 +220,7 @@ impl Incarnation {
     }
 
     /// Intent, signer, confirmation: in this order.
-    async fn revoke(&self, order: RevocationOrder, environment: &Environment) -> Result<(), Problem> {
+    async fn revoke(self: &Rc<Self>, order: RevocationOrder, environment: &Rc<Environment>) -> Result<(), Problem> {
         let signer = match order.signer {
             Some(signer) => signer,
             None => issuers::signer_of(&self.env, environment, &order.certificate()?).await?,
@@ -223,7 +239,7 @@ impl Incarnation {
     }
 
     /// Asks the signer, and takes its answer in.
-    async fn ask(&self, ask: &Ask, environment: &Environment) -> Result<Outcome, Problem> {
+    async fn ask(self: &Rc<Self>, ask: &Ask, environment: &Rc<Environment>) -> Result<Outcome, Problem> {
         let signer = environment.config.signers.iter().find(|signer| signer.binding == ask.revoking.signer);
         let answer = match signer {
             Some(signer) => {
@@ -241,10 +257,51 @@ impl Incarnation {
         // From here to the commit no await.
         let (changes, outcome) = revocation::answered(&self.rows()?, ask, answer)?;
         self.commit(&changes)?;
+        if outcome == Outcome::Revoked && !changes.is_empty() {
+            self.tell_everywhere(ask, environment);
+        }
         Ok(outcome)
     }
 
-    fn rows(&self) -> Result<SqlRows, Problem> {
+    /// A revocation was confirmed: the new responses are signed at once, and the CRLs fetched that it is in. What fails here, alarms
+    /// make up for.
+    fn tell_everywhere(self: &Rc<Self>, ask: &Ask, environment: &Rc<Environment>) {
+        for hash in CertIdHash::ALL {
+            if let Err(problem) = self.response_is_due((ask.serial, hash), environment) {
+                console_error!("{problem:?}");
+            }
+        }
+        let (incarnation, environment) = (Rc::clone(self), Rc::clone(environment));
+        let (serial, certificate) = (ask.serial, revoke::certificate_of(&ask.revoking.request));
+        self.state.wait_until(async move {
+            let Ok(certificate) = certificate else { return };
+            let parts = issuers::known(&incarnation.env, &environment, |issuers| {
+                let known = issuers.issuer_of(&certificate)?;
+                Some((known.id, known.shards.iter().copied().filter(|shard| shard.holds(serial)).collect()))
+            });
+            if let Ok(Some(parts)) = parts.await {
+                crl::revoked(&incarnation.env, &environment, parts, environment::now()).await;
+            }
+        });
+    }
+
+    /// An alarm found a revocation that no signer has confirmed.
+    fn revocation_is_due(self: &Rc<Self>, serial: SerialNumber, environment: &Rc<Environment>) -> Result<(), Problem> {
+        let next = environment::now().plus(environment.config.lifetimes.redrive);
+        let (changes, ask) = revocation::due(&self.rows()?, serial, next)?;
+        self.commit(&changes)?;
+        if let Some(ask) = ask {
+            let (incarnation, environment) = (Rc::clone(self), Rc::clone(environment));
+            self.state.wait_until(async move {
+                if let Err(problem) = incarnation.ask(&ask, &environment).await {
+                    console_error!("revocation of {}: {problem:?}", ask.serial);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn rows(&self) -> Result<SqlRows, Problem> {
         Ok(SqlRows::open(self.state.storage().sql(), BINDING.to_owned(), Rc::clone(&self.schema))?)
     }
 

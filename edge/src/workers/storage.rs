@@ -6,7 +6,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use serde_json::json;
-use shared::{base64url, jwk::Thumbprint, serial::SerialNumber, timestamp::Timestamp};
+use shared::{base64url, jwk::Thumbprint, ocsp::CertIdHash, serial::SerialNumber, timestamp::Timestamp};
 use worker::{SqlStorage, SqlStorageValue, console_error};
 
 use crate::acme::{
@@ -215,6 +215,9 @@ fn columns(key: Key) -> (i64, String) {
         Key::Pointer => (3, String::new()),
         Key::Reusable(id) => (4, id.to_string()),
         Key::Certificate(serial) => (5, serial.to_string()),
+        Key::Response(serial, CertIdHash::Sha1) => (8, serial.to_string()),
+        Key::Response(serial, CertIdHash::Sha256) => (9, serial.to_string()),
+        Key::Crl => (10, String::new()),
         Key::Retired => (6, String::new()),
         Key::Meter(Metered::Orders) => (7, "orders".to_owned()),
         Key::Meter(Metered::Failures) => (7, "failures".to_owned()),
@@ -235,6 +238,13 @@ fn key(row: &[SqlStorageValue]) -> Option<Key> {
             "failures" => Some(Key::Meter(Metered::Failures)),
             _ => None,
         },
+        [SqlStorageValue::Integer(8), SqlStorageValue::String(serial)] => {
+            serial.parse().ok().map(|serial| Key::Response(serial, CertIdHash::Sha1))
+        }
+        [SqlStorageValue::Integer(9), SqlStorageValue::String(serial)] => {
+            serial.parse().ok().map(|serial| Key::Response(serial, CertIdHash::Sha256))
+        }
+        [SqlStorageValue::Integer(10), SqlStorageValue::String(_)] => Some(Key::Crl),
         _ => None,
     }
 }

@@ -1,0 +1,6 @@
+//! The status of certificates without a platform: paths and requests of strangers, headers, and every pair of a stored response and
+//! an event.
+
+mod crls;
+mod exchange;
+mod responses;
