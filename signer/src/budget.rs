@@ -1,0 +1,181 @@
+//! Budgets of scopes: how many certificates there may be in a second, an hour and a day, whatever an edge says. What was spent is in
+//! the journal: a restart forgets nothing.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::ensure;
+use serde::{Deserialize, Serialize};
+use shared::timestamp::Timestamp;
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 86_400;
+
+/// A budget as an operator writes it. What is left out is not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BudgetConfig {
+    /// Certificates in one second of the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) per_second: Option<u32>,
+    /// In any 3600 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) per_hour: Option<u32>,
+    /// In any 86400 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) per_day: Option<u32>,
+}
+
+/// A checked budget: windows in seconds with what fits into each, the shortest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Budget(Vec<(u64, usize)>);
+
+/// It is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{most} certificates in {window} s are spent; there is more in {retry_after} s")]
+pub(crate) struct Exhausted {
+    window: u64,
+    most: usize,
+    /// Whole seconds, at least 1.
+    retry_after: u64,
+}
+
+/// What all scopes have spent in the last day.
+#[derive(Debug, Default)]
+pub(crate) struct Spendings(Mutex<BTreeMap<String, VecDeque<Timestamp>>>);
+
+impl BudgetConfig {
+    /// # Errors
+    /// When a number is zero: a scope that may nothing is left out, or stopped.
+    pub(crate) fn check(self) -> anyhow::Result<Budget> {
+        let windows = [(1, self.per_second), (HOUR, self.per_hour), (DAY, self.per_day)];
+        let mut budget = Vec::new();
+        for (window, most) in windows {
+            if let Some(most) = most {
+                ensure!(most > 0, "a budget is at least 1");
+                budget.push((window, usize::try_from(most).unwrap_or(usize::MAX)));
+            }
+        }
+        Ok(Budget(budget))
+    }
+}
+
+impl Spendings {
+    /// One more certificate of this scope, if its budget has it.
+    ///
+    /// # Errors
+    /// When it has not; then nothing was spent.
+    pub(crate) fn spend(&self, scope: &str, budget: &Budget, now: Timestamp) -> Result<(), Exhausted> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent = all.entry(scope.to_owned()).or_default();
+        check(spent, budget, now)?;
+        note(spent, now);
+        Ok(())
+    }
+
+    /// Whether the budget has one more now.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub(crate) fn check(&self, scope: &str, budget: &Budget, now: Timestamp) -> Result<(), Exhausted> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(scope).map_or(Ok(()), |spent| check(spent, budget, now))
+    }
+
+    /// Takes in a certificate that the journal says was decided on then.
+    pub(crate) fn replay(&self, scope: &str, at: Timestamp) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        note(all.entry(scope.to_owned()).or_default(), at);
+    }
+
+    /// What a scope has spent in the last second, hour and day.
+    pub(crate) fn of(&self, scope: &str, now: Timestamp) -> [usize; 3] {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        [1, HOUR, DAY].map(|window| all.get(scope).map_or(0, |spent| within(spent, window, now)))
+    }
+}
+
+fn check(spent: &VecDeque<Timestamp>, budget: &Budget, now: Timestamp) -> Result<(), Exhausted> {
+    for (window, most) in budget.0.iter().copied() {
+        if within(spent, window, now) >= most {
+            // The oldest that must leave the window before another fits.
+            let leaving = spent.len().checked_sub(most).and_then(|position| spent.get(position)).copied().unwrap_or(now);
+            let retry_after = leaving.plus(window).since(now).max(1);
+            return Err(Exhausted { window, most, retry_after });
+        }
+    }
+    Ok(())
+}
+
+/// How many are younger than the window. They are in the order of time.
+fn within(spent: &VecDeque<Timestamp>, window: u64, now: Timestamp) -> usize {
+    let old = spent.partition_point(|at| at.plus(window) <= now);
+    spent.len().saturating_sub(old)
+}
+
+fn note(spent: &mut VecDeque<Timestamp>, at: Timestamp) {
+    // A clock that was set back must not make what is in the order of time be out of it.
+    let at = spent.back().map_or(at, |last| at.max(*last));
+    while spent.front().is_some_and(|first| first.plus(DAY) <= at) {
+        spent.pop_front();
+    }
+    spent.push_back(at);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(1_800_000_000_u64.saturating_add(seconds))
+    }
+
+    fn budget(per_second: Option<u32>, per_hour: Option<u32>, per_day: Option<u32>) -> Budget {
+        BudgetConfig { per_second, per_hour, per_day }.check().unwrap()
+    }
+
+    #[test]
+    fn each_window_is_kept_and_says_when_there_is_more() {
+        let (spendings, budget) = (Spendings::default(), budget(Some(2), Some(3), None));
+        assert!(spendings.spend("a", &budget, at(0)).is_ok());
+        assert!(spendings.spend("a", &budget, at(0)).is_ok());
+        assert_eq!(spendings.spend("a", &budget, at(0)), Err(Exhausted { window: 1, most: 2, retry_after: 1 }));
+        assert!(spendings.spend("a", &budget, at(1)).is_ok());
+        let hour = Exhausted { window: HOUR, most: 3, retry_after: HOUR - 2 };
+        assert_eq!(spendings.spend("a", &budget, at(2)), Err(hour));
+        assert!(spendings.spend("b", &budget, at(2)).is_ok(), "another scope");
+        assert_eq!(spendings.of("a", at(2)), [0, 3, 3]);
+        assert!(spendings.spend("a", &budget, at(HOUR)).is_ok());
+    }
+
+    #[test]
+    fn what_was_said_about_the_wait_is_true() {
+        let (spendings, budget) = (Spendings::default(), budget(None, Some(5), Some(7)));
+        let mut now = 0;
+        for _ in 0..40 {
+            match spendings.spend("a", &budget, at(now)) {
+                Ok(()) => now += 11,
+                Err(Exhausted { retry_after, .. }) => {
+                    assert!(spendings.check("a", &budget, at(now + retry_after - 1)).is_err());
+                    now += retry_after;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_restart_and_a_clock_that_was_set_back_forget_nothing() {
+        let (spendings, budget) = (Spendings::default(), budget(None, None, Some(2)));
+        spendings.replay("a", at(100));
+        spendings.replay("a", at(50));
+        assert!(spendings.spend("a", &budget, at(60)).is_err());
+        assert!(spendings.spend("a", &budget, at(100 + DAY)).is_ok());
+    }
+
+    #[test]
+    fn a_budget_of_nothing_is_a_mistake() {
+        assert!(BudgetConfig { per_day: Some(0), ..BudgetConfig::default() }.check().is_err());
+    }
+}
