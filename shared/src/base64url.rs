@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Bytes that are base64url text without padding on the wire. Padding, white space and the other alphabet are errors
 /// (RFC 7515 §2).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Base64Url(pub Vec<u8>);
 
 /// The text is not base64url without padding.

@@ -300,6 +300,10 @@ pub enum Refusal {
     OrderUsed,
     /// The journal has no such certificate. HTTP 404.
     UnknownCertificate,
+    /// The scope's budget is spent. There is more later. HTTP 429.
+    OverBudget,
+    /// An operator has stopped the edge, the binding, the scope or everything. HTTP 503.
+    Stopped,
     /// No issuer can serve this in time: queue full or deadline too near. Ask again later. HTTP 503.
     Busy,
     /// No token works at the moment, or the journal cannot be written. Ask again later. HTTP 503.
@@ -320,6 +324,9 @@ pub struct Status {
     pub journal_head: Base64Url,
     /// Jobs that wait for a token.
     pub queued: u64,
+    /// SHA-256 of the policy that holds now.
+    #[serde(default)]
+    pub policy: Base64Url,
 }
 
 /// One issuer of a signer.
@@ -391,7 +398,7 @@ impl Refusal {
     /// True when the same request may succeed later, so that the order stays `processing`.
     #[must_use]
     pub const fn is_temporary(self) -> bool {
-        matches!(self, Self::Busy | Self::Unavailable | Self::UnknownEdge)
+        matches!(self, Self::Busy | Self::Unavailable | Self::UnknownEdge | Self::OverBudget | Self::Stopped)
     }
 
     /// The HTTP status that carries it.
@@ -403,7 +410,8 @@ impl Refusal {
             Self::UnknownCertificate => 404,
             Self::OrderUsed => 409,
             Self::BadCsr | Self::NameMismatch | Self::BadProfile => 422,
-            Self::Busy | Self::Unavailable => 503,
+            Self::OverBudget => 429,
+            Self::Busy | Self::Unavailable | Self::Stopped => 503,
         }
     }
 }

@@ -14,7 +14,12 @@ use shared::{
     timestamp::Timestamp,
 };
 
-use crate::{issuance::Claim, policy::Policy};
+use crate::{
+    budget::{Budget, Spendings},
+    issuance::Claim,
+    policy::{Asking, Policy, Scope},
+    stops::{Stops, Subject},
+};
 
 /// Longer ones are nobody's.
 const URL_MAX_BYTES: usize = 1024;
@@ -41,6 +46,16 @@ pub(crate) struct Admitted {
     pub(crate) times: RequestedTimes,
     pub(crate) priority: Priority,
     pub(crate) deadline: Timestamp,
+    /// The scope that gives it, and what that may spend.
+    pub(crate) scope: String,
+    pub(crate) budget: Budget,
+}
+
+/// What bounds a policy at this moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds<'a> {
+    pub(crate) spendings: &'a Spendings,
+    pub(crate) stops: &'a Stops,
 }
 
 /// The times that an order asked for, known to be within its profile.
@@ -103,24 +118,31 @@ impl Evidence {
         self.claim
     }
 
-    /// Checks that the policy gives it. Times that were decided on by an earlier intent are not judged again.
+    /// Checks that the policy gives it. What an earlier intent has decided on is not judged by its times again, and is spent.
     pub(crate) fn admit(
         self,
         policy: &Policy,
         edge: &str,
         now: Timestamp,
-        times_are_decided: bool,
+        is_decided: bool,
+        bounds: Bounds<'_>,
     ) -> Result<Admitted, Refused> {
         let Self { request, csr, claim } = self;
         // 5. There is such a profile, and a scope gives these names in it.
         let profile = policy.profile(&request.profile);
         let profile = profile.ok_or_else(|| refused(Refusal::BadProfile, "there is no such profile"))?;
-        if !policy.permits(&request.grant, &request.identifiers, &request.profile) {
-            return Err(refused(Refusal::NotPermitted, "no scope gives these names, proven so, in this profile"));
-        }
+        let asking = Asking {
+            edge,
+            grant: &request.grant,
+            names: &request.identifiers,
+            profile: &request.profile,
+            key: csr.public_key().kind(),
+        };
+        let scope = bounds.choose(policy, &asking, now, is_decided)?;
+        let (scope, budget) = (scope.name().to_owned(), scope.budget().clone());
         // 6. The times are within the profile.
         let times = RequestedTimes { not_before: request.not_before, not_after: request.not_after };
-        if !times_are_decided && !times.are_within(profile, now) {
+        if !is_decided && !times.are_within(profile, now) {
             return Err(refused(Refusal::BadProfile, "the times are outside of the profile"));
         }
         // 7. Somebody still waits for it.
@@ -137,7 +159,40 @@ impl Evidence {
             times,
             priority: request.priority,
             deadline: request.deadline,
+            scope,
+            budget,
         })
+    }
+}
+
+impl Admitted {
+    /// Whom it is for, as far as it can be stopped.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject { edge: self.edge.clone(), binding: None, scope: self.scope.clone() }
+    }
+}
+
+impl Bounds<'_> {
+    /// The first scope that gives it, is not stopped and has some left.
+    fn choose<'a>(
+        self,
+        policy: &'a Policy,
+        asking: &Asking<'_>,
+        now: Timestamp,
+        is_spent: bool,
+    ) -> Result<&'a Scope, Refused> {
+        let mut why = refused(Refusal::NotPermitted, "no scope gives these names, proven so, in this profile");
+        for scope in policy.scopes().iter().filter(|scope| scope.gives(asking).is_ok()) {
+            let subject = Subject { edge: asking.edge.to_owned(), binding: None, scope: scope.name().to_owned() };
+            if let Some(reason) = self.stops.reason(&subject) {
+                why = refused(Refusal::Stopped, reason);
+            } else if !is_spent && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), now) {
+                why = refused(Refusal::OverBudget, format!("scope {}: {exhausted}", scope.name()));
+            } else {
+                return Ok(scope);
+            }
+        }
+        Err(why)
     }
 }
 

@@ -101,7 +101,8 @@ fn check(spent: &VecDeque<Timestamp>, budget: &Budget, now: Timestamp) -> Result
     for (window, most) in budget.0.iter().copied() {
         if within(spent, window, now) >= most {
             // The oldest that must leave the window before another fits.
-            let leaving = spent.len().checked_sub(most).and_then(|position| spent.get(position)).copied().unwrap_or(now);
+            let leaving =
+                spent.len().checked_sub(most).and_then(|position| spent.get(position)).copied().unwrap_or(now);
             let retry_after = leaving.plus(window).since(now).max(1);
             return Err(Exhausted { window, most, retry_after });
         }

@@ -3,11 +3,13 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shared::{
     pointers::StatusHost,
     profile::{ProfileConfig, ProfileName},
 };
+
+use crate::{budget::BudgetConfig, policy::Key};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -117,7 +119,7 @@ pub(crate) struct LimitsConfig {
 }
 
 /// One edge deployment.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EdgeConfig {
     /// A DNS name in the client certificate.
@@ -195,7 +197,7 @@ pub(crate) struct TokenConfig {
 }
 
 /// Which names accounts may have, how proven, in which profiles.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScopeConfig {
     pub(crate) name: String,
@@ -214,6 +216,15 @@ pub(crate) struct ScopeConfig {
     /// Challenge types that count as proof.
     pub(crate) methods: Vec<String>,
     pub(crate) profiles: Vec<ProfileName>,
+    /// Kinds of keys; all when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<Vec<Key>>,
+    /// Edges that may ask for it; all when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) edges: Option<Vec<String>>,
+    /// How many certificates there may be.
+    #[serde(default)]
+    pub(crate) budget: BudgetConfig,
 }
 
 impl Default for LimitsConfig {

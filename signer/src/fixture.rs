@@ -12,11 +12,13 @@ use shared::{
 };
 
 use crate::{
-    admit::{Admitted, Evidence},
+    admit::{Admitted, Bounds, Evidence},
+    budget::Spendings,
     clock,
     issuer::Issuer,
     journal::{Event, Intent, Journal, Location, RefusedRequest, Signed},
     policy, random,
+    stops::Stops,
 };
 
 /// The edge of the tests' policy.
@@ -68,8 +70,10 @@ pub(crate) fn intent(ca: &TestCa, seed: u8) -> Intent {
     let names = ["host.a.test"];
     let policy = policy::tests::policy();
     let request = request(&names, &TestKey::new(seed).csr(&names, ""));
+    let (spendings, stops) = (Spendings::default(), Stops::default());
+    let bounds = Bounds { spendings: &spendings, stops: &stops };
     let admitted: Admitted =
-        Evidence::verify(&policy, EDGE, request).unwrap().admit(&policy, EDGE, now, false).unwrap();
+        Evidence::verify(&policy, EDGE, request).unwrap().admit(&policy, EDGE, now, false, bounds).unwrap();
     Issuer::new("a1".into(), ca.chain.clone(), Vec::new())
         .prepare(&admitted, random::serial_number().unwrap(), now)
         .unwrap()

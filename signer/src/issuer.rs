@@ -113,6 +113,7 @@ impl Issuer {
             csr: Base64Url(admitted.claim.csr.0.to_vec()),
             edge: admitted.edge.clone(),
             profile: admitted.profile.name().clone(),
+            scope: admitted.scope.clone(),
             names: admitted.names.iter().cloned().collect(),
             issuer: self.name.clone(),
             issuer_sha256: Base64Url(self.chain.issuer().fingerprint().to_vec()),

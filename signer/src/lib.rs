@@ -20,6 +20,7 @@
 #![deny(unsafe_code)]
 
 mod admit;
+mod budget;
 mod ceremony;
 mod cli;
 mod clock;
@@ -46,6 +47,7 @@ mod serve;
 mod service;
 mod settings;
 mod status;
+mod stops;
 mod tls;
 mod token;
 mod work;

@@ -1,24 +1,22 @@
 //! What this signer signs, whatever an edge says: which edges may call, which names a scope gives, which profiles there are.
 
+mod scope;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::ensure;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 use shared::{
-    identifier::{DnsName, Identifier},
-    network::Network,
+    identifier::DnsName,
     profile::{Profile, ProfileConfig, ProfileName, Revocation},
-    signing::{Grant, PRE_APPROVED, ProvenIdentifier},
 };
 
+pub(crate) use self::scope::{Asking, Key, Scope};
 use crate::config::{EdgeConfig, ScopeConfig};
 
-/// What may count as proof: challenge types (RFC 8555 §9.7.8), and that the edge's own scope demands none.
-const METHODS: [&str; 7] =
-    ["http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01", "kubernetes-01", PRE_APPROVED];
-/// Those that never prove a wildcard: who holds a host does not hold the names beside it (RFC 8555 §7.1.3, RFC 8737 §3).
-const NO_WILDCARDS: [&str; 2] = ["http-01", "tls-alpn-01"];
-/// Those that prove an address: never by DNS (RFC 8738 §7).
-const ADDRESS_METHODS: [&str; 3] = ["http-01", "tls-alpn-01", PRE_APPROVED];
+/// SHA-256 of everything that a policy says.
+pub(crate) type PolicyHash = [u8; 32];
 
 /// The policy, checked.
 #[derive(Clone, Debug)]
@@ -27,18 +25,15 @@ pub(crate) struct Policy {
     edges: BTreeMap<String, Vec<String>>,
     profiles: BTreeMap<ProfileName, Profile>,
     scopes: Vec<Scope>,
+    hash: PolicyHash,
 }
 
-/// Which names accounts may have.
-#[derive(Clone, Debug)]
-struct Scope {
-    open: bool,
-    dns_suffixes: Vec<DnsName>,
-    wildcards: bool,
-    single_labels: bool,
-    ip_networks: Vec<Network>,
-    methods: BTreeSet<String>,
-    profiles: BTreeSet<ProfileName>,
+/// What is hashed: the configuration as it was read.
+#[derive(Serialize)]
+struct Whole<'a> {
+    edge: &'a [EdgeConfig],
+    profile: &'a [ProfileConfig],
+    scope: &'a [ScopeConfig],
 }
 
 impl Policy {
@@ -48,7 +43,9 @@ impl Policy {
         profiles: Vec<ProfileConfig>,
         scopes: Vec<ScopeConfig>,
     ) -> anyhow::Result<Self> {
-        let mut policy = Self { edges: BTreeMap::new(), profiles: BTreeMap::new(), scopes: Vec::new() };
+        let whole = serde_json::to_vec(&Whole { edge: &edges, profile: &profiles, scope: &scopes })?;
+        let hash = Sha256::digest(whole).into();
+        let mut policy = Self { edges: BTreeMap::new(), profiles: BTreeMap::new(), scopes: Vec::new(), hash };
         for EdgeConfig { name, base_urls } in edges {
             let identity: DnsName = name.parse().map_err(|error| anyhow::anyhow!("edge {name:?}: {error}"))?;
             ensure!(!base_urls.is_empty(), "edge {name}: base_urls is empty");
@@ -69,7 +66,7 @@ impl Policy {
         let mut names = BTreeSet::new();
         for config in scopes {
             ensure!(names.insert(config.name.clone()), "the scope {} stands twice", config.name);
-            policy.scopes.push(Scope::check(config, &policy.profiles)?);
+            policy.scopes.push(Scope::check(config, &policy.profiles, &policy.edges)?);
         }
         ensure!(!policy.edges.is_empty(), "there is no [[edge]]: nobody could call");
         ensure!(!policy.profiles.is_empty(), "there is no [[profile]]");
@@ -80,6 +77,11 @@ impl Policy {
     /// True when a client certificate with this DNS name is one of the edges.
     pub(crate) fn knows_edge(&self, identity: &str) -> bool {
         self.edges.contains_key(identity)
+    }
+
+    /// The identities of all edges.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = &str> {
+        self.edges.keys().map(String::as_str)
     }
 
     /// The base URL of this edge under which `url` lies.
@@ -103,64 +105,26 @@ impl Policy {
         self.profiles.values().any(|profile| profile.revocation().has_crl())
     }
 
-    /// True when one scope gives all of these names, proven as they are, in this profile.
-    pub(crate) fn permits(&self, grant: &Grant, names: &[ProvenIdentifier], profile: &ProfileName) -> bool {
-        let Grant::Open = grant;
-        let gives = |scope: &Scope| names.iter().all(|name| scope.gives(name));
-        self.scopes.iter().any(|scope| scope.open && scope.profiles.contains(profile) && gives(scope))
-    }
-}
-
-impl Scope {
-    fn check(config: ScopeConfig, profiles: &BTreeMap<ProfileName, Profile>) -> anyhow::Result<Self> {
-        let ScopeConfig { name, open, dns_suffixes, wildcards, single_labels, ip_networks, methods, profiles: allowed } =
-            config;
-        if let Some(unknown) = methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
-            bail!("scope {name}: the method {unknown:?} is unknown; known are {METHODS:?}");
-        }
-        if let Some(unknown) = allowed.iter().find(|profile| !profiles.contains_key(profile)) {
-            bail!("scope {name}: there is no profile {unknown}");
-        }
-        let suffix = |text: String| match text.parse::<DnsName>() {
-            Ok(suffix) if !suffix.is_wildcard() && suffix.as_str() == text => Ok(suffix),
-            _ => bail!("scope {name}: {text:?} is not a DNS suffix in lower case without a leading dot"),
-        };
-        let dns_suffixes = dns_suffixes.into_iter().map(suffix).collect::<anyhow::Result<_>>()?;
-        let network = |text: String| text.parse().with_context(|| format!("scope {name}: {text:?}"));
-        Ok(Self {
-            open,
-            dns_suffixes,
-            wildcards,
-            single_labels,
-            ip_networks: ip_networks.into_iter().map(network).collect::<anyhow::Result<_>>()?,
-            methods: methods.into_iter().collect(),
-            profiles: allowed.into_iter().collect(),
-        })
+    /// All scopes, in the order of the configuration.
+    pub(crate) fn scopes(&self) -> &[Scope] {
+        &self.scopes
     }
 
-    fn gives(&self, proven: &ProvenIdentifier) -> bool {
-        let method = proven.method.as_str();
-        self.methods.contains(method)
-            && match &proven.identifier {
-                Identifier::Dns(name) => self.gives_name(name, method),
-                Identifier::Ip(address) => {
-                    ADDRESS_METHODS.contains(&method)
-                        && self.ip_networks.iter().any(|network| network.contains(*address))
-                }
-            }
-    }
-
-    fn gives_name(&self, name: &DnsName, method: &str) -> bool {
-        let wildcard_is_fine = !name.is_wildcard() || (self.wildcards && !NO_WILDCARDS.contains(&method));
-        let within = || self.dns_suffixes.iter().any(|suffix| name.is_within(suffix.as_str()));
-        wildcard_is_fine && if name.is_single_label() { self.single_labels } else { within() }
+    /// SHA-256 of everything that it says.
+    pub(crate) const fn hash(&self) -> PolicyHash {
+        self.hash
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use shared::timestamp::Timestamp;
+    use shared::{
+        identifier::Identifier,
+        public_key::KeyKind,
+        signing::{Grant, ProvenIdentifier},
+        timestamp::Timestamp,
+    };
 
     /// The policy of the configuration that `cargo xtask up` writes, but for the suffixes.
     pub(crate) fn policy() -> Policy {
@@ -224,7 +188,15 @@ pub(crate) mod tests {
             validated: Timestamp::from_seconds(0),
         };
         let names: Vec<_> = names.iter().map(proven).collect();
-        policy().permits(&Grant::Open, &names, &"server".parse().unwrap())
+        let (policy, profile) = (policy(), "server".parse().unwrap());
+        let asking = Asking {
+            edge: "edge.colophon.internal",
+            grant: &Grant::Open,
+            names: &names,
+            profile: &profile,
+            key: KeyKind::P256,
+        };
+        policy.scopes().iter().any(|scope| scope.gives(&asking).is_ok())
     }
 
     #[test]
@@ -277,7 +249,7 @@ pub(crate) mod tests {
                 "name = \"s\"\nopen = true\ndns_suffixes = []\nwildcards = false\nip_networks = [{network:?}]\n\
                  methods = [\"http-01\"]\nprofiles = []"
             );
-            Scope::check(toml::from_str(&toml).unwrap(), &BTreeMap::new())
+            Scope::check(toml::from_str(&toml).unwrap(), &BTreeMap::new(), &BTreeMap::new())
         };
         assert!(scope("10.0.0.0/8").is_ok());
         let error = format!("{:#}", scope("10.0.0.1/8").unwrap_err());

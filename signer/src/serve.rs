@@ -15,22 +15,25 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Tokens, clock,
+    Tokens,
+    budget::Spendings,
+    clock,
     exit::{Final, OperatorMustAct},
     expiry,
     issuance::{Issuance, Ledger},
     issuer::Issuer,
-    journal::{Journal, Record, checkpoint},
+    journal::{Event, Journal, Record, checkpoint},
     listen::Listener,
     metrics::Metrics,
     operations::{self, Operations},
     peer,
+    policy::Policy,
     queue::Queue,
     rotation::{Present, Rotation},
     service::Service,
     settings::Settings,
     status::{Desk, schedule::Scheduler},
-    tls,
+    stops, tls,
     token::{driver::Driver, start::Starts, view::TokenView},
     work::Works,
 };
@@ -58,9 +61,18 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         Rotation::new(file.to_owned(), tokens, &settings, tls, Arc::clone(&metrics))?;
     metrics.expires(&expiry::warn(&settings, clock::now()));
     let ledger = Arc::new(Ledger::default());
-    let replay = |record: Record, location| ledger.replay(&record, location);
+    let spendings = Arc::new(Spendings::default());
+    let replay = |record: Record, location| {
+        if let Event::Intent(intent) = &record.event {
+            spendings.replay(&intent.scope, record.at);
+        }
+        ledger.replay(&record, location)
+    };
     let journal = Journal::open_with(&settings.state, settings.segment_bytes, replay)?;
     let checkpoints = tokio::spawn(checkpoint::keep(journal.clone()));
+    journal.name_policy(policy.borrow().hash());
+    let (stops, follow_stops) = stops::follow(&settings.state, journal.clone());
+    let following = [tokio::spawn(follow_stops), tokio::spawn(name_policies(journal.clone(), policy.clone()))];
     let socket = listen(settings.listen.address).await?;
 
     let changed = Arc::new(Notify::new());
@@ -86,6 +98,8 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         ledger: Arc::clone(&ledger),
         metrics,
         desk,
+        spendings,
+        stops,
         running: TaskTracker::new(),
     });
     let mut drivers = start_drivers(&settings, &views, &works);
@@ -142,6 +156,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     operations::tell(&[NotifyState::Stopping]);
     rotating.abort();
     scheduling.abort();
+    following.iter().for_each(tokio::task::JoinHandle::abort);
     let _ = stop.send(true);
     works.queue.close();
     let rest = async {
@@ -161,6 +176,13 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     beating.abort();
     operations.inspect(tokio::task::JoinHandle::abort);
     result
+}
+
+/// Has the journal name each policy from when on it holds.
+async fn name_policies(journal: Journal, mut policy: watch::Receiver<Arc<Policy>>) {
+    while policy.changed().await.is_ok() {
+        journal.name_policy(policy.borrow_and_update().hash());
+    }
 }
 
 /// The socket that the service manager has opened for us, or one of our own.

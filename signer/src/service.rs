@@ -49,6 +49,11 @@ impl Service {
             self.issuance.note(name, "", &refused).await;
             return issue_answer(&IssueReply::Refused(refused));
         };
+        if self.issuance.works.stops.borrow().edge(edge) {
+            let refused = refused(Refusal::Stopped, "an operator has stopped this edge");
+            self.issuance.note(edge, "", &refused).await;
+            return issue_answer(&IssueReply::Refused(refused));
+        }
         match (request.method(), request.uri().path()) {
             (&Method::POST, ISSUE_PATH) => {
                 let reply = match self.read(edge, request).await {

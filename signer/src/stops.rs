@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,7 +17,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{files, journal::{Event, Journal}};
+use crate::{
+    files,
+    journal::{Event, Journal},
+};
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -77,11 +81,8 @@ impl Stops {
         ensure!(*more != Self::default(), "name an edge, a binding, a scope, or everything");
         std::fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
         let mut stops = Self::load(state)?;
-        let lists = [
-            (&mut stops.edges, &more.edges),
-            (&mut stops.bindings, &more.bindings),
-            (&mut stops.scopes, &more.scopes),
-        ];
+        let lists =
+            [(&mut stops.edges, &more.edges), (&mut stops.bindings, &more.bindings), (&mut stops.scopes, &more.scopes)];
         for (list, names) in lists {
             for name in names {
                 if stop {
@@ -113,6 +114,23 @@ impl Stops {
             () if self.scopes.contains(&subject.scope) => Some("an operator has stopped this scope"),
             () => None,
         }
+    }
+}
+
+impl fmt::Display for Stops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { everything, edges, bindings, scopes } = self;
+        if *self == Self::default() {
+            return f.write_str("nothing is stopped");
+        }
+        f.write_str("stopped:")?;
+        if *everything {
+            f.write_str(" everything")?;
+        }
+        for (kind, names) in [("edge", edges), ("binding", bindings), ("scope", scopes)] {
+            names.iter().try_for_each(|name| write!(f, " {kind} {name}"))?;
+        }
+        Ok(())
     }
 }
 
@@ -166,9 +184,12 @@ mod tests {
     #[test]
     fn each_kind_of_stop_stops_its_own() {
         let subject = subject();
-        for json in
-            [r#"{"everything":true}"#, r#"{"edges":["edge.test"]}"#, r#"{"bindings":["team-a"]}"#, r#"{"scopes":["open"]}"#]
-        {
+        for json in [
+            r#"{"everything":true}"#,
+            r#"{"edges":["edge.test"]}"#,
+            r#"{"bindings":["team-a"]}"#,
+            r#"{"scopes":["open"]}"#,
+        ] {
             assert!(stops(json).reason(&subject).is_some(), "{json}");
         }
         for json in ["{}", r#"{"edges":["other"],"bindings":["open"],"scopes":["team-a"]}"#] {

@@ -6,12 +6,14 @@ use shared::{signing::Refusal, timestamp::Timestamp};
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    budget::Spendings,
     issuance::{Ledger, job::Job},
     issuer::Issuer,
     journal::Journal,
     metrics::Metrics,
     queue::{Party, Place, Queue, Waits},
     status::{Desk, StatusJob},
+    stops,
     token::frame::Sign,
 };
 
@@ -28,6 +30,10 @@ pub(crate) struct Works {
     pub(crate) metrics: Arc<Metrics>,
     /// What is said about certificates.
     pub(crate) desk: Desk,
+    /// What scopes have spent.
+    pub(crate) spendings: Arc<Spendings>,
+    /// What an operator has stopped.
+    pub(crate) stops: stops::Present,
     /// Whatever is signed and not yet answered, and revocations that are not yet on the disk.
     pub(crate) running: TaskTracker,
 }

@@ -27,7 +27,9 @@ fn now() -> Timestamp {
 
 fn judge(edge: &str, request: IssueRequest) -> Result<Admitted, Refusal> {
     let evidence = Evidence::verify(&policy(), edge, request).map_err(|refused| refused.reason)?;
-    evidence.admit(&policy(), edge, now(), false).map_err(|refused| refused.reason)
+    let (spendings, stops) = (Spendings::default(), Stops::default());
+    let bounds = Bounds { spendings: &spendings, stops: &stops };
+    evidence.admit(&policy(), edge, now(), false, bounds).map_err(|refused| refused.reason)
 }
 
 fn refusal(change: impl Fn(&mut IssueRequest)) -> Refusal {

@@ -166,6 +166,15 @@ pub(super) enum Verb {
     /// The journal of a daemon.
     #[command(subcommand, long_about = help::JOURNAL)]
     Journal(super::journal::Journal),
+    /// What the policy gives.
+    #[command(subcommand)]
+    Policy(super::policy::Policy),
+    /// Stop an edge, a binding, a scope or all certificates, within a second.
+    #[command(long_about = help::STOP)]
+    Stop(super::policy::StopArguments),
+    /// Let go on what was stopped.
+    #[command(long_about = help::RESUME)]
+    Resume(super::policy::StopArguments),
     /// Run the daemon. Prints "ready" when it listens.
     #[command(long_about = help::SERVE)]
     Serve {

@@ -198,3 +198,19 @@ Prints the manual page of the program, or of one verb, for man(1).
 
 Example:
   signer manual root sign | man -l -";
+
+pub(super) const STOP: &str = "\
+Stops an edge, an external account binding, a scope, or all certificates.
+
+A daemon that runs follows within a second, for connections that are open and jobs that wait too; what is in a token is not let out. It \
+stays stopped, across restarts, until `signer resume`. Both are journaled. Orders that were stopped stay `processing` and are signed when \
+they are let go on. Status is still told, and revocations are still taken, except of a stopped edge.
+
+Example:
+  signer stop --config signer.toml --scope web";
+
+pub(super) const RESUME: &str = "\
+Lets go on what `signer stop` has stopped: everything that is named, and nothing else.
+
+Example:
+  signer resume --config signer.toml --scope web";

@@ -4,6 +4,7 @@ mod arguments;
 mod attest;
 mod help;
 mod journal;
+mod policy;
 
 use std::{
     io::{IsTerminal, Write},
@@ -118,6 +119,9 @@ impl Verb {
                 say(&if form.json { serde_json::json!({ "token": token, "says": says }).to_string() } else { says })
             }
             Self::Journal(journal) => journal.run(tokens),
+            Self::Policy(policy) => policy.run(tokens),
+            Self::Stop(stop) => stop.run(tokens, true),
+            Self::Resume(stop) => stop.run(tokens, false),
             Self::Serve { config } => serve::run(&config.config, tokens),
             Self::Manual { verb } => manual(&verb),
             Self::Worker => worker::run(std::io::stdin().lock(), std::io::stdout().lock()),

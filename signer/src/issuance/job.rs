@@ -63,8 +63,16 @@ impl Job {
 impl Job {
     /// Decides on the certificate and writes the intent, unless an earlier job has. Gives nothing when the job has ended here.
     pub(crate) async fn prepare(mut self, works: &Works, position: usize) -> Option<Self> {
+        if let Some(reason) = self.stopped(works) {
+            self.give_up(Refusal::Stopped, reason);
+            return None;
+        }
         if self.decided.is_some() {
             return Some(self);
+        }
+        if let Err(exhausted) = works.spendings.spend(&self.admitted.scope, &self.admitted.budget, clock::now()) {
+            self.give_up(Refusal::OverBudget, &exhausted.to_string());
+            return None;
         }
         let Some(issuer) = works.issuers.get(position) else {
             self.fail("there is no such issuer");
@@ -103,6 +111,10 @@ impl Job {
 
     /// Checks the certificate, writes it, and lets it out.
     pub(crate) async fn finish(self, works: &Works, signature: Vec<u8>) {
+        // Stopped while it was in the token: the signature is dropped, and the intent stays.
+        if let Some(reason) = self.stopped(works) {
+            return self.give_up(Refusal::Stopped, reason);
+        }
         let made = self.check(works, &signature);
         let (chain, decided) = match made {
             Ok(made) => made,
@@ -128,6 +140,10 @@ impl Job {
             }
             Err(error) => self.fail(&error.to_string()),
         }
+    }
+
+    fn stopped(&self, works: &Works) -> Option<&'static str> {
+        works.stops.borrow().reason(&self.admitted.subject())
     }
 
     fn check(&self, works: &Works, signature: &[u8]) -> Result<(Vec<Base64Url>, &Decided), String> {

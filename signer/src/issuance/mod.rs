@@ -22,7 +22,7 @@ use self::{
     ledger::{Known, Running},
 };
 use crate::{
-    admit::{Admitted, Evidence, refused},
+    admit::{Admitted, Bounds, Evidence, refused},
     clock, issuer,
     journal::{Event, JournalFailed, Location, RefusedRequest},
     policy::Policy,
@@ -77,6 +77,7 @@ impl Issuance {
             journal_length: head.length,
             journal_head: shared::base64url::Base64Url(head.hash.to_vec()),
             queued: u64::try_from(self.works.queue.len()).unwrap_or(u64::MAX),
+            policy: shared::base64url::Base64Url(self.policy().hash().to_vec()),
         }
     }
 
@@ -116,7 +117,11 @@ impl Issuance {
             Known::Used => return Err(used()),
             known @ (Known::Nothing | Known::Intended) => {
                 let resumed = matches!(known, Known::Intended);
-                let admitted = evidence.admit(&policy, edge, now, resumed)?;
+                let admitted = {
+                    let stops = self.works.stops.borrow();
+                    let bounds = Bounds { spendings: &self.works.spendings, stops: &stops };
+                    evidence.admit(&policy, edge, now, resumed, bounds)?
+                };
                 match self.start(admitted, now)? {
                     Started::Running(running) => running,
                     Started::Signed(location) => return self.stored(&location),

@@ -117,6 +117,8 @@ mod tests {
             ledger: Arc::clone(&ledger),
             metrics: Arc::default(),
             desk: Desk::new(None),
+            spendings: Arc::default(),
+            stops: tokio::sync::watch::channel(Arc::default()).1,
             running: TaskTracker::new(),
         };
         let (_sender, policy) = tokio::sync::watch::channel(Arc::new(policy::tests::policy()));

@@ -40,7 +40,7 @@ use self::{
     read::Whole,
     writer::{Writer, Written},
 };
-use crate::{ceremony::hex, exit::Final, files};
+use crate::{ceremony::hex, exit::Final, files, policy::PolicyHash};
 
 /// Bytes from which on a segment gets no more records, where the configuration does not say.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
@@ -50,6 +50,8 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 pub(crate) struct Journal {
     queue: mpsc::Sender<writer::Append>,
     written: Arc<Mutex<Written>>,
+    /// The hash of the policy that holds, for every record.
+    policy: Arc<Mutex<Option<Base64Url>>>,
     /// The checkpoint that is on the disk.
     stored: Arc<Mutex<Option<Checkpoint>>>,
     state: Arc<Path>,
@@ -126,10 +128,12 @@ impl Journal {
         }
         tracing::info!(records = head.length, head = hex(&head.hash), "the journal is whole");
         let written = Arc::new(Mutex::new(Written { head, marks: Arc::new(marks) }));
-        let writer = Writer { folder: folder.clone(), file, head, segment_bytes };
+        let policy = Arc::default();
+        let writer = Writer { folder: folder.clone(), file, head, segment_bytes, policy: Arc::clone(&policy) };
         let journal = Self {
             queue: writer::start(writer, Arc::clone(&written))?,
             written,
+            policy,
             stored: Arc::new(Mutex::new(checkpoint)),
             state: state.into(),
             folder: folder.into(),
@@ -137,6 +141,11 @@ impl Journal {
         };
         journal.store_checkpoint();
         Ok(journal)
+    }
+
+    /// From now on every record names the policy with this hash.
+    pub(crate) fn name_policy(&self, hash: PolicyHash) {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some(Base64Url(hash.to_vec()));
     }
 
     /// Adds a record and waits until it is on the disk.
@@ -204,7 +213,7 @@ pub(crate) fn verify(state: &Path, kept: Option<&Checkpoint>) -> anyhow::Result<
             Event::Intent(_) => intents = intents.saturating_add(1),
             Event::Signed(_) => signed = signed.saturating_add(1),
             Event::Revoked(_) => revoked = revoked.saturating_add(1),
-            Event::Refused(_) | Event::Response(_) | Event::Crl(_) | Event::Responder(_) => {}
+            Event::Refused(_) | Event::Response(_) | Event::Crl(_) | Event::Responder(_) | Event::Stops(_) => {}
         }
         Ok(())
     };

@@ -14,6 +14,8 @@ use shared::{
     timestamp::Timestamp,
 };
 
+use crate::stops::Stops;
+
 /// SHA-256 of a line without its newline; zeros before the first.
 pub(crate) type LineHash = [u8; 32];
 
@@ -30,6 +32,9 @@ pub(crate) struct Record {
     pub(crate) previous: Base64Url,
     /// When it was written, by the signer's clock.
     pub(crate) at: Timestamp,
+    /// SHA-256 of the policy that held then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<Base64Url>,
     /// What happened.
     pub(crate) event: Event,
 }
@@ -46,6 +51,8 @@ pub(crate) enum Event {
     Revoked(RevokedCertificate),
     /// A request was refused by policy.
     Refused(RefusedRequest),
+    /// An operator has stopped something, or lets it go on: all that is stopped since.
+    Stops(Stops),
     /// An OCSP response was signed.
     Response(SignedStatus),
     /// A CRL was signed.
@@ -68,6 +75,9 @@ pub(crate) struct Intent {
     pub(crate) edge: String,
     /// The profile.
     pub(crate) profile: ProfileName,
+    /// The scope that gave it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) scope: String,
     /// All names.
     pub(crate) names: Vec<Identifier>,
     /// The issuer's name in the configuration.
@@ -260,6 +270,7 @@ mod tests {
             csr: Base64Url(vec![2]),
             edge: "edge.test".into(),
             profile: "server".parse().unwrap(),
+            scope: "open".into(),
             names: vec![Identifier::Dns("a.test".parse().unwrap())],
             issuer: "a1".into(),
             issuer_sha256: Base64Url(vec![3]),
@@ -313,7 +324,7 @@ mod tests {
         });
         let line = |index, event| {
             let previous = Base64Url(BEFORE_THE_FIRST.to_vec());
-            let record = Record { index, previous, at: Timestamp::from_seconds(0), event };
+            let record = Record { index, previous, at: Timestamp::from_seconds(0), policy: None, event };
             let line = serde_json::to_string(&record).unwrap();
             assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
             assert_eq!(record.continues(index, &BEFORE_THE_FIRST), Ok(()));
@@ -323,7 +334,7 @@ mod tests {
         assert_eq!(
             line(0, intent),
             format!(
-                r#"{{"index":0,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"intent":{{"order":"https://ca.test/acme/order/a/b","account":"AQ","csr":"Ag","edge":"edge.test","profile":"server","names":[{{"type":"dns","value":"a.test"}}],"issuer":"a1","issuer_sha256":"Aw","serial":"01010101010101010101010101010101","not_before":"1970-01-01T00:00:01Z","not_after":"1970-01-01T00:00:02Z","extended_key_usage":["serverAuth"],"tbs":"MAA"}}}}}}"#
+                r#"{{"index":0,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"intent":{{"order":"https://ca.test/acme/order/a/b","account":"AQ","csr":"Ag","edge":"edge.test","profile":"server","scope":"open","names":[{{"type":"dns","value":"a.test"}}],"issuer":"a1","issuer_sha256":"Aw","serial":"01010101010101010101010101010101","not_before":"1970-01-01T00:00:01Z","not_after":"1970-01-01T00:00:02Z","extended_key_usage":["serverAuth"],"tbs":"MAA"}}}}}}"#
             )
         );
         assert_eq!(

@@ -136,6 +136,7 @@ mod tests {
             index,
             previous: Base64Url(vec![0; 32]),
             at: Timestamp::from_seconds(index * 86_400),
+            policy: None,
             event,
         };
         (0..).zip(events).map(record).collect()

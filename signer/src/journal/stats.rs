@@ -145,7 +145,7 @@ mod tests {
             let mut counter = Counter::new(now);
             for (index, event) in (0..).zip(events) {
                 let (previous, at) = (Base64Url(vec![0; 32]), Timestamp::from_seconds(86_400 * index));
-                counter.count(&Record { index, previous, at, event: event.clone() }).unwrap();
+                counter.count(&Record { index, previous, at, policy: None, event: event.clone() }).unwrap();
             }
             let whole =
                 Whole { head: Head { length: 2, ..Head::EMPTY }, marks: Marks::default(), segments: 1, torn: 0 };

@@ -137,7 +137,13 @@ async fn after_a_failed_write_nothing_is_written() {
     // A file that is open for reading only refuses every write.
     let file = File::open(folder.path().join("file")).unwrap();
     let written = Written { head: Head::EMPTY, marks: Arc::default() };
-    let writer = Writer { folder: folder.path().into(), file, head: Head::EMPTY, segment_bytes: SEGMENT_BYTES };
+    let writer = Writer {
+        folder: folder.path().into(),
+        file,
+        head: Head::EMPTY,
+        segment_bytes: SEGMENT_BYTES,
+        policy: Arc::default(),
+    };
     let queue = writer::start(writer, Arc::new(Mutex::new(written))).unwrap();
     for _ in 0..2 {
         let (done, wait) = oneshot::channel();

@@ -45,6 +45,8 @@ pub(super) struct Writer {
     pub(super) head: Head,
     /// Bytes from which on a segment gets no more lines.
     pub(super) segment_bytes: u64,
+    /// The hash of the policy that holds, for every record.
+    pub(super) policy: Arc<Mutex<Option<Base64Url>>>,
 }
 
 /// Starts the thread. It ends when the last sender is gone.
@@ -85,10 +87,11 @@ impl Writer {
             self.rotate().map_err(|error| failed(&format!("{error:#}")))?;
         }
         let at = clock::now();
+        let policy = self.policy.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (mut bytes, mut locations, mut next) = (Vec::new(), Vec::with_capacity(group.len()), self.head);
         for Append { event, .. } in group {
             let previous = Base64Url(next.hash.to_vec());
-            let record = Record { index: next.length, previous, at, event: event.clone() };
+            let record = Record { index: next.length, previous, at, policy: policy.clone(), event: event.clone() };
             let line = next.append(&record).map_err(|error| failed(&error))?;
             bytes.extend_from_slice(&line.bytes);
             locations.push(line.location);

@@ -23,4 +23,5 @@ mod site;
 mod slow;
 mod soak;
 mod throughput;
+mod stops;
 mod tokens;

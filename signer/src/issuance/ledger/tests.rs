@@ -99,8 +99,13 @@ async fn a_job_that_is_given_up_or_lost_leaves_what_the_journal_says() {
 #[tokio::test]
 async fn records_that_contradict_each_other_are_bad() {
     let (_folder, [first, second]) = fixture::locations().await;
-    let record =
-        |index, event| Record { index, previous: Base64Url(vec![0; 32]), at: Timestamp::from_seconds(0), event };
+    let record = |index, event| Record {
+        index,
+        previous: Base64Url(vec![0; 32]),
+        at: Timestamp::from_seconds(0),
+        policy: None,
+        event,
+    };
     let intent = fixture::intent(&shared::testing::TestCa::new(1), 7);
     let signed = |intent: u64, order: &str| {
         Event::Signed(Signed {

@@ -1,0 +1,201 @@
+//! A scope: who may have which names, proven how, under which profiles and keys, and how many in what time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use shared::{
+    identifier::{DnsName, Identifier},
+    network::Network,
+    profile::{Profile, ProfileName},
+    public_key::KeyKind,
+    signing::{Grant, PRE_APPROVED, ProvenIdentifier},
+};
+
+use crate::{budget::Budget, config::ScopeConfig};
+
+/// What may count as proof: challenge types (RFC 8555 §9.7.8), and that the edge's own scope demands none.
+const METHODS: [&str; 7] =
+    ["http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01", "kubernetes-01", PRE_APPROVED];
+/// Those that never prove a wildcard: who holds a host does not hold the names beside it (RFC 8555 §7.1.3, RFC 8737 §3).
+const NO_WILDCARDS: [&str; 2] = ["http-01", "tls-alpn-01"];
+/// Those that prove an address: never by DNS (RFC 8738 §7).
+const ADDRESS_METHODS: [&str; 3] = ["http-01", "tls-alpn-01", PRE_APPROVED];
+
+/// A kind of key that a scope may be limited to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Key {
+    /// ECDSA on P-256.
+    P256,
+    /// ECDSA on P-384.
+    P384,
+    /// RSA of any size that is taken at all.
+    Rsa,
+}
+
+/// Which names accounts may have.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    name: String,
+    open: bool,
+    dns_suffixes: Vec<DnsName>,
+    wildcards: bool,
+    single_labels: bool,
+    ip_networks: Vec<Network>,
+    methods: BTreeSet<String>,
+    profiles: BTreeSet<ProfileName>,
+    /// None: all.
+    keys: Option<BTreeSet<Key>>,
+    /// None: all.
+    edges: Option<BTreeSet<String>>,
+    budget: Budget,
+}
+
+/// What is asked of a policy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asking<'a> {
+    pub(crate) edge: &'a str,
+    pub(crate) grant: &'a Grant,
+    pub(crate) names: &'a [ProvenIdentifier],
+    pub(crate) profile: &'a ProfileName,
+    pub(crate) key: KeyKind,
+}
+
+/// Why a scope does not give it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotGiven {
+    /// For other accounts.
+    #[error("it is not open to accounts without an external account binding")]
+    Account,
+    /// For other edges.
+    #[error("the edge {0} may not ask for it")]
+    Edge(String),
+    /// Without this profile.
+    #[error("it does not have the profile {0}")]
+    Profile(ProfileName),
+    /// For other keys.
+    #[error("it does not have keys of this kind")]
+    Key,
+    /// This does not prove anything here.
+    #[error("{0} does not count as proof of {1}")]
+    Method(String, String),
+    /// Other names.
+    #[error("it does not have the name {0}")]
+    Name(String),
+}
+
+impl Scope {
+    pub(super) fn check(
+        config: ScopeConfig,
+        profiles: &BTreeMap<ProfileName, Profile>,
+        known_edges: &BTreeMap<String, Vec<String>>,
+    ) -> anyhow::Result<Self> {
+        let ScopeConfig {
+            name,
+            open,
+            dns_suffixes,
+            wildcards,
+            single_labels,
+            ip_networks,
+            methods,
+            profiles: allowed,
+            keys,
+            edges,
+            budget,
+        } = config;
+        if let Some(unknown) = methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
+            bail!("scope {name}: the method {unknown:?} is unknown; known are {METHODS:?}");
+        }
+        if let Some(unknown) = allowed.iter().find(|profile| !profiles.contains_key(profile)) {
+            bail!("scope {name}: there is no profile {unknown}");
+        }
+        if let Some(unknown) = edges.iter().flatten().find(|edge| !known_edges.contains_key(*edge)) {
+            bail!("scope {name}: there is no edge {unknown}");
+        }
+        let suffix = |text: String| match text.parse::<DnsName>() {
+            Ok(suffix) if !suffix.is_wildcard() && suffix.as_str() == text => Ok(suffix),
+            _ => bail!("scope {name}: {text:?} is not a DNS suffix in lower case without a leading dot"),
+        };
+        let dns_suffixes = dns_suffixes.into_iter().map(suffix).collect::<anyhow::Result<_>>()?;
+        let network = |text: String| text.parse().with_context(|| format!("scope {name}: {text:?}"));
+        let ip_networks = ip_networks.into_iter().map(network).collect::<anyhow::Result<_>>()?;
+        let budget = budget.check().with_context(|| format!("scope {name}"))?;
+        Ok(Self {
+            name,
+            open,
+            dns_suffixes,
+            wildcards,
+            single_labels,
+            ip_networks,
+            methods: methods.into_iter().collect(),
+            profiles: allowed.into_iter().collect(),
+            keys: keys.map(BTreeSet::from_iter),
+            edges: edges.map(BTreeSet::from_iter),
+            budget,
+        })
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many certificates it may have.
+    pub(crate) const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Whether it gives all that is asked for.
+    ///
+    /// # Errors
+    /// The first thing that it does not give.
+    pub(crate) fn gives(&self, asking: &Asking<'_>) -> Result<(), NotGiven> {
+        let Grant::Open = asking.grant;
+        if !self.open {
+            return Err(NotGiven::Account);
+        }
+        if self.edges.as_ref().is_some_and(|edges| !edges.contains(asking.edge)) {
+            return Err(NotGiven::Edge(asking.edge.to_owned()));
+        }
+        if !self.profiles.contains(asking.profile) {
+            return Err(NotGiven::Profile(asking.profile.clone()));
+        }
+        if self.keys.as_ref().is_some_and(|keys| !keys.contains(&Key::of(asking.key))) {
+            return Err(NotGiven::Key);
+        }
+        asking.names.iter().try_for_each(|name| self.gives_identifier(name))
+    }
+
+    fn gives_identifier(&self, proven: &ProvenIdentifier) -> Result<(), NotGiven> {
+        let (method, identifier) = (proven.method.as_str(), &proven.identifier);
+        let method_fits = self.methods.contains(method)
+            && match identifier {
+                Identifier::Dns(name) => !name.is_wildcard() || !NO_WILDCARDS.contains(&method),
+                Identifier::Ip(_) => ADDRESS_METHODS.contains(&method),
+            };
+        if !method_fits {
+            return Err(NotGiven::Method(method.to_owned(), identifier.to_string()));
+        }
+        let has = match identifier {
+            Identifier::Dns(name) => self.has_name(name),
+            Identifier::Ip(address) => self.ip_networks.iter().any(|network| network.contains(*address)),
+        };
+        if has { Ok(()) } else { Err(NotGiven::Name(identifier.to_string())) }
+    }
+
+    fn has_name(&self, name: &DnsName) -> bool {
+        let within = || self.dns_suffixes.iter().any(|suffix| name.is_within(suffix.as_str()));
+        (!name.is_wildcard() || self.wildcards) && if name.is_single_label() { self.single_labels } else { within() }
+    }
+}
+
+impl Key {
+    const fn of(kind: KeyKind) -> Self {
+        match kind {
+            KeyKind::P256 => Self::P256,
+            KeyKind::P384 => Self::P384,
+            KeyKind::Rsa(_) => Self::Rsa,
+        }
+    }
+}
