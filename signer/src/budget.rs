@@ -89,12 +89,6 @@ impl Spendings {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         note(all.entry(scope.to_owned()).or_default(), at);
     }
-
-    /// What a scope has spent in the last second, hour and day.
-    pub(crate) fn of(&self, scope: &str, now: Timestamp) -> [usize; 3] {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        [1, HOUR, DAY].map(|window| all.get(scope).map_or(0, |spent| within(spent, window, now)))
-    }
 }
 
 fn check(spent: &VecDeque<Timestamp>, budget: &Budget, now: Timestamp) -> Result<(), Exhausted> {
@@ -147,7 +141,6 @@ mod tests {
         let hour = Exhausted { window: HOUR, most: 3, retry_after: HOUR - 2 };
         assert_eq!(spendings.spend("a", &budget, at(2)), Err(hour));
         assert!(spendings.spend("b", &budget, at(2)).is_ok(), "another scope");
-        assert_eq!(spendings.of("a", at(2)), [0, 3, 3]);
         assert!(spendings.spend("a", &budget, at(HOUR)).is_ok());
     }
 

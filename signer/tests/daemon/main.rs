@@ -22,6 +22,6 @@ mod site;
 #[cfg(feature = "slow-token")]
 mod slow;
 mod soak;
-mod throughput;
 mod stops;
+mod throughput;
 mod tokens;

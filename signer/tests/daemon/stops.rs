@@ -95,12 +95,11 @@ fn a_spent_budget_refuses_across_a_restart_and_costs_no_signature() {
     fs::write(site.path("signer.toml"), text.replace("profiles = [\"server\"]\n", budget)).unwrap();
     let daemon = site.serve();
     let edge = Edge::new(&site);
-    for number in 0..3 {
-        edge.issued(&simple(number));
-    }
+    let asked: Vec<_> = (0..3).map(simple).collect();
+    asked.iter().for_each(|asked| drop(edge.issued(asked)));
     assert_eq!(edge.refusal(&simple(4)), Refusal::OverBudget);
     // What is there is given again.
-    edge.issued(&simple(1));
+    edge.issued(&asked[1]);
     drop(daemon);
     let _daemon = site.serve();
     assert_eq!(edge.refusal(&simple(5)), Refusal::OverBudget);
@@ -119,7 +118,9 @@ fn the_policy_says_what_it_would_give_and_why_not() {
     assert_eq!(said.status.code(), Some(1));
     let said = String::from_utf8(said.stdout).unwrap();
     assert_eq!(said, "scope open: does not give it: http-01 does not count as proof of *.a.test\n");
-    assert!(site.signer_ok("policy check --config signer.toml").starts_with("the policy is good; scopes: open; SHA-256 "));
+    assert!(
+        site.signer_ok("policy check --config signer.toml").starts_with("the policy is good; scopes: open; SHA-256 ")
+    );
     let text = fs::read_to_string(site.path("signer.toml")).unwrap();
     fs::write(site.path("signer.toml"), text.replace("wildcards = true", "wildcard = true")).unwrap();
     let said = site.signer_fails("policy check --config signer.toml");

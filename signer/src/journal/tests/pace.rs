@@ -27,8 +27,13 @@ fn the_pace_of_verification() {
     drop(open_small(folder.path()));
     let folder = segment::folder(folder.path());
     let file = segment::open_last(&folder, 0).unwrap();
-    let mut writer =
-        Writer { folder: folder.clone(), file, head: super::Head::EMPTY, segment_bytes: super::SEGMENT_BYTES, policy: Arc::default() };
+    let mut writer = Writer {
+        folder: folder.clone(),
+        file,
+        head: super::Head::EMPTY,
+        segment_bytes: super::SEGMENT_BYTES,
+        policy: std::sync::Arc::default(),
+    };
     let (intent, signed) = fixture::signed();
     let number = |number: u32| {
         let serial = [number.to_be_bytes(); 4].concat().try_into().unwrap();
