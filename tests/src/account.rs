@@ -161,9 +161,22 @@ impl Account {
     /// # Errors
     /// When it is refused.
     pub fn order(&self, names: &[&str]) -> Result<Order> {
+        self.order_with(names, json!({}))
+    }
+
+    /// The same of a profile (draft-ietf-acme-profiles §4).
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn order_of(&self, profile: &str, names: &[&str]) -> Result<Order> {
+        self.order_with(names, json!({"profile": profile}))
+    }
+
+    fn order_with(&self, names: &[&str], mut members: Value) -> Result<Order> {
         let kind = |name: &str| if name.parse::<IpAddr>().is_ok() { "ip" } else { "dns" };
         let identifiers: Vec<Value> = names.iter().map(|name| json!({"type": kind(name), "value": name})).collect();
-        let payload = json!({"identifiers": identifiers}).to_string();
+        members["identifiers"] = identifiers.into();
+        let payload = members.to_string();
         let reply = self.patiently(self.client.url("newOrder"), payload.as_bytes())?.expect(201)?;
         Ok(Order { url: reply.location()?, object: reply.json()? })
     }

@@ -57,6 +57,14 @@ pub fn revocations(state: &Path, serial: &str) -> Result<usize> {
     Ok(records(state)?.iter().filter(|record| record["event"]["revoked"]["serial"] == serial).count())
 }
 
+/// How many records of all journals are of this kind.
+///
+/// # Errors
+/// As [`signed`].
+pub fn count(state: &Path, kind: &str) -> Result<usize> {
+    Ok(records(state)?.iter().filter(|record| record["event"].get(kind).is_some()).count())
+}
+
 /// The certificates that the journals name for this order.
 ///
 /// # Errors

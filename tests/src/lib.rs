@@ -15,6 +15,7 @@ pub mod journal;
 pub mod keeper;
 pub mod key;
 pub mod named;
+pub mod ocsp;
 pub mod openssl;
 pub mod pebble;
 pub mod random;

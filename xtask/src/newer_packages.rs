@@ -39,6 +39,10 @@ pub(crate) const PEBBLE: NewerPackage =
 pub(crate) const NEWER_LEGO: NewerPackage =
     NewerPackage { name: "lego", version: "4", program: "usr/bin/lego", variable: "COLOPHON_LEGO" };
 
+/// A linter of certificates and CRLs.
+pub(crate) const ZLINT: NewerPackage =
+    NewerPackage { name: "zlint", version: "3", program: "usr/bin/zlint", variable: "COLOPHON_ZLINT" };
+
 impl NewerPackage {
     /// The program: the one that its environment variable names, else from the cache, else fetched.
     ///

@@ -45,6 +45,15 @@ pub(crate) const OPENSSL: Package = Package { name: "openssl", provides: &["open
 pub(crate) const BIND: Package = Package { name: "bind9", provides: &["named"] };
 pub(crate) const NSUPDATE: Package = Package { name: "bind9-dnsutils", provides: &["nsupdate"] };
 pub(crate) const LEGO: Package = Package { name: "lego", provides: &["lego"] };
+pub(crate) const CURL: Package = Package { name: "curl", provides: &["curl"] };
+pub(crate) const GNUTLS: Package = Package { name: "gnutls-bin", provides: &["ocsptool"] };
+pub(crate) const GO: Package = Package { name: "golang-go", provides: &["go"] };
+pub(crate) const GO_CRYPTO: Package = Package {
+    name: "golang-golang-x-crypto-dev",
+    provides: &["/usr/share/gocode/src/golang.org/x/crypto/ocsp/ocsp.go"],
+};
+pub(crate) const JAVA: Package = Package { name: "default-jdk-headless", provides: &["javac"] };
+pub(crate) const NGINX: Package = Package { name: "nginx-light", provides: &["/usr/sbin/nginx"] };
 pub(crate) const PYTHON_VENV: Package =
     Package { name: "python3-venv", provides: &["/usr/lib/python3/dist-packages/ensurepip", "python3"] };
 pub(crate) const RUSTC: Package = Package { name: "rustc-web", provides: &["/usr/bin/rustc"] };

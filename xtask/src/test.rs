@@ -10,10 +10,11 @@ use anyhow::{Context, Result};
 
 use crate::build::{self, Flavour, Size};
 use crate::deploy_check;
-use crate::newer_packages::{NEWER_LEGO, PEBBLE};
+use crate::newer_packages::{NEWER_LEGO, PEBBLE, ZLINT};
 use crate::npm::Npm;
 use crate::packages::{
-    self, BIND, CLIPPY, LEGO, NSUPDATE, OPENSC, OPENSSL, PCSCD, PYTHON_VENV, RUSTFMT, SOFTHSM, VPCD, YKCS11,
+    self, BIND, CLIPPY, CURL, GNUTLS, GO, GO_CRYPTO, JAVA, LEGO, NGINX, NSUPDATE, OPENSC, OPENSSL, PCSCD, PYTHON_VENV,
+    RUSTFMT, SOFTHSM, VPCD, YKCS11,
 };
 use crate::paths::Paths;
 use crate::process::{cargo, command, output, run};
@@ -23,6 +24,8 @@ use crate::wasm_target::{TARGET, WasmToolchain};
 
 /// The client that most people have.
 const CERTBOT: &str = "5.8.0";
+/// A linter of certificates, CRLs and OCSP responses.
+const PKILINT: &str = "0.13.3";
 
 /// A named check.
 type Check = (&'static str, fn(&Paths) -> Result<()>);
@@ -135,13 +138,17 @@ fn card_tests(paths: &Paths) -> Result<()> {
 
 fn stack_tests(paths: &Paths) -> Result<()> {
     packages::ensure([SOFTHSM, OPENSSL, BIND, NSUPDATE, LEGO])?;
-    let (certbot, pebble, lego) = (certbot(paths)?, PEBBLE.ensure(paths)?, NEWER_LEGO.ensure(paths)?);
+    packages::ensure([CURL, GNUTLS, GO, GO_CRYPTO, JAVA, NGINX])?;
+    let (pebble, lego, zlint) = (PEBBLE.ensure(paths)?, NEWER_LEGO.ensure(paths)?, ZLINT.ensure(paths)?);
+    let (certbot, pkilint) = (python(paths, "certbot", CERTBOT)?, python(paths, "pkilint", PKILINT)?);
     let (tools, clients) = (Npm::install(paths)?, Npm::install_clients(paths)?);
     let mut tests = cargo();
     tests.args(["test", "--package", "tests", "--features", "stack"]).current_dir(&paths.root);
     run(tests
         .env("COLOPHON_XTASK", env::current_exe()?)
-        .env("COLOPHON_CERTBOT", certbot)
+        .env("COLOPHON_CERTBOT", certbot.join("certbot"))
+        .env("COLOPHON_PKILINT", pkilint)
+        .env("COLOPHON_ZLINT", zlint)
         .env("COLOPHON_NODE", tools.program("node")?)
         .env("COLOPHON_NODE_CLIENTS", clients.modules())
         .env("COLOPHON_WORKERD", tools.workerd()?)
@@ -165,18 +172,19 @@ pub(crate) fn deny(paths: &Paths) -> Result<()> {
     run(deny.args(["--all-features", "--offline", "check", "licenses", "bans", "sources"]).current_dir(&paths.root))
 }
 
-/// certbot in a virtual environment in the cache.
-fn certbot(paths: &Paths) -> Result<PathBuf> {
-    let place = paths.cached_in_place(&format!("certbot-{CERTBOT}"), |place| {
-        let step = Step::begin(format!("installing certbot {CERTBOT} (once)"));
+/// The folder of a Python package's programs, in a virtual environment of its own in the cache.
+fn python(paths: &Paths, package: &str, version: &str) -> Result<PathBuf> {
+    let place = paths.cached_in_place(&format!("{package}-{version}"), |place| {
+        let step = Step::begin(format!("installing {package} {version} (once)"));
         if run(command("python3").args(["-m", "venv"]).arg(place)).is_err() {
             packages::ensure([PYTHON_VENV])?;
             fs::remove_dir_all(place)?;
             run(command("/usr/bin/python3").args(["-m", "venv"]).arg(place))?;
         }
-        run(command(place.join("bin/pip")).args(["install", "--quiet", "--no-input", &format!("certbot=={CERTBOT}")]))?;
+        let exact = format!("{package}=={version}");
+        run(command(place.join("bin/pip")).args(["install", "--quiet", "--no-input", &exact]))?;
         step.done();
         Ok(())
     })?;
-    Ok(place.join("bin/certbot"))
+    Ok(place.join("bin"))
 }
