@@ -58,6 +58,8 @@ pub struct Report {
     pub root: PathBuf,
     /// Base URL of what is served as plain HTTP.
     pub http: String,
+    /// What certificates point to for their status.
+    pub status_url: String,
     /// JSON file with the id and the MAC key of an external account binding, where bindings are looked at.
     pub external_account: Option<PathBuf>,
     /// Process ids by role.

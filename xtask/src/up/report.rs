@@ -19,6 +19,9 @@ pub(crate) struct Report {
     pub(crate) root: PathBuf,
     /// Base URL of what is served as plain HTTP.
     pub(crate) http: String,
+    /// What certificates point to for their status.
+    #[serde(default)]
+    pub(crate) status_url: String,
     /// JSON file with the id and the MAC key of an external account binding, where bindings are looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) external_account: Option<PathBuf>,
@@ -92,6 +95,7 @@ mod tests {
             ca: "/s/ca.pem".into(),
             root: "/s/root.pem".into(),
             http: "http://localhost:2".into(),
+            status_url: "http://localhost:2".into(),
             external_account: None,
             pids: BTreeMap::from([("edge".into(), 7)]),
             state: "/s".into(),
@@ -103,7 +107,7 @@ mod tests {
         let line = serde_json::to_string(&report).unwrap();
         assert!(!line.contains('\n'));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-        for key in ["directory", "ca", "root", "http", "pids", "state", "ready_ms"] {
+        for key in ["directory", "ca", "root", "http", "status_url", "pids", "state", "ready_ms"] {
             assert!(value.get(key).is_some(), "{key}");
         }
         assert!(report.to_string().contains("1.2 s"));

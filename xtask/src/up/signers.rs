@@ -91,10 +91,12 @@ impl Fleet<'_> {
             "limits": { "request_bytes": 65536, "connections": 256, "queue": 1000 },
             "edge": [{ "name": EDGE_NAME, "base_urls": [self.front.base_url()] }],
             "issuer": issuers,
+            "status": { "host": self.front.http_url() },
             "profile": [
                 profile("both", &["serverAuth", "clientAuth"]),
                 profile("client", &["clientAuth"]),
                 profile("server", &["serverAuth"]),
+                monthly(),
             ],
             // Permissive, and throwaway: no other configuration lets strangers have every name.
             "scope": [{
@@ -107,7 +109,7 @@ impl Fleet<'_> {
                 "methods": [
                     "http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01", "kubernetes-01", "pre-approved",
                 ],
-                "profiles": ["both", "client", "server"],
+                "profiles": ["both", "client", "monthly", "server"],
             }],
         }))
     }
@@ -148,6 +150,17 @@ fn profile(name: &str, usages: &[&str]) -> Value {
         "backdate_seconds": 60,
         "extended_key_usage": usages,
         "revocation": "none",
+    })
+}
+
+/// A profile whose certificates live long enough that their status is told.
+fn monthly() -> Value {
+    json!({
+        "name": "monthly",
+        "validity_seconds": 30 * 86400,
+        "backdate_seconds": 60,
+        "extended_key_usage": ["serverAuth", "clientAuth"],
+        "revocation": "both",
     })
 }
 
