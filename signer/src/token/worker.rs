@@ -117,7 +117,7 @@ impl Token {
                 Reply::Signed(shared::base64url::Base64Url(signature))
             }
             Err(SignFailed::PinRejected(code)) => Reply::PinRejected(self.pin_rejected(&code)),
-            Err(SignFailed::Argument(error)) => Reply::Refused(format!("the token does not take it: {error}")),
+            Err(error @ SignFailed::Argument(_)) => Reply::Refused(error.to_string()),
             Err(error) => Reply::Failed(error.to_string()),
         }
     }
