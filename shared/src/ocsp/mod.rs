@@ -3,6 +3,7 @@
 mod cert_id;
 mod request;
 mod response;
+mod response_asn1;
 
 pub use cert_id::{CertId, CertIdHash, IssuerHashes};
 pub use request::{Asked, BadRequest, Request};

@@ -1,26 +1,26 @@
 //! OCSPResponse: built before anybody asks, for one certificate each (RFC 6960 §4.2.1, RFC 5019 §2.2). More than one in a response
 //! is not understood by GnuTLS and by Go.
 
-use std::time::Duration;
-
 use const_oid::db::{rfc5280::ID_KP_OCSP_SIGNING, rfc6960::ID_PKIX_OCSP_BASIC};
 use der::{
-    Choice, Decode, Encode, Enumerated, Sequence,
-    asn1::{Any, BitString, GeneralizedTime, Null, OctetString},
+    Decode, Encode, Enumerated,
+    asn1::{Any, BitString, OctetString},
 };
 use p256::ecdsa::{DerSignature, VerifyingKey, signature::Verifier};
 use sha1::{Digest, Sha1};
-use spki::{AlgorithmIdentifierOwned, DecodePublicKey};
+use spki::DecodePublicKey;
 use x509_cert::{
     Certificate,
-    ext::{
-        Extensions,
-        pkix::{CrlReason, ExtendedKeyUsage},
-    },
-    name::Name,
+    ext::pkix::{CrlReason, ExtendedKeyUsage},
 };
 
-use super::cert_id::{CertId, CertIdAsn1, CertIdHash};
+use super::{
+    cert_id::{CertId, CertIdAsn1, CertIdHash},
+    response_asn1::{
+        BasicResponse, OcspResponse, ResponderId, ResponseBytes, ResponseData, SingleResponse, StatusAsn1, StatusCode,
+        generalized, timestamp,
+    },
+};
 use crate::{
     certificate::ecdsa_with_sha256,
     chain::{self, Issuer},
@@ -268,125 +268,6 @@ pub fn read_tbs(tbs: &[u8]) -> Option<ResponseContent> {
     })
 }
 
-/// OCSPResponse (RFC 6960 §4.2.1).
-#[derive(Sequence)]
-struct OcspResponse {
-    status: StatusCode,
-    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
-    bytes: Option<ResponseBytes>,
-}
-
-/// OCSPResponseStatus (RFC 6960 §4.2.1).
-#[derive(Clone, Copy, PartialEq, Eq, Enumerated)]
-#[asn1(type = "ENUMERATED")]
-#[repr(u8)]
-enum StatusCode {
-    Successful = 0,
-    MalformedRequest = 1,
-    InternalError = 2,
-    TryLater = 3,
-    SigRequired = 5,
-    Unauthorized = 6,
-}
-
-impl StatusCode {
-    const fn failure(self) -> Option<Failure> {
-        Some(match self {
-            Self::Successful => return None,
-            Self::MalformedRequest => Failure::MalformedRequest,
-            Self::InternalError => Failure::InternalError,
-            Self::TryLater => Failure::TryLater,
-            Self::SigRequired => Failure::SigRequired,
-            Self::Unauthorized => Failure::Unauthorized,
-        })
-    }
-}
-
-/// ResponseBytes (RFC 6960 §4.2.1).
-#[derive(Sequence)]
-struct ResponseBytes {
-    kind: der::asn1::ObjectIdentifier,
-    response: OctetString,
-}
-
-/// BasicOCSPResponse (RFC 6960 §4.2.1).
-#[derive(Sequence)]
-struct BasicResponse {
-    data: Any,
-    algorithm: AlgorithmIdentifierOwned,
-    signature: BitString,
-    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
-    certificates: Option<Vec<Any>>,
-}
-
-/// ResponseData (RFC 6960 §4.2.1).
-#[derive(Sequence)]
-struct ResponseData {
-    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", default = "Default::default")]
-    version: u8,
-    responder: ResponderId,
-    produced_at: GeneralizedTime,
-    responses: Vec<SingleResponse>,
-    #[asn1(context_specific = "1", tag_mode = "EXPLICIT", optional = "true")]
-    extensions: Option<Extensions>,
-}
-
-/// ResponderID (RFC 6960 §4.2.1).
-#[derive(Choice)]
-enum ResponderId {
-    #[asn1(context_specific = "1", tag_mode = "EXPLICIT", constructed = "true")]
-    ByName(Name),
-    /// SHA-1 of the public key's bits.
-    #[asn1(context_specific = "2", tag_mode = "EXPLICIT", constructed = "true")]
-    ByKey(OctetString),
-}
-
-/// SingleResponse (RFC 6960 §4.2.1).
-#[derive(Sequence)]
-struct SingleResponse {
-    cert_id: CertIdAsn1,
-    status: StatusAsn1,
-    this_update: GeneralizedTime,
-    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
-    next_update: Option<GeneralizedTime>,
-    #[asn1(context_specific = "1", tag_mode = "EXPLICIT", optional = "true")]
-    extensions: Option<Extensions>,
-}
-
-/// CertStatus (RFC 6960 §4.2.1).
-#[derive(Choice)]
-enum StatusAsn1 {
-    #[asn1(context_specific = "0", tag_mode = "IMPLICIT")]
-    Good(Null),
-    #[asn1(context_specific = "1", tag_mode = "IMPLICIT", constructed = "true")]
-    Revoked(RevokedInfo),
-}
-
-/// RevokedInfo (RFC 6960 §4.2.1).
-#[derive(Sequence)]
-struct RevokedInfo {
-    time: GeneralizedTime,
-    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
-    reason: Option<CrlReason>,
-}
-
-impl StatusAsn1 {
-    fn new(status: CertStatus) -> der::Result<Self> {
-        Ok(match status {
-            CertStatus::Good => Self::Good(Null),
-            CertStatus::Revoked(at, reason) => {
-                Self::Revoked(RevokedInfo { time: generalized(at)?, reason: crl_reason(reason) })
-            }
-        })
-    }
-}
-
-impl RevokedInfo {
-    fn reason(&self) -> Option<RevocationReason> {
-        self.reason.map_or(Some(RevocationReason::Unspecified), |reason| RevocationReason::from_code(reason as i64))
-    }
-}
-
 /// As CRLs and responses write it: "unspecified" is left out (RFC 5280 §5.3.1).
 pub(crate) const fn crl_reason(reason: RevocationReason) -> Option<CrlReason> {
     Some(match reason {
@@ -397,12 +278,4 @@ pub(crate) const fn crl_reason(reason: RevocationReason) -> Option<CrlReason> {
         RevocationReason::CessationOfOperation => CrlReason::CessationOfOperation,
         RevocationReason::PrivilegeWithdrawn => CrlReason::PrivilegeWithdrawn,
     })
-}
-
-fn generalized(at: Timestamp) -> der::Result<GeneralizedTime> {
-    GeneralizedTime::from_unix_duration(Duration::from_secs(at.seconds()))
-}
-
-fn timestamp(time: GeneralizedTime) -> Timestamp {
-    Timestamp::from_seconds(time.to_unix_duration().as_secs())
 }
