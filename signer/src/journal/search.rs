@@ -146,7 +146,7 @@ mod tests {
     fn a_certificate_is_found_by_each_of_its_properties_with_everything_that_happened_to_it() {
         let records = records();
         let Event::Intent(intent) = &records[0].event else { panic!() };
-        let account = Value::from(serde_json::to_value(&intent.account).unwrap()).as_str().unwrap().to_owned();
+        let account = serde_json::to_value(&intent.account).unwrap().as_str().unwrap().to_owned();
         let some = |text: &str| Some(text.to_owned());
         let day = |day: u64| Some(Timestamp::from_seconds(day * 86_400));
         let colons = intent.serial.to_string().to_uppercase();

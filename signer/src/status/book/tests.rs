@@ -1,6 +1,6 @@
 //! Virtual time: whatever is revoked, ends, fails, is restarted or forgotten, CRLs say what they must.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry::Vacant};
 
 use proptest::prelude::*;
 use shared::base64url::Base64Url;
@@ -139,8 +139,8 @@ proptest! {
                 Step::Revoke(number, life) => {
                     let entry = entry(now, now + life);
                     // The ledger lets one revocation of a certificate through.
-                    if !journal.contains_key(&serial(number)) {
-                        journal.insert(serial(number), entry);
+                    if let Vacant(place) = journal.entry(serial(number)) {
+                        place.insert(entry);
                         book.revoke(issuer(), serial(number), entry);
                     }
                 }
