@@ -1,10 +1,11 @@
 //! The signing protocol: what the edge may ask of a signer, and every answer it can get. HTTPS with both sides
-//! authenticated, strict JSON (unknown members are errors), defined here and nowhere else.
+//! authenticated, strict JSON (unknown members are errors), defined here and in [`crate::grant`], and nowhere else.
 //!
 //! There is no verb that takes a TBSCertificate or a digest, and none may ever be added: the signer builds what it signs.
 //!
 //! | verb | request | answer |
 //! |---|---|---|
+//! | `POST /v1/bind` | [`BindRequest`](crate::grant::BindRequest) | [`BindReply`](crate::grant::BindReply) |
 //! | `POST /v1/issue` | [`IssueRequest`] | [`IssueReply`] |
 //! | `POST /v1/revoke` | [`RevokeRequest`] | [`RevokeReply`] |
 //! | `POST /v1/ocsp` | [`OcspRequest`] | [`OcspReply`] |
@@ -16,9 +17,11 @@ mod status;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::refusal::{Refusal, Refused};
+
 use crate::{
-    base64url::Base64Url, identifier::Identifier, jwk::Jwk, jws::Flattened, pointers::CrlShard, profile::ProfileName,
-    revocation::RevocationReason, serial::SerialNumber, timestamp::Timestamp,
+    base64url::Base64Url, grant::GrantToken, identifier::Identifier, jwk::Jwk, jws::Flattened, pointers::CrlShard,
+    profile::ProfileName, revocation::RevocationReason, serial::SerialNumber, timestamp::Timestamp,
 };
 
 pub use self::status::{CrlReply, CrlRequest, OcspReply, OcspRequest, SignedCrl, SignedResponse, Urgency};
@@ -71,6 +74,8 @@ pub struct IssueRequest {
 pub enum Grant {
     /// None: only scopes that are open to accounts without an external account binding.
     Open,
+    /// What `bind` gave for the account's external account binding: the scope that it names.
+    Bound(GrantToken),
 }
 
 /// The method of an identifier that needed no proof: the edge's scope gives it to the account's binding.
@@ -173,48 +178,6 @@ pub struct Revoked {
     pub journal_index: u64,
 }
 
-/// A refusal: the reason for programs, the detail for the operator's log (not for the client).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Refused {
-    /// Why.
-    pub reason: Refusal,
-    /// What exactly, for the log of the edge. Never a secret.
-    pub detail: String,
-}
-
-/// Why a signer refuses. Closed: a new reason is a new version of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Refusal {
-    /// Not a request of this protocol's version. HTTP 400.
-    Malformed,
-    /// The caller's certificate names no edge of the configuration, or one that may not speak for this URL. HTTP 403.
-    UnknownEdge,
-    /// The client's JWS is not by the key that is named, or not about what is asked for. HTTP 403.
-    BadEvidence,
-    /// The CSR is not well formed or its key is refused. HTTP 422.
-    BadCsr,
-    /// The CSR's names are not the order's. HTTP 422.
-    NameMismatch,
-    /// No scope of the policy gives this account these names by these methods. HTTP 403.
-    NotPermitted,
-    /// The profile is unknown, or the times are outside of it. HTTP 422.
-    BadProfile,
-    /// This order was used for another CSR or by another key. Final. HTTP 409.
-    OrderUsed,
-    /// The journal has no such certificate. HTTP 404.
-    UnknownCertificate,
-    /// The scope's budget is spent. There is more later. HTTP 429.
-    OverBudget,
-    /// An operator has stopped the edge, the binding, the scope or everything. HTTP 503.
-    Stopped,
-    /// No issuer can serve this in time: queue full or deadline too near. Ask again later. HTTP 503.
-    Busy,
-    /// No token works at the moment, or the journal cannot be written. Ask again later. HTTP 503.
-    Unavailable,
-}
-
 /// The answer to `status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -297,26 +260,4 @@ pub enum TokenState {
     Failed,
     /// It rejected its PIN; an operator must act.
     PinRejected,
-}
-
-impl Refusal {
-    /// True when the same request may succeed later, so that the order stays `processing`.
-    #[must_use]
-    pub const fn is_temporary(self) -> bool {
-        matches!(self, Self::Busy | Self::Unavailable | Self::UnknownEdge | Self::OverBudget | Self::Stopped)
-    }
-
-    /// The HTTP status that carries it.
-    #[must_use]
-    pub const fn http_status(self) -> u16 {
-        match self {
-            Self::Malformed => 400,
-            Self::UnknownEdge | Self::BadEvidence | Self::NotPermitted => 403,
-            Self::UnknownCertificate => 404,
-            Self::OrderUsed => 409,
-            Self::BadCsr | Self::NameMismatch | Self::BadProfile => 422,
-            Self::OverBudget => 429,
-            Self::Busy | Self::Unavailable | Self::Stopped => 503,
-        }
-    }
 }

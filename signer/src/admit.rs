@@ -15,7 +15,9 @@ use shared::{
 };
 
 use crate::{
+    bindings::Bindings,
     budget::{Budget, Spendings},
+    grant::Rights,
     issuance::Claim,
     policy::{Asking, Policy, Scope},
     stops::{Stops, Subject},
@@ -40,6 +42,8 @@ pub(crate) struct Admitted {
     /// The edge that asked.
     pub(crate) edge: String,
     pub(crate) claim: Claim,
+    /// By what it was given.
+    pub(crate) rights: Rights,
     pub(crate) profile: Profile,
     pub(crate) names: BTreeSet<Identifier>,
     pub(crate) csr: Csr,
@@ -56,6 +60,7 @@ pub(crate) struct Admitted {
 pub(crate) struct Bounds<'a> {
     pub(crate) spendings: &'a Spendings,
     pub(crate) stops: &'a Stops,
+    pub(crate) bindings: &'a Bindings,
 }
 
 /// The times that an order asked for, known to be within its profile.
@@ -128,12 +133,13 @@ impl Evidence {
         bounds: Bounds<'_>,
     ) -> Result<Admitted, Refused> {
         let Self { request, csr, claim } = self;
-        // 5. There is such a profile, and a scope gives these names in it.
+        // 5. There is such a profile, the account has the rights that it claims, and a scope gives it these names by them.
         let profile = policy.profile(&request.profile);
         let profile = profile.ok_or_else(|| refused(Refusal::BadProfile, "there is no such profile"))?;
+        let rights = Rights::of(&request.grant, claim.account, policy, bounds.bindings, now)?;
         let asking = Asking {
             edge,
-            grant: &request.grant,
+            rights: &rights,
             names: &request.identifiers,
             profile: &request.profile,
             key: csr.public_key().kind(),
@@ -153,6 +159,7 @@ impl Evidence {
             order: request.order,
             edge: edge.to_owned(),
             claim,
+            rights,
             profile: profile.clone(),
             names: csr.names().clone(),
             csr,
@@ -168,7 +175,11 @@ impl Evidence {
 impl Admitted {
     /// Whom it is for, as far as it can be stopped.
     pub(crate) fn subject(&self) -> Subject {
-        Subject { edge: self.edge.clone(), binding: None, scope: self.scope.clone() }
+        Subject {
+            edge: self.edge.clone(),
+            binding: self.rights.binding().map(str::to_owned),
+            scope: self.scope.clone(),
+        }
     }
 }
 
@@ -183,7 +194,11 @@ impl Bounds<'_> {
     ) -> Result<&'a Scope, Refused> {
         let mut why = refused(Refusal::NotPermitted, "no scope gives these names, proven so, in this profile");
         for scope in policy.scopes().iter().filter(|scope| scope.gives(asking).is_ok()) {
-            let subject = Subject { edge: asking.edge.to_owned(), binding: None, scope: scope.name().to_owned() };
+            let subject = Subject {
+                edge: asking.edge.to_owned(),
+                binding: asking.rights.binding().map(str::to_owned),
+                scope: scope.name().to_owned(),
+            };
             if let Some(reason) = self.stops.reason(&subject) {
                 why = refused(Refusal::Stopped, reason);
             } else if !is_spent && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), now) {

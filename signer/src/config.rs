@@ -33,6 +33,9 @@ pub(crate) struct SignerConfig {
     /// The other signers, whose journals this one watches.
     #[serde(default)]
     pub(crate) peer: Vec<PeerConfig>,
+    /// Accounts with an external account binding; none when it is left out.
+    #[serde(default)]
+    pub(crate) grants: Option<GrantsConfig>,
     /// Whose keys sign.
     pub(crate) issuer: Vec<IssuerConfig>,
     /// What certificates look like.
@@ -147,6 +150,20 @@ pub(crate) struct PeerConfig {
     /// PEM: the roots that its certificate chains to; the roots of clients where it is left out.
     #[serde(default)]
     pub(crate) roots: Option<PathBuf>,
+}
+
+/// How accounts with an external account binding get their rights.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GrantsConfig {
+    /// Files with the secrets that grants are authenticated by. The first makes them, all verify.
+    pub(crate) keys: Vec<PathBuf>,
+    /// How long a grant lives without being renewed.
+    #[serde(default = "default_grant_lifetime")]
+    pub(crate) lifetime_seconds: u64,
+    /// The file of the bindings, which `signer eab` writes.
+    #[serde(default = "default_bindings")]
+    pub(crate) bindings: PathBuf,
 }
 
 /// One issuing certificate and the tokens that hold its key.
@@ -277,6 +294,14 @@ const fn default_crl_interval() -> u64 {
 
 const fn default_crl_delay() -> u64 {
     10
+}
+
+const fn default_grant_lifetime() -> u64 {
+    30 * 86_400
+}
+
+fn default_bindings() -> PathBuf {
+    "bindings.json".into()
 }
 
 #[cfg(test)]

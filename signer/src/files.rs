@@ -12,12 +12,26 @@ use zeroize::Zeroizing;
 
 /// The largest file that a secret may be.
 const SECRET_MAX_BYTES: u64 = 4096;
+/// The largest file of many secrets.
+const PRIVATE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Reads a secret: a regular file of ours or root's that nobody else may touch. One newline at the end is not part of it.
 ///
 /// # Errors
 /// Says which rule the file breaks, never what is in it.
 pub(crate) fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    read_at_most(path, SECRET_MAX_BYTES)
+}
+
+/// Reads a file of secrets by the same rules.
+///
+/// # Errors
+/// As [`read_secret`].
+pub(crate) fn read_private(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    read_at_most(path, PRIVATE_MAX_BYTES)
+}
+
+fn read_at_most(path: &Path, most: u64) -> anyhow::Result<Zeroizing<String>> {
     let describe = || format!("secret file {}", path.display());
     let flags = nix::fcntl::OFlag::O_NOFOLLOW.bits() | nix::fcntl::OFlag::O_NONBLOCK.bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).with_context(describe)?;
@@ -27,19 +41,26 @@ pub(crate) fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     ensure!(metadata.is_file(), "{}: not a regular file", describe());
     ensure!(metadata.mode() & 0o077 == 0, "{}: others may read it; set its mode to 0600", describe());
     ensure!(owner.is_root() || owner == nix::unistd::geteuid(), "{}: belongs to another user", describe());
-    ensure!(metadata.len() <= SECRET_MAX_BYTES, "{}: too large", describe());
+    ensure!(metadata.len() <= most, "{}: too large", describe());
     let mut text = Zeroizing::new(String::new());
-    file.take(SECRET_MAX_BYTES).read_to_string(&mut text).map_err(|_| anyhow::anyhow!("{}: not text", describe()))?;
+    file.take(most).read_to_string(&mut text).map_err(|_| anyhow::anyhow!("{}: not text", describe()))?;
     let trimmed = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
     Ok(Zeroizing::new(trimmed.to_owned()))
 }
 
-/// Replaces a small file as a whole, through to the disk. Nobody else may read it.
+/// Replaces a small file as a whole, through to the disk. Nobody else may read it but who could before; a new one is the
+/// folder's owner's.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let describe = || format!("cannot write {}", path.display());
     let partial = path.with_extension("partial");
     let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
     let mut file = options.with_context(describe)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let model = std::fs::metadata(path).or_else(|_| std::fs::metadata(folder)).with_context(describe)?;
+    // Only root can give files away: an operator's command must not lock the daemon out.
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::fchown(&file, Some(model.uid()), Some(model.gid())).with_context(describe)?;
+    }
     file.write_all(content).and_then(|()| file.sync_all()).with_context(describe)?;
     std::fs::rename(&partial, path).with_context(describe)?;
     sync_folder_of(path)

@@ -13,6 +13,7 @@ use shared::{
 
 use crate::{
     admit::{Admitted, Bounds, Evidence},
+    bindings::Bindings,
     budget::Spendings,
     clock,
     issuer::Issuer,
@@ -70,8 +71,8 @@ pub(crate) fn intent(ca: &TestCa, seed: u8) -> Intent {
     let names = ["host.a.test"];
     let policy = policy::tests::policy();
     let request = request(&names, &TestKey::new(seed).csr(&names, ""));
-    let (spendings, stops) = (Spendings::default(), Stops::default());
-    let bounds = Bounds { spendings: &spendings, stops: &stops };
+    let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
+    let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
     let admitted: Admitted =
         Evidence::verify(&policy, EDGE, request).unwrap().admit(&policy, EDGE, now, false, bounds).unwrap();
     Issuer::new("a1".into(), ca.chain.clone(), Vec::new())

@@ -20,6 +20,9 @@
 #![deny(unsafe_code)]
 
 mod admit;
+mod bind;
+mod bindings;
+mod bound;
 mod budget;
 mod ceremony;
 mod cli;
@@ -30,6 +33,7 @@ mod expiry;
 mod files;
 #[cfg(test)]
 mod fixture;
+mod grant;
 mod identity;
 mod issuance;
 mod issuer;

@@ -10,10 +10,15 @@ use sha2::{Digest, Sha256};
 use shared::{
     identifier::DnsName,
     profile::{Profile, ProfileConfig, ProfileName, Revocation},
+    signing::{Refusal, Refused},
 };
 
 pub(crate) use self::scope::{Asking, Key, Scope};
-use crate::config::{EdgeConfig, ScopeConfig};
+use crate::{
+    admit::refused,
+    config::{EdgeConfig, ScopeConfig},
+    settings::GrantSettings,
+};
 
 /// SHA-256 of everything that a policy says.
 pub(crate) type PolicyHash = [u8; 32];
@@ -26,6 +31,8 @@ pub(crate) struct Policy {
     profiles: BTreeMap<ProfileName, Profile>,
     scopes: Vec<Scope>,
     hash: PolicyHash,
+    /// Nothing when no account can be bound.
+    grants: Option<GrantSettings>,
 }
 
 /// What is hashed: the configuration as it was read.
@@ -45,7 +52,8 @@ impl Policy {
     ) -> anyhow::Result<Self> {
         let whole = serde_json::to_vec(&Whole { edge: &edges, profile: &profiles, scope: &scopes })?;
         let hash = Sha256::digest(whole).into();
-        let mut policy = Self { edges: BTreeMap::new(), profiles: BTreeMap::new(), scopes: Vec::new(), hash };
+        let mut policy =
+            Self { edges: BTreeMap::new(), profiles: BTreeMap::new(), scopes: Vec::new(), hash, grants: None };
         for EdgeConfig { name, base_urls } in edges {
             let identity: DnsName = name.parse().map_err(|error| anyhow::anyhow!("edge {name:?}: {error}"))?;
             ensure!(!base_urls.is_empty(), "edge {name}: base_urls is empty");
@@ -110,6 +118,29 @@ impl Policy {
         &self.scopes
     }
 
+    /// The same policy for accounts that can be bound.
+    pub(crate) fn with_grants(self, grants: Option<GrantSettings>) -> Self {
+        Self { grants, ..self }
+    }
+
+    /// What makes and verifies grants.
+    ///
+    /// # Errors
+    /// [`Refusal::BadGrant`] when no account can be bound.
+    pub(crate) fn grants(&self) -> Result<&GrantSettings, Refused> {
+        self.grants.as_ref().ok_or_else(|| refused(Refusal::BadGrant, "this signer has no [grants]"))
+    }
+
+    /// True when there is a scope of this name.
+    pub(crate) fn has_scope(&self, name: &str) -> bool {
+        self.scopes.iter().any(|scope| scope.name() == name)
+    }
+
+    /// The base URLs of all edges.
+    pub(crate) fn base_urls(&self) -> impl Iterator<Item = &str> {
+        self.edges.values().flatten().map(String::as_str)
+    }
+
     /// SHA-256 of everything that it says.
     pub(crate) const fn hash(&self) -> PolicyHash {
         self.hash
@@ -119,12 +150,14 @@ impl Policy {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use shared::{
-        identifier::Identifier,
-        public_key::KeyKind,
-        signing::{Grant, ProvenIdentifier},
-        timestamp::Timestamp,
-    };
+    use crate::grant::{GrantKeys, Rights};
+    use shared::{identifier::Identifier, public_key::KeyKind, signing::ProvenIdentifier, timestamp::Timestamp};
+
+    /// The same, with these keys of grants and no bindings.
+    pub(crate) fn bound_policy(keys: GrantKeys) -> Policy {
+        let grants = GrantSettings { keys, lifetime: 100, bindings: "bindings.json".into(), files: Vec::new() };
+        policy().with_grants(Some(grants))
+    }
 
     /// The policy of the configuration that `cargo xtask up` writes, but for the suffixes.
     pub(crate) fn policy() -> Policy {
@@ -191,7 +224,7 @@ pub(crate) mod tests {
         let (policy, profile) = (policy(), "server".parse().unwrap());
         let asking = Asking {
             edge: "edge.colophon.internal",
-            grant: &Grant::Open,
+            rights: &Rights::Open,
             names: &names,
             profile: &profile,
             key: KeyKind::P256,

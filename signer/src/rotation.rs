@@ -1,4 +1,4 @@
-//! Hitless rotation: the listener's certificate, key and client roots, the edges, profiles and scopes are read again at SIGHUP and when
+//! Hitless rotation: the listener's certificate, key and client roots, the edges, profiles, scopes and the keys of grants are read again at SIGHUP and when
 //! a file has changed. Everything is parsed before anything is replaced; what is wrong changes nothing. Connections that are open
 //! keep their request and their answer; what they ask next, they ask under the new policy, and the next time over a new connection.
 
@@ -135,7 +135,9 @@ impl Rotation {
     fn seen(&self) -> Seen {
         let ListenSettings { certificate, key, client_roots, .. } = &self.listen;
         let mut hash = Sha256::new();
-        for file in [&self.file, certificate, key, client_roots] {
+        let policy = self.policy.borrow().clone();
+        let keys = policy.grants().map(|grants| grants.files.as_slice()).unwrap_or_default();
+        for file in [&self.file, certificate, key, client_roots].into_iter().chain(keys) {
             // What cannot be read is read as nothing; why, is said when it is needed.
             hash.update(Sha256::digest(std::fs::read(file).unwrap_or_default()));
         }
@@ -146,7 +148,7 @@ impl Rotation {
 /// What a running daemon keeps: its folder, address, limits, issuers and their chains.
 fn fixed(file: &Path) -> Option<toml::Table> {
     let mut table: toml::Table = std::fs::read_to_string(file).ok()?.parse().ok()?;
-    for rotated in ["edge", "profile", "scope"] {
+    for rotated in ["edge", "grants", "profile", "scope"] {
         table.remove(rotated);
     }
     if let Some(toml::Value::Table(listen)) = table.get_mut("listen") {

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     Tokens,
+    bound::Bound,
     budget::Spendings,
     clock,
     exit::{Final, OperatorMustAct},
@@ -61,8 +62,11 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         Rotation::new(file.to_owned(), tokens, &settings, tls, Arc::clone(&metrics))?;
     metrics.expires(&expiry::warn(&settings, clock::now()));
     let ledger = Arc::new(Ledger::default());
+    let bound = Arc::new(Bound::default());
+    bound.load(&settings.policy).operator_must_act()?;
     let spendings = Arc::new(Spendings::default());
     let replay = |record: Record, location| {
+        bound.replay(&record);
         if let Event::Intent(intent) = &record.event {
             spendings.replay(&intent.scope, record.at);
         }
@@ -72,7 +76,11 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     let checkpoints = tokio::spawn(checkpoint::keep(journal.clone()));
     journal.name_policy(policy.borrow().hash());
     let (stops, follow_stops) = stops::follow(&settings.state, journal.clone());
-    let following = [tokio::spawn(follow_stops), tokio::spawn(name_policies(journal.clone(), policy.clone()))];
+    let following = [
+        tokio::spawn(Arc::clone(&bound).follow(policy.clone())),
+        tokio::spawn(follow_stops),
+        tokio::spawn(name_policies(journal.clone(), policy.clone())),
+    ];
     let socket = listen(settings.listen.address).await?;
 
     let changed = Arc::new(Notify::new());
@@ -96,6 +104,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         queue: Queue::new(settings.limits.queue, views.iter().map(Vec::len).sum()),
         journal,
         ledger: Arc::clone(&ledger),
+        bound: Arc::clone(&bound),
         metrics,
         desk,
         spendings,

@@ -11,6 +11,7 @@ use hyper::{
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     checkpoint::{JOURNAL_PATH, JournalReply},
+    grant::{BIND_PATH, BindReply},
     signing::{
         CRL_PATH, CrlReply, ISSUE_PATH, IssueReply, OCSP_PATH, OcspReply, REVOKE_PATH, Refusal, Refused, RevokeReply,
         STATUS_PATH,
@@ -69,6 +70,13 @@ impl Service {
                 };
                 revoke_answer(&reply)
             }
+            (&Method::POST, BIND_PATH) => {
+                let reply = match self.read(edge, request).await {
+                    Ok(asked) => self.issuance.bind(edge, asked).await,
+                    Err(refused) => BindReply::Refused(refused),
+                };
+                bind_answer(&reply)
+            }
             (&Method::POST, OCSP_PATH) => {
                 let reply = match self.read(edge, request).await {
                     Ok(asked) => self.issuance.ocsp(asked).await,
@@ -85,7 +93,7 @@ impl Service {
                 crl_answer(&reply)
             }
             (&Method::GET, STATUS_PATH) => json(StatusCode::OK, &self.issuance.status()),
-            (_, ISSUE_PATH | REVOKE_PATH | OCSP_PATH | CRL_PATH | JOURNAL_PATH | STATUS_PATH) => {
+            (_, BIND_PATH | ISSUE_PATH | REVOKE_PATH | OCSP_PATH | CRL_PATH | JOURNAL_PATH | STATUS_PATH) => {
                 no_such(StatusCode::METHOD_NOT_ALLOWED)
             }
             _ => no_such(StatusCode::NOT_FOUND),
@@ -185,6 +193,13 @@ fn journal_answer(reply: &JournalReply) -> Answer {
         JournalReply::Heads { .. } => json(StatusCode::OK, reply),
         JournalReply::Shorter { .. } => json(StatusCode::CONFLICT, reply),
         JournalReply::Refused(refused) => json(status_of(refused), reply),
+    }
+}
+
+fn bind_answer(reply: &BindReply) -> Answer {
+    match reply {
+        BindReply::Bound(_) => json(StatusCode::OK, reply),
+        BindReply::Refused(refused) => json(status_of(refused), reply),
     }
 }
 

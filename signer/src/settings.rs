@@ -12,7 +12,8 @@ use shared::chain::IssuerChain;
 
 use crate::{
     Tokens,
-    config::{IssuerConfig, LimitsConfig, SignerConfig, TokenConfig},
+    config::{GrantsConfig, IssuerConfig, LimitsConfig, SignerConfig, TokenConfig},
+    grant::GrantKeys,
     peer::PeerSettings,
     policy::Policy,
     status::settings::{ResponderSettings, StatusSettings},
@@ -63,6 +64,18 @@ pub(crate) struct Limits {
     pub(crate) shutdown: Duration,
 }
 
+/// How accounts are bound.
+#[derive(Clone, Debug)]
+pub(crate) struct GrantSettings {
+    pub(crate) keys: GrantKeys,
+    /// Seconds that a grant lives.
+    pub(crate) lifetime: u64,
+    /// The file of the bindings.
+    pub(crate) bindings: PathBuf,
+    /// The files that the keys were read from.
+    pub(crate) files: Vec<PathBuf>,
+}
+
 /// One issuer.
 #[derive(Clone, Debug)]
 pub(crate) struct IssuerSettings {
@@ -102,8 +115,20 @@ impl Settings {
     }
 
     fn check(config: SignerConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
-        let SignerConfig { state, listen, limits, journal, operations, status, edge, peer, issuer, profile, scope } =
-            config;
+        let SignerConfig {
+            state,
+            listen,
+            limits,
+            journal,
+            operations,
+            status,
+            edge,
+            grants,
+            peer,
+            issuer,
+            profile,
+            scope,
+        } = config;
         let segments = 4096..=1 << 40;
         ensure!(segments.contains(&journal.segment_bytes), "journal.segment_bytes is between 4096 and 2^40");
         ensure!(!issuer.is_empty(), "there is no [[issuer]]");
@@ -116,7 +141,8 @@ impl Settings {
             issuers.iter().map(|issuer| issuer.chain.issuer().key().to_sec1_point(true).as_bytes().to_vec()).collect();
         ensure!(names.len() == issuers.len(), "two issuers have one name");
         ensure!(keys.len() == issuers.len(), "two issuers have one key");
-        let policy = Policy::check(edge, profile, scope)?;
+        let grants = grants.map(|grants| GrantSettings::check(grants, folder)).transpose()?;
+        let policy = Policy::check(edge, profile, scope)?.with_grants(grants);
         let status = status.map(StatusSettings::check).transpose()?;
         ensure!(
             status.is_some() || !policy.has_status(),
@@ -165,6 +191,22 @@ impl Limits {
             handshake: duration("handshake_ms", config.handshake_ms)?,
             answer: duration("answer_ms", config.answer_ms)?,
             shutdown: duration("shutdown_ms", config.shutdown_ms)?,
+        })
+    }
+}
+
+impl GrantSettings {
+    fn check(config: GrantsConfig, folder: &Path) -> anyhow::Result<Self> {
+        ensure!(
+            (60..=31_536_000).contains(&config.lifetime_seconds),
+            "grants.lifetime_seconds is between 60 and 31536000"
+        );
+        let files: Vec<_> = config.keys.into_iter().map(|file| folder.join(file)).collect();
+        Ok(Self {
+            keys: GrantKeys::read(files.iter().map(PathBuf::as_path))?,
+            lifetime: config.lifetime_seconds,
+            bindings: folder.join(config.bindings),
+            files,
         })
     }
 }

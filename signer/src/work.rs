@@ -6,6 +6,7 @@ use shared::{signing::Refusal, timestamp::Timestamp};
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    bound::Bound,
     budget::Spendings,
     issuance::{Ledger, job::Job},
     issuer::Issuer,
@@ -27,6 +28,8 @@ pub(crate) struct Works {
     pub(crate) queue: Queue<Work>,
     pub(crate) journal: Journal,
     pub(crate) ledger: Arc<Ledger>,
+    /// Which bindings there are, and whose.
+    pub(crate) bound: Arc<Bound>,
     pub(crate) metrics: Arc<Metrics>,
     /// What is said about certificates.
     pub(crate) desk: Desk,

@@ -50,6 +50,11 @@ enum Verb {
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
     },
+    /// External account bindings of a stack that runs
+    Eab {
+        #[command(subcommand)]
+        verb: up::external_account::Verb,
+    },
     /// Starts the stack, issues a certificate, verifies it, and shows how to use the stack
     Demo(demo::DemoOptions),
     /// Runs everything that CI checks
@@ -89,6 +94,7 @@ fn run(verb: Verb, started: Instant) -> Result<()> {
         Verb::Build(options) => build::build(&paths, options),
         Verb::Up(options) => up::up(&paths, &options, started),
         Verb::Down { state } => down::down(&up::state_folder(state.as_deref(), &paths)),
+        Verb::Eab { verb } => verb.run(&paths),
         Verb::Demo(options) => demo::demo(&paths, &options, started),
         Verb::Test(options) => test::test(&paths, &options),
         Verb::Bench { subject } => bench::bench(&paths, &subject),

@@ -54,8 +54,7 @@ pub struct ConfigObject {
     /// challenge is not offered.
     #[serde(default)]
     pub caa_identities: Vec<String>,
-    /// Whether accounts need an external account binding (RFC 8555 §7.3.4). Its keys are the secret
-    /// `EXTERNAL_ACCOUNT_KEYS`.
+    /// Whether accounts need an external account binding (RFC 8555 §7.3.4). The signers hold their keys.
     #[serde(default)]
     pub external_account_binding: BindingPolicy,
     /// The signers; at least one.

@@ -12,12 +12,14 @@ use shared::{
     json,
     jws::{Unverified, Verified},
     profile::ProfileName,
-    signing::{self, Grant, IssueReply, IssueRequest, Priority, ProvenIdentifier, Refusal},
+    signing::{self, IssueReply, IssueRequest, Priority, ProvenIdentifier, Refusal},
 };
 
 use super::{
+    account,
     caa_check::{self, CaaFindings},
     config::ProfileSummary,
+    external_account::{HeldGrant, grant_of},
     object_id::ObjectId,
     order,
     problem::{Problem, ProblemDocument},
@@ -28,15 +30,16 @@ use super::{
     view::OrderStatus,
 };
 
-/// A POST to an order's finalize URL.
+/// A POST to an order's finalize URL. `newer` is a grant that a signer has renewed just now.
 ///
 /// # Errors
 /// `orderNotReady`, `badCSR`, `malformed` (404 when there is no such order).
 pub fn finalize(
     rows: &dyn Rows,
-    account: &AccountRecord,
+    account: AccountRecord,
     id: ObjectId,
     request: Verified,
+    newer: Option<HeldGrant>,
     context: &Context<'_>,
 ) -> Result<Step, Problem> {
     let mut record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
@@ -56,10 +59,13 @@ pub fn finalize(
     if !record.profile_named {
         record.profile = profile_for(&csr, record.profile, context)?;
     }
+    let renewed = newer.is_some();
+    let account = account.with_grant(newer);
     let proven = prove(&record, &authorizations)?;
     let processing = Processing {
         finalize: request.into_flattened(),
         account_key: account.key.clone(),
+        grant: account.bound().map(|(_, grant)| grant.token.clone()),
         caa_due: caa_check::is_due(&proven, context),
         proven,
         signer: lease(id, context)?,
@@ -68,7 +74,10 @@ pub fn finalize(
     };
     let effect = next(id, &record, &processing, context);
     record.state = OrderState::Processing(processing);
-    let changes = vec![order::put(id, &record, context)?];
+    let mut changes = vec![order::put(id, &record, context)?];
+    if renewed {
+        changes.push(account::put(&account, context)?);
+    }
     // What the client is told when the certificate takes longer than it is made to wait.
     let reply = order::reply(200, id, &record, &[], context)?;
     Ok(Step { changes, effect: Some(effect), reply })
@@ -207,7 +216,7 @@ fn sign(id: ObjectId, record: &OrderRecord, processing: &Processing, context: &C
             order: context.urls.resource(context.account, Resource::Order(id)),
             finalize: processing.finalize.clone(),
             account_key: processing.account_key.clone(),
-            grant: Grant::Open,
+            grant: grant_of(processing.grant.as_ref()),
             identifiers: processing.proven.clone(),
             profile: record.profile.clone(),
             // A time that has passed since the order was made means from now on.
@@ -252,6 +261,9 @@ fn refusal(reason: Refusal) -> ProblemDocument {
         Refusal::BadCsr => ("badCSR", 400, "The CSR is refused. Check its key and its form."),
         Refusal::NameMismatch => ("badCSR", 400, "The names in the CSR are not exactly the order's identifiers."),
         Refusal::NotPermitted => ("rejectedIdentifier", 403, "The CA's policy does not permit this certificate."),
+        Refusal::UnknownBinding | Refusal::BadGrant | Refusal::GrantExpired => {
+            ("unauthorized", 403, "The account's external account binding gives it no certificates any more.")
+        }
         Refusal::BadProfile => ("invalidProfile", 400, "The CA does not issue by this profile."),
         _ => {
             ("serverInternal", 500, "The CA refused to sign. Make a new order; tell the operator if it happens again.")

@@ -9,11 +9,12 @@ use serde::Deserialize;
 use shared::{
     json,
     jwk::Jwk,
-    jws::{KeyReference, Unverified, Verified},
+    jws::{Flattened, KeyReference, Unverified, Verified},
 };
 
 use super::{
     account,
+    external_account::HeldGrant,
     nonce::Redeemed,
     problem::Problem,
     record::{AccountRecord, PointerRecord, Record, RetiredRecord},
@@ -78,12 +79,24 @@ impl KeyChange {
         AccountId(self.new_key.thumbprint())
     }
 
-    /// Gives the account its new key, once the reservation is there. The account is read again: it may have changed while the
+    /// What the client sent: the evidence of both keys.
+    #[must_use]
+    pub const fn request(&self) -> &Flattened {
+        self.request.flattened()
+    }
+
+    /// Gives the account its new key, once the reservation is there, and the signer's grant for it, where it is bound. The account is read again: it may have changed while the
     /// other object was asked.
     ///
     /// # Errors
     /// `unauthorized`; 409 with `Location` when the key is another account's.
-    pub fn commit(self, rows: &dyn Rows, reservation: Reservation, context: &Context<'_>) -> Result<Step, Problem> {
+    pub fn commit(
+        self,
+        rows: &dyn Rows,
+        reservation: Reservation,
+        grant: Option<HeldGrant>,
+        context: &Context<'_>,
+    ) -> Result<Step, Problem> {
         let account = acting_account(rows, &self.request)?;
         match reservation {
             // An account may go back to its first key, whose object is its own home.
@@ -93,7 +106,7 @@ impl KeyChange {
                 return Err(Problem::KeyInUse(context.urls.resource(holder, Resource::Account)));
             }
         }
-        let account = AccountRecord { key: self.new_key, ..account };
+        let account = AccountRecord { key: self.new_key, ..account }.with_grant(grant);
         let reply = account::reply(200, &account, context)?;
         Ok(Step { changes: vec![account::put(&account, context)?], effect: None, reply })
     }

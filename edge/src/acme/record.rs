@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared::{
     base64url::Base64Url,
+    grant::GrantToken,
     identifier::Identifier,
     jwk::Jwk,
     jws::Flattened,
@@ -122,6 +123,9 @@ pub struct Processing {
     pub finalize: Flattened,
     /// The key that signed it.
     pub account_key: Jwk,
+    /// What the account had from a signer; nothing when it is not bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantToken>,
     /// How each identifier was proved.
     pub proven: Vec<ProvenIdentifier>,
     /// True until the CAA records of its names were looked up again; no signer is asked before.

@@ -20,7 +20,7 @@ use super::{
     config::Config,
     directory::Directory,
     entropy::Entropy,
-    external_account::Binding,
+    external_account::{Binding, HeldGrant},
     finalize,
     nonce::Redeemed,
     object_id::ObjectId,
@@ -71,6 +71,8 @@ pub struct Admission {
     pub nonce: Redeemed,
     /// The binding that a newAccount request brought, verified.
     pub binding: Option<Binding>,
+    /// A newer grant for the account of a finalize request.
+    pub grant: Option<HeldGrant>,
 }
 
 /// What a request leads to.
@@ -198,7 +200,9 @@ pub fn step(
         Route::Of(_, Resource::Account) => account::read_or_update(account, &request, context),
         Route::Of(_, Resource::Orders(before)) => orders::read(rows, before, &request, context),
         Route::Of(_, Resource::Order(id)) => order::read(rows, id, &request, context),
-        Route::Of(_, Resource::Finalize(id)) => finalize::finalize(rows, &account, id, request, context),
+        Route::Of(_, Resource::Finalize(id)) => {
+            finalize::finalize(rows, account, id, request, admission.grant, context)
+        }
         Route::Of(_, Resource::Certificate(id, alternate)) => certificate::read(rows, id, alternate, &request, context),
         Route::Of(_, Resource::Authorization(id)) => authorization::read_or_deactivate(rows, id, &request, context),
         Route::Of(_, Resource::Challenge(id, kind)) => authorization::respond(rows, id, kind, &request, context),

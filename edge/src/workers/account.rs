@@ -42,7 +42,9 @@ use crate::acme::{
     nonce::{AccountNonce, BadNonce, Nonce, Redeemed, Window},
     order,
     problem::Problem,
-    rate_limit, revoke,
+    rate_limit,
+    record::{AccountRecord, Record as _},
+    revoke,
     route::{AccountId, Resource, Route},
     step::{self, Admission, Context, Effect, Reply},
     storage::{Change, Key, Storage as _, StorageFault},
@@ -187,14 +189,20 @@ impl Incarnation {
             hops.set(hops.get().saturating_add(1));
             self.change_key(change, environment, account).await?
         } else {
-            let mut admission = Admission { nonce: redeemed, binding: None };
+            let mut admission = Admission { nonce: redeemed, binding: None, grant: None };
             if route == Route::NewAccount {
                 let context = context(environment, account, &entropy);
                 if let Some(claim) = account::binding_claim(&rows, &verified, &context)? {
-                    admission.binding = Some(external_account::verify(environment, claim).await?);
+                    admission.binding =
+                        Some(external_account::bind(&self.env, environment, claim, verified.flattened()).await?);
                 }
             }
             let mut proved = Proved::default();
+            if let Route::Of(_, Resource::Finalize(_)) = route
+                && let Some(record) = AccountRecord::load(&rows, Key::Account)?
+            {
+                admission.grant = external_account::renew(&self.env, environment, &record).await;
+            }
             if let Route::Of(_, Resource::Finalize(_)) = route
                 && let Some(signed) = finalize::csr_of(&verified).and_then(|der| SignedDer::request(&der))
             {

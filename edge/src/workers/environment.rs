@@ -11,7 +11,6 @@ use worker::{Date, Env, console_error};
 use crate::acme::{
     config::{BadConfig, Config, ConfigObject},
     entropy::Entropy,
-    external_account::{BadBindingKeys, BindingKeys, BindingPolicy},
     kubernetes::bearer::{BadBearerTokens, BearerTokens},
     nonce::NonceSecrets,
     problem::Problem,
@@ -33,8 +32,6 @@ pub(super) struct Environment {
     pub(super) urls: Urls,
     /// What authenticates nonces.
     pub(super) nonce_secrets: NonceSecrets,
-    /// The keys of external account bindings.
-    pub(super) binding_keys: BindingKeys,
     /// What API servers of clusters are shown.
     pub(super) bearer_tokens: BearerTokens,
 }
@@ -54,9 +51,6 @@ pub(super) enum BadEnvironment {
     /// A secret is missing or too short.
     #[error("the secret {0} is missing or has fewer than 32 characters")]
     Secret(&'static str),
-    /// The keys of external account bindings cannot be used.
-    #[error("the secret EXTERNAL_ACCOUNT_KEYS: {0}")]
-    BindingKeys(#[from] BadBindingKeys),
     /// The bearer tokens for API servers cannot be used.
     #[error("the secret KUBERNETES_TOKENS: {0}")]
     BearerTokens(#[from] BadBearerTokens),
@@ -85,18 +79,11 @@ impl Environment {
         let config = Config::try_from(config_object(bindings)?)?;
         let previous = secret(bindings, "NONCE_SECRET_PREVIOUS")?;
         let required = |name| secret(bindings, name)?.ok_or(BadEnvironment::Secret(name));
-        let binding_keys = match config.external_account_binding {
-            BindingPolicy::Off => BindingKeys::default(),
-            BindingPolicy::Optional | BindingPolicy::Required => {
-                BindingKeys::parse(&required("EXTERNAL_ACCOUNT_KEYS")?)?
-            }
-        };
         let bearer_tokens = match config.scopes.clusters_with_api().next() {
             Some(_) => BearerTokens::parse(&required("KUBERNETES_TOKENS")?, config.scopes.clusters_with_api())?,
             None => BearerTokens::default(),
         };
         Ok(Self {
-            binding_keys,
             bearer_tokens,
             urls: Urls::new(config.base_url.clone(), UrlSecret::new(&required("URL_SECRET")?)),
             nonce_secrets: NonceSecrets::new(&required("NONCE_SECRET")?, previous.as_deref()),

@@ -11,9 +11,11 @@ use worker::{Env, Method, Request, RequestInit, Response, console_error};
 use super::{
     account::{self, Incarnation, context},
     environment::{self, Environment},
+    external_account,
 };
 use crate::acme::{
     account as acme_account,
+    external_account::HeldGrant,
     key_change::{self, KeyChange, Reservation},
     problem::Problem,
     record::{AccountRecord, AccountStatus, PointerRecord, Record},
@@ -85,20 +87,42 @@ impl Incarnation {
         account: AccountId,
     ) -> Result<Step, Problem> {
         let new_home = change.new_home();
+        if new_home != account {
+            self.rolling.borrow_mut().insert(new_home);
+        }
+        let prepared = self.prepare_change(&change, environment, account).await;
+        self.rolling.borrow_mut().remove(&new_home);
+        let (reservation, grant) = prepared?;
+        // From here to the commit no await.
+        let entropy = environment::entropy()?;
+        change.commit(&self.rows(account)?, reservation, grant, &context(environment, account, &entropy))
+    }
+
+    /// The reservation of the new key, then what a signer gives it. A signer is asked last: what it gives the new key, it
+    /// takes from the old one.
+    async fn prepare_change(
+        &self,
+        change: &KeyChange,
+        environment: &Environment,
+        account: AccountId,
+    ) -> Result<(Reservation, Option<HeldGrant>), Problem> {
+        let new_home = change.new_home();
         let reservation = if new_home == account {
             Reservation::Held(account)
         } else {
-            self.rolling.borrow_mut().insert(new_home);
-            let asked = ask(&self.env, environment, new_home, &Question::Reserve { of: new_home, home: account }).await;
-            self.rolling.borrow_mut().remove(&new_home);
-            match asked? {
+            match ask(&self.env, environment, new_home, &Question::Reserve { of: new_home, home: account }).await? {
                 Reserved::Yes => Reservation::Reserved,
                 Reserved::Held(holder) => Reservation::Held(holder),
             }
         };
-        // From here to the commit no await.
-        let entropy = environment::entropy()?;
-        change.commit(&self.rows(account)?, reservation, &context(environment, account, &entropy))
+        let grant = match reservation {
+            Reservation::Held(holder) if holder != account => None,
+            _ => match AccountRecord::load(&self.rows(account)?, Key::Account)? {
+                Some(record) => external_account::follow(&self.env, environment, &record, change).await?,
+                None => None,
+            },
+        };
+        Ok((reservation, grant))
     }
 
     /// newAccount in the object of a key that an account was rolled over to: that account. Nothing when there is no such

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 use shared::checkpoint::{JOURNAL_PATH, JournalReply, JournalRequest};
+use shared::grant::{BIND_PATH, BindReply, BindRequest};
 use shared::signing::{
     CRL_PATH, CrlReply, CrlRequest, ISSUE_PATH, IssueReply, IssueRequest, OCSP_PATH, OcspReply, OcspRequest,
     REVOKE_PATH, RevokeReply, RevokeRequest, STATUS_PATH, Status,
@@ -51,6 +52,11 @@ pub(super) enum Unreachable {
 /// answer says nothing that its body does not.
 pub(super) async fn issue(env: &Env, signer: &SignerConfig, request: &IssueRequest) -> Result<IssueReply, Unreachable> {
     ask(env, signer, ISSUE_PATH, Some(request)).await
+}
+
+/// Asks for a grant. Asking again is harmless: an account is counted once.
+pub(super) async fn bind(env: &Env, signer: &SignerConfig, request: &BindRequest) -> Result<BindReply, Unreachable> {
+    ask(env, signer, BIND_PATH, Some(request)).await
 }
 
 /// Asks for a revocation. Asking again is harmless: the first one stays.

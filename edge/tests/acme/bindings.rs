@@ -1,22 +1,25 @@
 //! External account bindings at newAccount (RFC 8555 §7.3.4): required, optional, off.
 
+use std::collections::BTreeSet;
+
 use edge::acme::{
+    config::SignerConfig,
     directory::Directory,
-    external_account::{BadBinding, BindingKeys, BindingPolicy},
+    external_account::{BadBinding, BindingPolicy, refusal, signers},
     problem::Problem,
     route::{Resource, Route},
 };
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use shared::base64url;
+use shared::{base64url, signing::Refusal};
 
 use crate::desk::{Desk, json_of};
 
 fn desk(policy: BindingPolicy) -> Desk {
     let mut desk = Desk::new();
     desk.config.external_account_binding = policy;
-    desk.binding_keys = BindingKeys::parse(&json!({"one": base64url::encode(&[7; 32])}).to_string()).unwrap();
+    desk.binding_keys = [("one".to_owned(), vec![7; 32])].into();
     desk
 }
 
@@ -88,4 +91,29 @@ fn the_directory_says_so_when_it_is_required() {
         let directory = serde_json::to_value(Directory::new(&desk.config, &desk.urls)).unwrap();
         assert_eq!(directory["meta"]["externalAccountRequired"], required);
     }
+}
+
+#[test]
+fn every_signer_is_asked_and_the_same_one_first() {
+    let one = Desk::new().config.signers.remove(0);
+    let all: Vec<_> =
+        (0..3).map(|number| SignerConfig { binding: format!("SIGNER_{number}"), ..one.clone() }).collect();
+    let order = |key_id: &str| signers(&all, key_id).map(|signer| signer.binding.clone()).collect::<Vec<_>>();
+    let mut firsts = BTreeSet::new();
+    for key_id in ["a", "b", "c", ""] {
+        let asked = order(key_id);
+        assert_eq!(asked, order(key_id));
+        assert_eq!(asked.iter().collect::<BTreeSet<_>>().len(), 3);
+        firsts.extend(asked.first().cloned());
+    }
+    assert_eq!(firsts.len(), 3, "accounts of all bindings are not counted by one signer");
+    assert_eq!(signers(&[], "a").count(), 0);
+}
+
+#[test]
+fn whether_a_key_id_is_unknown_or_its_mac_is_wrong_a_stranger_does_not_learn() {
+    assert_eq!(refusal(Refusal::UnknownBinding), refusal(Refusal::BadBinding));
+    assert_eq!(refusal(Refusal::BadBinding), Problem::Binding(BadBinding::Mac));
+    assert!(matches!(refusal(Refusal::BindingUsed), Problem::Unauthorized(_)));
+    assert!(matches!(refusal(Refusal::GrantExpired), Problem::Unauthorized(_)));
 }

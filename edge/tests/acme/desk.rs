@@ -1,6 +1,6 @@
 //! One account's object as the platform runs it, on rows in memory: the same doors in the same order.
 
-use std::{cell::Cell, net::IpAddr};
+use std::{cell::Cell, collections::BTreeMap, net::IpAddr};
 
 use edge::acme::{
     account::binding_claim,
@@ -8,7 +8,7 @@ use edge::acme::{
     challenge::{self, ChallengeType, dns_value, key_authorization},
     config::{Config, ConfigObject},
     entropy::Entropy,
-    external_account::BindingKeys,
+    external_account::{BadBinding, Binding, HeldGrant},
     kubernetes::judgement::Seen,
     nonce::{Nonce, NonceSecrets, Redeemed, Window},
     object_id::ObjectId,
@@ -25,6 +25,7 @@ use shared::{
     base64url::Base64Url,
     certificate::Content,
     csr::Csr,
+    grant::GrantToken,
     jws::{Unverified, Verified},
     serial::SerialNumber,
     signed_der::Proved,
@@ -41,7 +42,9 @@ pub(crate) struct Desk {
     pub(crate) config: Config,
     pub(crate) urls: Urls,
     pub(crate) secrets: NonceSecrets,
-    pub(crate) binding_keys: BindingKeys,
+    pub(crate) binding_keys: BTreeMap<String, Vec<u8>>,
+    /// A grant that a signer has renewed, for the next finalize request.
+    pub(crate) renewed: Option<HeldGrant>,
     pub(crate) proved: Proved,
     pub(crate) window: Window,
     pub(crate) now: Timestamp,
@@ -88,7 +91,8 @@ impl Desk {
             rows: Memory::default(),
             config: config(&ca),
             urls: Urls::new("https://ca.test".to_owned(), UrlSecret::new("a url secret of enough length....")),
-            binding_keys: BindingKeys::default(),
+            binding_keys: BTreeMap::new(),
+            renewed: None,
             proved: Proved::default(),
             secrets: NonceSecrets::new("a nonce secret of enough length..", None),
             window: Window::new([1; 8]),
@@ -102,6 +106,11 @@ impl Desk {
             serials: Cell::new(0),
             seed: 0,
         }
+    }
+
+    /// What a signer gives for a binding.
+    pub(crate) fn grant(&self, token: &str) -> HeldGrant {
+        HeldGrant { token: GrantToken(token.into()), renew_after: self.now.plus(50), expires: self.now.plus(100) }
     }
 
     pub(crate) fn account(&self) -> AccountId {
@@ -154,11 +163,13 @@ impl Desk {
         let entropy = self.entropy();
         let step = {
             let context = self.context(&entropy);
-            let mut admission = Admission { nonce: redeemed, binding: None };
+            let mut admission = Admission { nonce: redeemed, binding: None, grant: self.renewed.clone() };
             if route == Route::NewAccount
                 && let Some(claim) = binding_claim(&self.rows, &verified, &context)?
             {
-                admission.binding = Some(claim.verify(&self.binding_keys)?);
+                let key = self.binding_keys.get(claim.key_id()).ok_or(BadBinding::Mac)?;
+                claim.verify(key)?;
+                admission.binding = Some(Binding::new(claim, self.grant("first")));
             }
             step(&self.rows, route, verified, admission, &context)?
         };

@@ -45,7 +45,7 @@ fn roll(desk: &mut Desk, inner: &Value, new_home: &mut Memory) -> Result<Reply, 
     let change = KeyChange::check(&desk.rows, verified, redeemed, &context(home))?;
     let (reservation, changes) = reserve(new_home, home, &context(change.new_home()))?;
     new_home.commit(&changes)?;
-    let step = change.commit(&desk.rows, reservation, &context(home))?;
+    let step = change.commit(&desk.rows, reservation, None, &context(home))?;
     desk.rows.commit(&step.changes)?;
     Ok(step.reply)
 }

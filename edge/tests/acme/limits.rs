@@ -113,7 +113,7 @@ fn meters_outside_are_asked_only_where_they_must_be() {
     assert_eq!(question(&desk.rows, Route::NewOrder, false, client, &desk.config), Ok(None), "no binding");
     let mut account = AccountRecord::load(&desk.rows, Key::Account).unwrap().unwrap();
     let proof = serde_json::from_value(json!({"protected": "", "payload": "", "signature": ""})).unwrap();
-    account.binding = Some(edge::acme::external_account::Binding { key_id: "one".into(), proof });
+    account.binding = Some(edge::acme::external_account::Binding { key_id: "one".into(), proof, grant: None });
     desk.rows.commit(&[account.put(Key::Account, None).unwrap()]).unwrap();
     let name = MeterName::Binding("one".into());
     let both = MeterQuestion { name: name.clone(), take: Some(RATE), failures: Some(RATE) };

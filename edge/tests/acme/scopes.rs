@@ -3,7 +3,6 @@
 use edge::acme::{
     challenge::ChallengeType,
     config::{BadConfig, Config, ConfigObject},
-    external_account::BindingKeys,
     kubernetes::bearer::{BadBearerTokens, BearerTokens},
     problem::Problem,
     record::{AuthorizationRecord, Record as _},
@@ -14,7 +13,7 @@ use edge::acme::{
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use shared::base64url;
+use shared::{base64url, grant::GrantToken, signing::Grant};
 
 use crate::desk::{Desk, config_object, json_of};
 
@@ -35,7 +34,7 @@ fn bound(scope: Value) -> Desk {
         one[name] = value.clone();
     }
     desk.config = config(&desk, json!({"one": one})).unwrap();
-    desk.binding_keys = BindingKeys::parse(&json!({"one": base64url::encode(&[7; 32])}).to_string()).unwrap();
+    desk.binding_keys = [("one".to_owned(), vec![7; 32])].into();
     let header = json!({"alg": "HS256", "kid": "one", "url": desk.urls.of(Route::NewAccount)}).to_string();
     let protected = base64url::encode(header.as_bytes());
     let payload = base64url::encode(desk.account_key.jwk().canonical_json().as_bytes());
@@ -98,6 +97,7 @@ fn a_pre_approved_scope_gives_orders_that_are_ready_and_a_certificate() {
     let Resource::Finalize(id) = desk.resource(&order["finalize"]) else { panic!() };
     desk.finalize(Resource::Order(id), &["*.one.example"]).unwrap();
     let Some(Effect::Sign(sign)) = desk.effects.pop() else { panic!() };
+    assert_eq!(sign.request.grant, Grant::Bound(GrantToken("first".into())));
     let methods: Vec<_> = sign.request.identifiers.iter().map(|proven| proven.method.as_str()).collect();
     assert_eq!(methods, ["pre-approved"]);
     let reply = desk.signer_answer(&sign);
@@ -181,4 +181,28 @@ fn the_clusters_of_a_scope_need_their_bearer_tokens_as_those_of_the_deployment_d
     let parse = |secret| BearerTokens::parse(secret, config.scopes.clusters_with_api());
     assert_eq!(parse("{}").unwrap_err(), BadBearerTokens::Missing("prod".to_owned()));
     assert_eq!(parse(r#"{"prod": "a-token"}"#).unwrap().of("prod"), Some("a-token"));
+}
+
+#[test]
+fn a_renewed_grant_is_kept_and_shown_and_a_started_order_keeps_its_own() {
+    let mut desk = bound(json!({"pre_approved": true}));
+    let grant_of = |desk: &mut Desk, name: &str| {
+        let order = new_order(desk, name).unwrap();
+        let Resource::Finalize(id) = desk.resource(&order["finalize"]) else { panic!() };
+        desk.finalize(Resource::Order(id), &[name]).unwrap();
+        let Some(Effect::Sign(sign)) = desk.effects.pop() else { panic!() };
+        (id, sign.request.grant)
+    };
+    let bound = |token: &str| Grant::Bound(GrantToken(token.into()));
+    let (first, grant) = grant_of(&mut desk, "a.one.example");
+    assert_eq!(grant, bound("first"));
+    desk.renewed = Some(desk.grant("second"));
+    assert_eq!(grant_of(&mut desk, "b.one.example").1, bound("second"));
+    desk.renewed = None;
+    assert_eq!(grant_of(&mut desk, "c.one.example").1, bound("second"));
+    // The same order asks the same question, however often.
+    desk.now = desk.now.plus(10);
+    desk.event(Event::Due(Key::Order(first))).unwrap();
+    let Some(Effect::Sign(sign)) = desk.effects.pop() else { panic!() };
+    assert_eq!(sign.request.grant, bound("first"));
 }

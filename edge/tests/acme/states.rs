@@ -213,6 +213,7 @@ fn order_table() {
     let processing = OrderState::Processing(Processing {
         finalize: serde_json::from_value(desk.account_key.sign_jws(&json!({"url": "x", "kid": "y"}), b"{}")).unwrap(),
         account_key: desk.account_key.jwk(),
+        grant: None,
         proven: vec![],
         caa_due: false,
         signer: "SIGNER_1".to_owned(),

@@ -225,7 +225,7 @@ impl Life {
         assert_eq!(reservation, Reservation::Reserved, "a reservation that was kept is the same account's");
         self.new_home.commit(&changes)?;
         assert_eq!(change.new_home(), AccountId(new_key.jwk().thumbprint()));
-        let step = change.commit(&self.desk.rows, reservation, &self.desk.context(&entropy))?;
+        let step = change.commit(&self.desk.rows, reservation, None, &self.desk.context(&entropy))?;
         self.desk.rows.commit(&step.changes)?;
         Ok(())
     }

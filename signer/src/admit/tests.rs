@@ -27,8 +27,8 @@ fn now() -> Timestamp {
 
 fn judge(edge: &str, request: IssueRequest) -> Result<Admitted, Refusal> {
     let evidence = Evidence::verify(&policy(), edge, request).map_err(|refused| refused.reason)?;
-    let (spendings, stops) = (Spendings::default(), Stops::default());
-    let bounds = Bounds { spendings: &spendings, stops: &stops };
+    let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
+    let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
     evidence.admit(&policy(), edge, now(), false, bounds).map_err(|refused| refused.reason)
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod attest;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod csr;
+pub(crate) mod eab;
 pub(crate) mod import_chain;
 pub(crate) mod init;
 pub(crate) mod keygen;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{attest::AttestArguments, help};
+use super::{attest::AttestArguments, eab::Eab, help};
 use crate::ceremony::{
     KeyPlace,
     root::{Constraints, CreatePlan, KeyFile, RootPlace, SignPlan},
@@ -163,6 +163,9 @@ pub(super) enum Verb {
         #[command(flatten)]
         form: FormArgument,
     },
+    /// External account bindings (RFC 8555 §7.3.4): who may open accounts with the rights of a scope.
+    #[command(subcommand, long_about = help::EAB)]
+    Eab(Eab),
     /// The journal of a daemon.
     #[command(subcommand, long_about = help::JOURNAL)]
     Journal(super::journal::Journal),

@@ -179,6 +179,14 @@ talks to the token itself. A token that is locked, or one wrong PIN from it, is 
 Example:
   signer pin-ok --config /etc/colophon/signer.toml --token a1-0";
 
+pub(super) const EAB: &str = "\
+Hands out external account bindings, lists them and ends them. A binding gives accounts the names of one scope of signer.toml; its key goes to \
+a client and stays in the file of bindings, which all signers of a deployment read. Needs [grants] in signer.toml. Never prints a \
+key a second time, never makes a second binding of a key id. The daemon may run: it has a change within a second.
+
+Example:
+  signer eab new --config /etc/colophon/signer.toml --scope databases --uses 20 --expires 365";
+
 pub(super) const JOURNAL: &str = "\
 Reads the journal of a daemon: every intent, signature and revocation, chained by hashes. Never changes it; the daemon may run meanwhile.
 

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod attest;
+mod eab;
 mod help;
 mod journal;
 mod policy;
@@ -118,6 +119,7 @@ impl Verb {
                 let says = ceremony::pin_ok::run(&config.config, tokens, &token)?;
                 say(&if form.json { serde_json::json!({ "token": token, "says": says }).to_string() } else { says })
             }
+            Self::Eab(eab) => eab.run(tokens),
             Self::Journal(journal) => journal.run(tokens),
             Self::Policy(policy) => policy.run(tokens),
             Self::Stop(stop) => stop.run(tokens, true),

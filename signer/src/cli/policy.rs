@@ -4,12 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use shared::{
-    identifier::Identifier,
-    profile::ProfileName,
-    public_key::KeyKind,
-    signing::{Grant, ProvenIdentifier},
-};
+use shared::{identifier::Identifier, profile::ProfileName, public_key::KeyKind, signing::ProvenIdentifier};
 
 use super::arguments::{ConfigArgument, FormArgument};
 use crate::{
@@ -17,6 +12,7 @@ use crate::{
     ceremony::hex,
     clock,
     exit::Final,
+    grant::Rights,
     policy::{Asking, Scope},
     settings::Settings,
     stops::{Stops, Subject},
@@ -140,7 +136,7 @@ impl AskedArguments {
             "p384" => KeyKind::P384,
             _ => KeyKind::Rsa(2048),
         };
-        let asking = Asking { edge: &edge, grant: &Grant::Open, names: &names, profile: &profile, key };
+        let asking = Asking { edge: &edge, rights: &Rights::Open, names: &names, profile: &profile, key };
         let explain = |scope: &Scope| {
             let subject = Subject { edge: edge.clone(), binding: None, scope: scope.name().to_owned() };
             let reason = match scope.gives(&asking) {

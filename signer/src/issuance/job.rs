@@ -67,6 +67,14 @@ impl Job {
             self.give_up(Refusal::Stopped, reason);
             return None;
         }
+        // It may have waited for long.
+        if let Some(binding) = self.admitted.rights.binding()
+            && let Err(refused) = works.bound.bindings().live(binding, clock::now())
+        {
+            tracing::warn!(order = self.admitted.order, binding, "its binding has ended since it was asked for");
+            self.give_up(refused.reason, &refused.detail);
+            return None;
+        }
         if self.decided.is_some() {
             return Some(self);
         }

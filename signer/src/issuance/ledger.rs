@@ -107,7 +107,7 @@ impl Ledger {
         let bad = BadRecord { index: record.index, fault: Fault::Contradiction };
         let mut orders = self.orders();
         match &record.event {
-            Event::Refused(_) | Event::Response(_) | Event::Responder(_) | Event::Stops(_) => {}
+            Event::Refused(_) | Event::Bound(_) | Event::Response(_) | Event::Responder(_) | Event::Stops(_) => {}
             Event::Crl(crl) => self.trail().signed(crl),
             Event::Intent(intent) => {
                 let account = <[u8; 32]>::try_from(intent.account.0.as_slice()).map_err(|_| bad)?;

@@ -2,6 +2,7 @@
 //! request again joins the running job or gets the stored bytes; after a crash, the intent of the journal is signed as it
 //! stands.
 
+mod bind;
 mod certificates;
 pub(crate) mod job;
 mod ledger;
@@ -91,8 +92,7 @@ impl Issuance {
     /// Logs a refusal, and journals it unless it is only a matter of time.
     pub(crate) async fn note(&self, edge: &str, order: &str, refused: &Refused) {
         let Refused { reason, detail } = refused;
-        self.works.metrics.refused(*reason);
-        tracing::warn!(edge, order = cut(order), ?reason, detail, "refused");
+        self.say(edge, order, refused);
         if matches!(reason, Refusal::Busy | Refusal::Unavailable) {
             return;
         }
@@ -107,6 +107,13 @@ impl Issuance {
         }
     }
 
+    /// Logs a refusal.
+    fn say(&self, edge: &str, order: &str, refused: &Refused) {
+        let Refused { reason, detail } = refused;
+        self.works.metrics.refused(*reason);
+        tracing::warn!(edge, order = cut(order), ?reason, detail, "refused");
+    }
+
     async fn try_issue(&self, edge: &str, request: IssueRequest) -> Result<IssueReply, Refused> {
         let policy = self.policy();
         let evidence = Evidence::verify(&policy, edge, request)?;
@@ -118,8 +125,8 @@ impl Issuance {
             known @ (Known::Nothing | Known::Intended) => {
                 let resumed = matches!(known, Known::Intended);
                 let admitted = {
-                    let stops = self.works.stops.borrow();
-                    let bounds = Bounds { spendings: &self.works.spendings, stops: &stops };
+                    let (stops, bindings) = (self.works.stops.borrow(), self.works.bound.bindings());
+                    let bounds = Bounds { spendings: &self.works.spendings, stops: &stops, bindings: &bindings };
                     evidence.admit(&policy, edge, now, resumed, bounds)?
                 };
                 match self.start(admitted, now)? {

@@ -115,6 +115,7 @@ mod tests {
             queue: Queue::new(1, 1),
             journal,
             ledger: Arc::clone(&ledger),
+            bound: Arc::default(),
             metrics: Arc::default(),
             desk: Desk::new(None),
             spendings: Arc::default(),

@@ -30,8 +30,8 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use self::{
     file::{Head, Location, Marks},
     record::{
-        BadRecord, Event, Fault, Intent, JournaledCrl, JournaledResponder, Record, RefusedRequest, RevokedCertificate,
-        Signed, SignedStatus,
+        BadRecord, BoundAccount, Event, Fault, Intent, JournaledCrl, JournaledResponder, Record, RefusedRequest,
+        RevokedCertificate, Signed, SignedStatus,
     },
     search::{Query, Search},
     stats::{Counter, Stats},
@@ -213,7 +213,12 @@ pub(crate) fn verify(state: &Path, kept: Option<&Checkpoint>) -> anyhow::Result<
             Event::Intent(_) => intents = intents.saturating_add(1),
             Event::Signed(_) => signed = signed.saturating_add(1),
             Event::Revoked(_) => revoked = revoked.saturating_add(1),
-            Event::Refused(_) | Event::Response(_) | Event::Crl(_) | Event::Responder(_) | Event::Stops(_) => {}
+            Event::Refused(_)
+            | Event::Bound(_)
+            | Event::Response(_)
+            | Event::Crl(_)
+            | Event::Responder(_)
+            | Event::Stops(_) => {}
         }
         Ok(())
     };

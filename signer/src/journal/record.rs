@@ -49,6 +49,8 @@ pub(crate) enum Event {
     Signed(Signed),
     /// A certificate was revoked, for ever.
     Revoked(RevokedCertificate),
+    /// An account was given the rights of a binding.
+    Bound(BoundAccount),
     /// A request was refused by policy.
     Refused(RefusedRequest),
     /// An operator has stopped something, or lets it go on: all that is stopped since.
@@ -193,6 +195,23 @@ pub(crate) struct JournaledResponder {
     pub(crate) signature: Option<Base64Url>,
 }
 
+/// An account that was bound, or that has another key now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BoundAccount {
+    /// The binding's key id.
+    pub(crate) binding: String,
+    /// The scope that it gives.
+    pub(crate) scope: String,
+    /// Thumbprint of the account's key (RFC 7638).
+    pub(crate) account: Base64Url,
+    /// Thumbprint of the key that it had before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) follows: Option<Base64Url>,
+    /// The edge that asked.
+    pub(crate) edge: String,
+}
+
 /// A request that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -322,6 +341,13 @@ mod tests {
             tbs: Base64Url(vec![0x30, 0]),
             signature: Some(Base64Url(vec![7])),
         });
+        let bound = Event::Bound(BoundAccount {
+            binding: "kid".into(),
+            scope: "team".into(),
+            account: Base64Url(vec![6]),
+            follows: Some(Base64Url(vec![7])),
+            edge: "edge.test".into(),
+        });
         let line = |index, event| {
             let previous = Base64Url(BEFORE_THE_FIRST.to_vec());
             let record = Record { index, previous, at: Timestamp::from_seconds(0), policy: None, event };
@@ -373,6 +399,12 @@ mod tests {
             line(6, responder),
             format!(
                 r#"{{"index":6,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"responder":{{"issuer":"{id}","serial":"01010101010101010101010101010101","not_before":"1970-01-01T00:00:01Z","not_after":"1970-01-01T00:00:02Z","tbs":"MAA","signature":"Bw"}}}}}}"#
+            )
+        );
+        assert_eq!(
+            line(7, bound),
+            format!(
+                r#"{{"index":7,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"bound":{{"binding":"kid","scope":"team","account":"Bg","follows":"Bw","edge":"edge.test"}}}}}}"#
             )
         );
     }

@@ -9,10 +9,10 @@ use shared::{
     network::Network,
     profile::{Profile, ProfileName},
     public_key::KeyKind,
-    signing::{Grant, PRE_APPROVED, ProvenIdentifier},
+    signing::{PRE_APPROVED, ProvenIdentifier},
 };
 
-use crate::{budget::Budget, config::ScopeConfig};
+use crate::{budget::Budget, config::ScopeConfig, grant::Rights};
 
 /// What may count as proof: challenge types (RFC 8555 §9.7.8), and that the edge's own scope demands none.
 const METHODS: [&str; 7] =
@@ -56,7 +56,7 @@ pub(crate) struct Scope {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asking<'a> {
     pub(crate) edge: &'a str,
-    pub(crate) grant: &'a Grant,
+    pub(crate) rights: &'a Rights,
     pub(crate) names: &'a [ProvenIdentifier],
     pub(crate) profile: &'a ProfileName,
     pub(crate) key: KeyKind,
@@ -151,8 +151,11 @@ impl Scope {
     /// # Errors
     /// The first thing that it does not give.
     pub(crate) fn gives(&self, asking: &Asking<'_>) -> Result<(), NotGiven> {
-        let Grant::Open = asking.grant;
-        if !self.open {
+        let is_theirs = match asking.rights {
+            Rights::Open => self.open,
+            Rights::Bound { scope, .. } => self.name == *scope,
+        };
+        if !is_theirs {
             return Err(NotGiven::Account);
         }
         if self.edges.as_ref().is_some_and(|edges| !edges.contains(asking.edge)) {

@@ -10,6 +10,7 @@ mod clones;
 mod crash;
 mod crl;
 mod faults;
+mod grants;
 mod handshake;
 mod issue;
 mod journal;

@@ -19,6 +19,7 @@ fn every_verb_has_a_page_and_an_example() {
         "bench",
         "sign-test",
         "pin-ok",
+        "eab",
         "journal",
         "serve",
         "manual",

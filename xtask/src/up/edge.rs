@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::capnp::text;
-use super::external_account::{self, BindingPolicy};
+use super::external_account::BindingPolicy;
 use super::front::Front;
 use super::kubernetes;
 use super::pki::{Authority, Pair};
@@ -82,7 +82,6 @@ impl Edge<'_> {
         ] {
             write_private(&folder.join(name), &fs::read(file).with_context(|| format!("reading {}", file.display()))?)?;
         }
-        write_private(&folder.join("external-account-keys"), &external_account::keys(state)?)?;
         let colophon = self.colophon()?;
         write_private(&folder.join("kubernetes-tokens"), &kubernetes::tokens(state, &colophon)?)?;
         fs::write(folder.join("colophon.json"), serde_json::to_vec_pretty(&colophon)?)?;
@@ -155,7 +154,6 @@ impl Edge<'_> {
             "    (name = \"COLOPHON\", json = embed \"colophon.json\"),
     (name = \"URL_SECRET\", text = embed \"url-secret\"),
     (name = \"NONCE_SECRET\", text = embed \"nonce-secret\"),
-    (name = \"EXTERNAL_ACCOUNT_KEYS\", text = embed \"external-account-keys\"),
     (name = \"KUBERNETES_TOKENS\", text = embed \"kubernetes-tokens\"),\n",
         );
         for signer in self.signers {

@@ -199,11 +199,15 @@ impl Stack {
             infrastructure: &infrastructure,
             front: &front,
             tokens: options.tokens,
+            bound: options.eab == BindingPolicy::Required,
             latency: options.token_latency_ms,
         };
         let mut signers: Vec<Signer> = Vec::new();
         for number in 1..=options.signers {
             let (signer, service) = fleet.prepare(&mut state, number)?;
+            if number == 1 && options.eab != BindingPolicy::Off {
+                external_account::make(&artefacts.signer, &state)?;
+            }
             supervisor.start(service).await?;
             signers.push(signer);
         }
@@ -242,7 +246,7 @@ impl Stack {
             root: ceremony.root_certificate(),
             http: front.http_url(),
             status_url: front.http_url(),
-            external_account: external_account::key_file(&state, options.eab)?,
+            external_account: external_account::key_file(&state, options.eab),
             pids: supervisor.processes(),
             state: state.folder().to_path_buf(),
             ready_ms: u64::try_from(started.elapsed().as_millis())?,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::external_account::{self, SCOPE};
 use super::issuing::{Ceremony, KEY_LABEL, Token, write_softhsm_configuration};
 use super::pki::{Authority, Purpose};
 use super::resolver::{LOOPBACK, SUFFIXES};
@@ -27,6 +28,8 @@ pub(crate) struct Fleet<'a> {
     pub(crate) front: &'a Front,
     /// Tokens of each signer.
     pub(crate) tokens: u16,
+    /// True: names only for accounts with an external account binding.
+    pub(crate) bound: bool,
     /// How slow the tokens are, in milliseconds.
     pub(crate) latency: Option<u64>,
 }
@@ -62,7 +65,8 @@ impl Fleet<'_> {
         let tokens = names.map(|name| self.ceremony.token(&folder, &name)).collect::<Result<Vec<_>>>()?;
         write_softhsm_configuration(&folder.join("softhsm2.conf"), &folder.join("tokens"))?;
         let file = folder.join("signer.toml");
-        let configuration = self.configuration(&folder, &signer, &tokens)?;
+        let grants = external_account::grants(state)?;
+        let configuration = self.configuration(&folder, &signer, &tokens, &grants)?;
         let text = format!("# Written by `cargo xtask up` at each start.\n{}", toml::to_string(&configuration)?);
         fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
         let service = Service {
@@ -76,7 +80,7 @@ impl Fleet<'_> {
         Ok((signer, service))
     }
 
-    fn configuration(&self, folder: &Path, signer: &Signer, tokens: &[Token]) -> Result<Value> {
+    fn configuration(&self, folder: &Path, signer: &Signer, tokens: &[Token], grants: &Value) -> Result<Value> {
         let host = signer.host();
         let tls = self.infrastructure.leaf(&format!("signer-{}", signer.number), &[&host], Purpose::Server)?;
         let issuers: Vec<Value> = tokens.iter().map(|token| self.issuer(folder, token)).collect();
@@ -90,6 +94,7 @@ impl Fleet<'_> {
             },
             "limits": { "request_bytes": 65536, "connections": 256, "queue": 1000 },
             "edge": [{ "name": EDGE_NAME, "base_urls": [self.front.base_url()] }],
+            "grants": grants,
             "issuer": issuers,
             "status": { "host": self.front.http_url() },
             "profile": [
@@ -100,8 +105,8 @@ impl Fleet<'_> {
             ],
             // Permissive, and throwaway: no other configuration lets strangers have every name.
             "scope": [{
-                "name": "open",
-                "open": true,
+                "name": SCOPE,
+                "open": !self.bound,
                 "dns_suffixes": SUFFIXES,
                 "wildcards": true,
                 "single_labels": true,

@@ -1,0 +1,170 @@
+//! Who has which binding: the bindings as their file has them now, and the accounts that this signer has bound, as its journal says.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+
+use shared::{
+    jwk::Thumbprint,
+    signing::{Refusal, Refused},
+};
+use tokio::{sync::watch, time::interval};
+
+use crate::{
+    admit::refused,
+    bind::{Bindable, Cause},
+    bindings::{Bindings, stamp},
+    journal::{Event, Record},
+    policy::Policy,
+};
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Bindings and their accounts.
+#[derive(Debug, Default)]
+pub(crate) struct Bound {
+    bindings: RwLock<Arc<Bindings>>,
+    accounts: Mutex<HashMap<String, Accounts>>,
+}
+
+/// The accounts of one binding.
+#[derive(Debug, Default)]
+struct Accounts {
+    /// Their keys.
+    present: HashSet<Thumbprint>,
+    /// Keys that accounts have had, and those that followed them.
+    followed: HashMap<Thumbprint, Thumbprint>,
+}
+
+impl Bound {
+    /// Takes in a record of the journal, in order, at start.
+    pub(crate) fn replay(&self, record: &Record) {
+        let Event::Bound(bound) = &record.event else { return };
+        let key = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).ok().map(Thumbprint);
+        if let Some(account) = key(&bound.account.0) {
+            let old = bound.follows.as_ref().and_then(|old| key(&old.0));
+            self.accounts().entry(bound.binding.clone()).or_default().put(account, old);
+        }
+    }
+
+    /// The bindings of this moment.
+    pub(crate) fn bindings(&self) -> Arc<Bindings> {
+        Arc::clone(&self.bindings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts an account in. True when that is new, and has to be journaled; what cannot be journaled is counted out again.
+    ///
+    /// # Errors
+    /// [`Refusal::BindingUsed`], [`Refusal::GrantExpired`].
+    pub(crate) fn count_in(&self, asked: &Bindable) -> Result<bool, Refused> {
+        let mut accounts = self.accounts();
+        let accounts = accounts.entry(asked.binding.kid.clone()).or_default();
+        let old_key = || refused(Refusal::GrantExpired, "the account has another key now");
+        let old = match asked.cause {
+            Cause::Follows(old) => {
+                if accounts.followed.get(&old).is_some_and(|new| *new != asked.account) {
+                    return Err(old_key());
+                }
+                Some(old)
+            }
+            Cause::Opens | Cause::Renews => None,
+        };
+        if accounts.present.contains(&asked.account) && old.is_none_or(|old| accounts.followed.contains_key(&old)) {
+            return Ok(false);
+        }
+        match asked.cause {
+            // Counted where it opened.
+            Cause::Renews if accounts.followed.contains_key(&asked.account) => return Err(old_key()),
+            Cause::Renews => return Ok(false),
+            Cause::Opens => {
+                let used = u64::try_from(accounts.present.len()).unwrap_or(u64::MAX);
+                if asked.binding.uses.is_some_and(|uses| used >= uses) {
+                    return Err(refused(Refusal::BindingUsed, format!("{used} accounts have this binding")));
+                }
+            }
+            Cause::Follows(_) => {}
+        }
+        accounts.put(asked.account, old);
+        Ok(true)
+    }
+
+    /// Takes back what [`Self::count_in`] has counted.
+    pub(crate) fn count_out(&self, asked: &Bindable) {
+        if let Some(accounts) = self.accounts().get_mut(&asked.binding.kid) {
+            accounts.present.remove(&asked.account);
+            if let Cause::Follows(old) = asked.cause {
+                accounts.followed.remove(&old);
+                accounts.present.insert(old);
+            }
+        }
+    }
+
+    /// Reads the file that the policy names, once.
+    ///
+    /// # Errors
+    /// See [`Bindings::read`].
+    pub(crate) fn load(&self, policy: &Policy) -> anyhow::Result<()> {
+        if let Ok(grants) = policy.grants() {
+            self.replace(Bindings::read(&grants.bindings)?);
+        }
+        Ok(())
+    }
+
+    /// Follows the file that the policy names, for ever.
+    pub(crate) async fn follow(self: Arc<Self>, policy: watch::Receiver<Arc<Policy>>) {
+        let file = || policy.borrow().grants().ok().map(|grants| grants.bindings.clone());
+        let state = |file: Option<&PathBuf>| file.map(|file| (file.clone(), stamp(file)));
+        // Before it was read first: what has changed since is read again.
+        let mut last = None;
+        let mut look = interval(LOOK);
+        loop {
+            look.tick().await;
+            let file = file();
+            let now = state(file.as_ref());
+            if now == last {
+                continue;
+            }
+            match file.as_deref() {
+                Some(file) => self.read_again(file),
+                None => self.replace(Bindings::default()),
+            }
+            last = now;
+        }
+    }
+
+    fn read_again(&self, file: &Path) {
+        match Bindings::read(file) {
+            Ok(bindings) => {
+                tracing::info!(bindings = bindings.iter().count(), "bindings read");
+                self.replace(bindings);
+            }
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "the bindings cannot be read, and are as before")
+            }
+        }
+    }
+
+    fn replace(&self, bindings: Bindings) {
+        *self.bindings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bindings);
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<String, Accounts>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Accounts {
+    fn put(&mut self, account: Thumbprint, old: Option<Thumbprint>) {
+        if let Some(old) = old {
+            self.present.remove(&old);
+            self.followed.insert(old, account);
+        }
+        // An account may go back to a key that it has had.
+        self.followed.remove(&account);
+        self.present.insert(account);
+    }
+}

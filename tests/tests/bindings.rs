@@ -1,0 +1,226 @@
+//! External account bindings that live at two signers: what clients get by them, also after a key change and while one signer is
+//! down, and how fast it ends when one is revoked.
+#![cfg(feature = "stack")]
+
+use std::{
+    env,
+    process::Command,
+    sync::OnceLock,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use shared::base64url::{self, Base64Url};
+use tempfile::TempDir;
+use tests::{
+    account::{Account, Order, register},
+    binding::BindingKey,
+    client::Client,
+    key::AccountKey,
+    openssl,
+    stack::{Options, Report, Stack},
+};
+
+/// Nothing has to be proved: these tests are about who may ask.
+const SCOPES: &str = r#"scopes={"approved": {"bindings": ["throwaway", "renewing", "ended", "certbot", "lego", "counted"],
+    "pre_approved": true, "identifiers": {"dns_suffixes": ["approved.test"], "wildcards": true, "per_order": 10}}}"#;
+
+fn report() -> &'static Report {
+    static STACK: OnceLock<Result<Stack, String>> = OnceLock::new();
+    let start = || -> Result<Stack> {
+        let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "bindings")?;
+        Stack::up(options.with(["--eab", "required", "--signers", "2", "--set", SCOPES]))
+    };
+    let stack = STACK.get_or_init(|| start().map_err(|error| format!("{error:#}")));
+    &stack.as_ref().unwrap_or_else(|error| panic!("{error}")).report
+}
+
+/// Runs `cargo xtask eab`, and gives what it printed.
+fn eab(report: &Report, verb: &str, arguments: &[&str]) -> Result<String> {
+    let xtask = env::var_os("COLOPHON_XTASK").context("COLOPHON_XTASK must name the binary of xtask")?;
+    let mut command = Command::new(xtask);
+    command.args(["eab", verb, "--state"]).arg(&report.state).args(arguments);
+    let output = command.output()?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A binding of this id, as an operator hands it out.
+fn hand_out(report: &Report, kid: &str, more: &[&str]) -> Result<BindingKey> {
+    let arguments: Vec<_> = ["--json", "--kid", kid].into_iter().chain(more.iter().copied()).collect();
+    let made: Value = serde_json::from_str(&eab(report, "new", &arguments)?)?;
+    ensure!(made["kid"] == kid, "{made}");
+    let hmac_key = Base64Url(base64url::decode(made["hmac_key"].as_str().context("a key")?)?);
+    Ok(BindingKey { key_id: kid.to_owned(), hmac_key })
+}
+
+fn open(client: &Client, binding: &BindingKey) -> Result<Account> {
+    let key = AccountKey::es256();
+    let payload = json!({"externalAccountBinding": binding.bind(&key.jwk(), client.url("newAccount"))?});
+    // A signer has read the file of bindings within a second of its change.
+    let started = now();
+    loop {
+        let reply = register(client, &key, &payload)?;
+        if reply.status == 201 {
+            return Ok(Account::of(client, key, reply.location()?));
+        }
+        ensure!(started.elapsed() < Duration::from_secs(5), "{} {}", reply.status, reply.text()?);
+        sleep(Duration::from_millis(200));
+    }
+}
+
+/// An order for this name that is finalized, and what has become of it.
+fn finalized(account: &Account, name: &str) -> Result<(Order, Value)> {
+    let order = account.order(&[name])?;
+    account.post(&order.finalize()?, &Account::finalize_payload(&[name])?)?.expect(200)?;
+    let started = now();
+    loop {
+        let object = account.read(&order.url)?.expect(200)?.json()?;
+        if object["status"] != "processing" {
+            return Ok((order, object));
+        }
+        ensure!(started.elapsed() < Duration::from_secs(30), "{object}");
+        sleep(Duration::from_millis(100));
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "these tests measure real programs in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[test]
+fn a_bound_account_gets_certificates_of_both_signers() -> Result<()> {
+    let client = Client::of(report())?;
+    let account = open(&client, &BindingKey::read(report().external_account.as_deref())?)?;
+    let mut issuers = std::collections::BTreeSet::new();
+    for number in 0..12 {
+        let name = format!("both-{number}.approved.test");
+        let (order, object) = finalized(&account, &name)?;
+        ensure!(object["status"] == "valid", "{object}");
+        let chain = account.certificate(&order)?;
+        openssl::verify(&report().root, &chain, &name)?;
+        issuers.insert(chain.split("-----BEGIN CERTIFICATE-----").nth(2).map(str::to_owned));
+    }
+    ensure!(issuers.len() == 2, "{} issuers", issuers.len());
+    Ok(())
+}
+
+/// RFC 8555 §7.3.5, at an account whose rights are bound to its key.
+#[test]
+fn rights_follow_a_key_change() -> Result<()> {
+    let client = Client::of(report())?;
+    let account = open(&client, &hand_out(report(), "renewing", &["--uses", "1"])?)?;
+    let (new, url) = (AccountKey::es256(), client.url("keyChange"));
+    let change = json!({"account": account.url, "oldKey": account.key.jwk()}).to_string();
+    let inner = new.sign(&json!({"url": url, "jwk": new.jwk()}), change.as_bytes())?;
+    account.post(url, &inner)?.expect(200)?;
+    let account = Account::of(&client, new, account.url.clone());
+    let (_, object) = finalized(&account, "changed.approved.test")?;
+    ensure!(object["status"] == "valid", "{object}");
+    Ok(())
+}
+
+#[test]
+fn a_binding_for_one_account_opens_no_second_one() -> Result<()> {
+    let client = Client::of(report())?;
+    let binding = hand_out(report(), "counted", &["--uses", "1"])?;
+    open(&client, &binding)?;
+    let key = AccountKey::es256();
+    let payload = json!({"externalAccountBinding": binding.bind(&key.jwk(), client.url("newAccount"))?});
+    let refused = register(&client, &key, &payload)?.expect(403)?;
+    ensure!(refused.problem()? == "unauthorized");
+    Ok(())
+}
+
+#[test]
+fn a_revoked_binding_stops_renewals_within_five_seconds() -> Result<()> {
+    let client = Client::of(report())?;
+    let binding = hand_out(report(), "ended", &[])?;
+    let account = open(&client, &binding)?;
+    let (_, object) = finalized(&account, "ended.approved.test")?;
+    ensure!(object["status"] == "valid", "{object}");
+    eab(report(), "revoke", &["ended"])?;
+    let revoked = now();
+    loop {
+        let (_, object) = finalized(&account, "ended.approved.test")?;
+        if object["status"] == "invalid" {
+            let kind = object["error"]["type"].as_str().unwrap_or_default();
+            ensure!(kind.ends_with(":unauthorized"), "{object}");
+            break;
+        }
+        ensure!(revoked.elapsed() < Duration::from_secs(5), "{object}");
+    }
+    // At both signers, and for new accounts too.
+    for number in 0..6 {
+        let (_, object) = finalized(&account, &format!("ended-{number}.approved.test"))?;
+        ensure!(object["status"] == "invalid", "{object}");
+    }
+    let key = AccountKey::es256();
+    let payload = json!({"externalAccountBinding": binding.bind(&key.jwk(), client.url("newAccount"))?});
+    ensure!(register(&client, &key, &payload)?.expect(403)?.problem()? == "unauthorized");
+    Ok(())
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
+    let said = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{command:?}: {}\n{}", output.status, said());
+    Ok(())
+}
+
+#[test]
+fn certbot_gets_and_renews_until_its_binding_is_revoked() -> Result<()> {
+    let (key, place) = (hand_out(report(), "certbot", &[])?, TempDir::new()?);
+    open(&Client::of(report())?, &key)?;
+    let certbot = |verb: &[&str]| -> Result<Command> {
+        let program =
+            env::var_os("COLOPHON_CERTBOT").context("COLOPHON_CERTBOT must name certbot: run `cargo xtask test`")?;
+        let mut command = Command::new(program);
+        command.env("REQUESTS_CA_BUNDLE", &report().ca).args(verb).args(["--server", &report().directory]);
+        for (flag, folder) in [("--config-dir", "e"), ("--work-dir", "w"), ("--logs-dir", "l")] {
+            command.arg(flag).arg(place.path().join(folder));
+        }
+        Ok(command)
+    };
+    let first = ["certonly", "--standalone", "-n", "--agree-tos", "--register-unsafely-without-email"];
+    let mut command = certbot(&first)?;
+    command.args(["--eab-kid", &key.key_id, "--eab-hmac-key", &base64url::encode(&key.hmac_key.0)]);
+    run(command.args(["-d", "certbot.approved.test"]))?;
+    let chain = std::fs::read_to_string(place.path().join("e/live/certbot.approved.test/fullchain.pem"))?;
+    openssl::verify(&report().root, &chain, "certbot.approved.test")?;
+    let renew = ["renew", "--force-renewal", "--no-random-sleep-on-renew", "-n"];
+    run(&mut certbot(&renew)?)?;
+    eab(report(), "revoke", &["certbot"])?;
+    sleep(Duration::from_secs(2));
+    ensure!(!certbot(&renew)?.output()?.status.success(), "it renews by a revoked binding");
+    Ok(())
+}
+
+#[test]
+fn lego_gets_a_certificate_by_a_binding() -> Result<()> {
+    let (key, place) = (hand_out(report(), "lego", &[])?, TempDir::new()?);
+    open(&Client::of(report())?, &key)?;
+    let mut command = Command::new("lego");
+    command.env("LEGO_CA_CERTIFICATES", &report().ca).args(["--server", &report().directory, "--accept-tos"]);
+    command.args(["--email", "a@approved.test", "--eab", "--kid", &key.key_id]);
+    command.args(["--hmac", &base64url::encode(&key.hmac_key.0), "--http", "--path"]).arg(place.path());
+    run(command.args(["-d", "lego.approved.test", "run"]))?;
+    let chain = std::fs::read_to_string(place.path().join("certificates/lego.approved.test.crt"))?;
+    openssl::verify(&report().root, &chain, "lego.approved.test")
+}
+
+#[test]
+fn bindings_are_checked_while_one_signer_is_down() -> Result<()> {
+    let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "bindings-faults")?;
+    let stack = Stack::up(options.with(["--eab", "required", "--signers", "2", "--restart"]))?;
+    let client = Client::of(&stack.report)?;
+    let binding = BindingKey::read(stack.report.external_account.as_deref())?;
+    for signer in ["signer-1", "signer-2"] {
+        stack.kill(signer)?;
+        open(&client, &binding)?;
+    }
+    Ok(())
+}
