@@ -217,7 +217,7 @@ mod tests {
         fs::write(folder.path().join("index.js"), "export {}").unwrap();
         fs::write(folder.path().join("index_bg.wasm"), vec![0; 2_000_000]).unwrap();
         Size::of(folder.path()).unwrap().within_budget().unwrap();
-        let mut noise = vec![0; 1_000_000];
+        let mut noise = vec![0; 1_200_000];
         getrandom::fill(&mut noise).unwrap();
         fs::write(folder.path().join("index_bg.wasm"), noise).unwrap();
         assert!(Size::of(folder.path()).unwrap().within_budget().is_err());

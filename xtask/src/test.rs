@@ -110,7 +110,13 @@ fn wasm_lints(paths: &Paths) -> Result<()> {
 }
 
 fn native_tests(paths: &Paths) -> Result<()> {
-    run(cargo().args(["test", "--quiet", "--workspace"]).current_dir(&paths.root))
+    run(cargo().args(["test", "--quiet", "--workspace"]).current_dir(&paths.root))?;
+    // Those that need tokens as slow as USB ones.
+    let slow = ["test", "--quiet", "--package", "signer", "--features", "slow-token", "--test", "daemon", "--"];
+    run(cargo()
+        .args(slow)
+        .args(["slow::", "clones::", "crl::", "ocsp::", "stops::what_waits"])
+        .current_dir(&paths.root))
 }
 
 fn edge(paths: &Paths) -> Result<()> {

@@ -134,7 +134,7 @@ impl ResponseContent {
         };
         let data = ResponseData {
             version: 0,
-            responder: ResponderId::ByKey(OctetString::new(Sha1::digest(responder.point()).to_vec())?),
+            responder: responder.id()?,
             produced_at: generalized(this_update)?,
             responses: vec![single],
             extensions: None,
@@ -171,12 +171,15 @@ impl TbsResponseDer {
 }
 
 impl Responder<'_> {
-    fn point(self) -> Vec<u8> {
-        let key = match self {
-            Self::Issuer(issuer) => issuer.key(),
-            Self::Delegate(delegate) => delegate.key,
-        };
-        key.to_sec1_point(false).as_bytes().to_vec()
+    /// An issuer by its name: GnuTLS takes a key's hash for a subject key identifier, which is another hash in our certificates.
+    fn id(self) -> der::Result<ResponderId> {
+        Ok(match self {
+            Self::Issuer(issuer) => ResponderId::ByName(issuer.subject().clone()),
+            Self::Delegate(delegate) => {
+                let point = delegate.key.to_sec1_point(false);
+                ResponderId::ByKey(OctetString::new(Sha1::digest(point.as_bytes()).to_vec())?)
+            }
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The kill switch and budgets: what is stopped stops within a second, for what is asked and what already waits.
 
-use std::{fs, thread, time::Duration};
+#[cfg(feature = "slow-token")]
+use std::thread;
+use std::{fs, time::Duration};
 
 use shared::signing::{IssueReply, Refusal};
 
@@ -42,6 +44,7 @@ fn a_scope_an_edge_and_everything_stop_within_a_second_and_go_on() {
     assert!(site.signer_fails("stop --config signer.toml").contains("required"));
 }
 
+#[cfg(feature = "slow-token")]
 #[test]
 fn what_waits_and_what_is_in_the_token_is_not_let_out_and_is_signed_when_it_goes_on() {
     let mut site = Site::new(&["a1"]);

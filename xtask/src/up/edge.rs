@@ -113,7 +113,7 @@ impl Edge<'_> {
             (["", "signers"], json!(signers)),
             (["identifiers", "single_labels"], json!(true)),
             (["identifiers", "ip_networks"], json!(LOOPBACK)),
-            (["status", "host"], json!(self.front.http_url())),
+            (["status", "host"], json!(self.front.status_url())),
             (["validation", "resolvers"], json!([self.resolver])),
             (["validation", "http_port"], json!(self.http_port)),
             (["validation", "tls_alpn_port"], json!(self.tls_alpn_port)),

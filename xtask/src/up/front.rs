@@ -27,6 +27,11 @@ impl Front {
         format!("http://{}:{}", host(self.http), self.http.port())
     }
 
+    /// The same by its address: linters take a name without a dot in a certificate's pointers for none.
+    pub(crate) fn status_url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
     /// What the HTTPS certificate has to be for.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];

@@ -245,7 +245,7 @@ impl Stack {
             ca: front_authority.certificate(),
             root: ceremony.root_certificate(),
             http: front.http_url(),
-            status_url: front.http_url(),
+            status_url: front.status_url(),
             external_account: external_account::key_file(&state, options.eab),
             pids: supervisor.processes(),
             state: state.folder().to_path_buf(),

@@ -96,7 +96,7 @@ impl Fleet<'_> {
             "edge": [{ "name": EDGE_NAME, "base_urls": [self.front.base_url()] }],
             "grants": grants,
             "issuer": issuers,
-            "status": { "host": self.front.http_url() },
+            "status": { "host": self.front.status_url() },
             "profile": [
                 profile("both", &["serverAuth", "clientAuth"]),
                 profile("client", &["clientAuth"]),
