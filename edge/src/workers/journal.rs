@@ -162,12 +162,12 @@ impl Journal {
 
     /// What is known of the journal now; the signer is asked anew, unless it was just now and that is enough.
     async fn present(&self, signer: String, anew: bool) -> worker::Result<JournalRecord> {
-        let known = self.known()?;
-        match &known {
-            Some(record) if !anew && is_fresh(record, environment::now()) => return Ok(record.clone()),
-            _ => {}
+        // Only this incarnation's own comparisons count: what restarted the object may have restored the signer.
+        let latest = self.latest.borrow().clone();
+        if let Some(record) = latest.filter(|record| !anew && is_fresh(record, environment::now())) {
+            return Ok(record);
         }
-        let asked = known.unwrap_or_else(|| JournalRecord::new(signer));
+        let asked = self.known()?.unwrap_or_else(|| JournalRecord::new(signer));
         let environment = self.environment()?;
         let config = environment.config.signers.iter().find(|config| config.binding == asked.signer);
         let config = config.ok_or_else(|| failed("the configuration has no such signer"))?;
