@@ -13,7 +13,7 @@ use signature::Verifier;
 use spki::EncodePublicKey;
 
 use crate::{
-    base64url,
+    base64url, ecdsa,
     public_key::{PublicKey, RSA_MAX_BITS, RSA_MIN_BITS, WeakKey, check_rsa},
 };
 
@@ -149,12 +149,10 @@ impl Jwk {
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.verifier {
-            KeyMaterial::P256(key) => {
-                es256::Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
-            }
-            KeyMaterial::P384(key) => {
-                es384::Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
-            }
+            KeyMaterial::P256(key) => es256::Signature::from_slice(signature)
+                .is_ok_and(|signature| ecdsa::verify_p256(key, message, &signature)),
+            KeyMaterial::P384(key) => es384::Signature::from_slice(signature)
+                .is_ok_and(|signature| ecdsa::verify_p384(key, message, &signature)),
             // As RFC 8032 §5.1.7 has it, and the platform: R may be of small order, which only who has the private key can
             // make it. Keys of small order are refused when they are read.
             KeyMaterial::Ed25519(key) => {

@@ -21,6 +21,7 @@ pub mod checkpoint;
 pub mod crl;
 pub mod csr;
 mod dns_name;
+pub mod ecdsa;
 pub mod external_account;
 pub mod grant;
 pub mod handshake_signature;

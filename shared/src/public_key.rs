@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256, Sha384, Sha512, digest::FixedOutputReset};
 use signature::Verifier;
 use spki::{AlgorithmIdentifierOwned, DecodePublicKey, SubjectPublicKeyInfoOwned};
 
+use crate::ecdsa;
+
 /// The smallest RSA modulus, in bits, that signs a request or is certified.
 pub const RSA_MIN_BITS: usize = 2048;
 /// The largest RSA modulus, in bits; larger ones cost more to verify than they protect.
@@ -135,15 +137,13 @@ impl PublicKey {
     ) -> Result<(), BadSignature> {
         use const_oid::db::rfc5912 as oid;
         let valid = match (&self.key, algorithm.oid) {
-            (Key::P256(key), oid::ECDSA_WITH_SHA_256) => {
-                es256::DerSignature::try_from(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
-            }
+            (Key::P256(key), oid::ECDSA_WITH_SHA_256) => es256::Signature::from_der(signature)
+                .is_ok_and(|signature| ecdsa::verify_p256(key, message, &signature)),
             (Key::P256(key), oid::ECDSA_WITH_SHA_384) => verify_p256_prehash(key, &Sha384::digest(message), signature),
             (Key::P256(key), oid::ECDSA_WITH_SHA_512) => verify_p256_prehash(key, &Sha512::digest(message), signature),
             (Key::P384(key), oid::ECDSA_WITH_SHA_256) => verify_p384_prehash(key, &Sha256::digest(message), signature),
-            (Key::P384(key), oid::ECDSA_WITH_SHA_384) => {
-                es384::DerSignature::try_from(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
-            }
+            (Key::P384(key), oid::ECDSA_WITH_SHA_384) => es384::Signature::from_der(signature)
+                .is_ok_and(|signature| ecdsa::verify_p384(key, message, &signature)),
             (Key::P384(key), oid::ECDSA_WITH_SHA_512) => verify_p384_prehash(key, &Sha512::digest(message), signature),
             (Key::Rsa(key), oid::SHA_256_WITH_RSA_ENCRYPTION) => verify_rsa::<Sha256>(key, message, signature),
             (Key::Rsa(key), oid::SHA_384_WITH_RSA_ENCRYPTION) => verify_rsa::<Sha384>(key, message, signature),

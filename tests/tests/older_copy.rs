@@ -43,7 +43,8 @@ fn a_signer_that_was_restored_from_an_older_copy_signs_nothing_until_the_newest_
     let reply = account.read_patiently(&order.url)?.expect(200)?;
     assert_eq!(reply.header("colophon-broken-journal").context("diagnostics say so")?, "SIGNER_1");
     let log = stack.log("edge")?;
-    let told = log.lines().any(|line| line.contains("SIGNER_1: its journal has ") && line.contains(" records and had "));
+    let told =
+        log.lines().any(|line| line.contains("SIGNER_1: its journal has ") && line.contains(" records and had "));
     assert!(told, "{log}");
     assert_eq!(journal::signed(&stack.report.state)?.len(), 1, "nothing was signed");
 

@@ -185,16 +185,21 @@ pub(crate) enum Flavour {
     SlowToken,
 }
 
-/// Builds the signer in release (cargo decides whether there is something to do), and gives the binary.
+/// The profile of what runs on hosts, and the folder of what is built by it.
+const PROFILE: &str = "native";
+
+/// Builds the signer for its release (cargo decides whether there is something to do), and gives the binary.
 pub(crate) fn build_signer(paths: &Paths, flavour: Flavour) -> Result<PathBuf> {
     let name = match flavour {
         Flavour::Usual => "signer",
         Flavour::SlowToken => "signer-slow-token",
     };
-    let binary = paths.target.join("release").join(name);
-    let step = Step::begin(format!("building {name} (release)"));
+    let binary = paths.target.join(PROFILE).join(name);
+    let step = Step::begin(format!("building {name} ({PROFILE})"));
     let mut build = cargo();
-    build.args(["build", "--quiet", "--release", "--package", "signer", "--bin", name]).current_dir(&paths.root);
+    build
+        .args(["build", "--quiet", "--profile", PROFILE, "--package", "signer", "--bin", name])
+        .current_dir(&paths.root);
     build.env("CARGO_TARGET_DIR", &paths.target);
     if flavour == Flavour::SlowToken {
         build.args(["--features", "slow-token"]);

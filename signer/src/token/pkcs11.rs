@@ -17,7 +17,7 @@ use cryptoki::{
 use der::{Decode, Encode, asn1::OctetStringRef};
 use p256::ecdsa::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
-use signature::hazmat::PrehashVerifier;
+use shared::ecdsa;
 use spki::DecodePublicKey;
 
 use super::{
@@ -266,7 +266,9 @@ impl TokenKey {
             Some(pin) => self.sign_after_login(&digest, pin)?,
         };
         let signature = Signature::from_slice(&raw).map_err(|_| SignFailed::NotASignature)?;
-        self.public.verify_prehash(&digest, &signature).map_err(|_| SignFailed::DoesNotVerify)?;
+        if !ecdsa::verify_p256(&self.public, message, &signature) {
+            return Err(SignFailed::DoesNotVerify);
+        }
         Ok(signature.to_der().as_bytes().to_vec())
     }
 
