@@ -10,6 +10,7 @@ mod deploy_check;
 mod deployment;
 mod digest;
 mod down;
+mod fuzz;
 mod newer_packages;
 mod npm;
 mod packages;
@@ -59,6 +60,8 @@ enum Verb {
     Demo(demo::DemoOptions),
     /// Runs everything that CI checks
     Test(test::TestOptions),
+    /// Gives strange bytes to the parsers of strangers' bytes, each for some seconds
+    Fuzz(fuzz::FuzzOptions),
     /// Measures what the stack costs, as ratios to floors that are measured in the same run
     Bench {
         #[command(subcommand)]
@@ -97,6 +100,7 @@ fn run(verb: Verb, started: Instant) -> Result<()> {
         Verb::Eab { verb } => verb.run(&paths),
         Verb::Demo(options) => demo::demo(&paths, &options, started),
         Verb::Test(options) => test::test(&paths, &options),
+        Verb::Fuzz(options) => fuzz::fuzz(&paths, &options),
         Verb::Bench { subject } => bench::bench(&paths, &subject),
         Verb::Docs => test::docs(&paths),
         Verb::Deny => test::deny(&paths),

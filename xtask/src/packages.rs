@@ -40,6 +40,8 @@ pub(crate) const OPENSC: Package = Package {
 /// The virtual reader. Never installed from here: where it is, the machine's own pcscd listens on all of its addresses.
 pub(crate) const VPCD: Package =
     Package { name: "vsmartcard-vpcd", provides: &["/usr/lib/pcsc/drivers/serial/libifdvpcd.so"] };
+/// For libFuzzer, which is in C++.
+pub(crate) const CXX: Package = Package { name: "g++", provides: &["c++", "g++", "clang++"] };
 pub(crate) const NPM: Package = Package { name: "npm", provides: &["npm"] };
 pub(crate) const OPENSSL: Package = Package { name: "openssl", provides: &["openssl"] };
 pub(crate) const BIND: Package = Package { name: "bind9", provides: &["named"] };

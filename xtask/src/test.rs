@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::build::{self, Flavour, Size};
 use crate::deploy_check;
+use crate::fuzz::{self, FuzzOptions};
 use crate::newer_packages::{NEWER_LEGO, PEBBLE, ZLINT};
 use crate::npm::Npm;
 use crate::packages::{
@@ -30,11 +31,12 @@ const PKILINT: &str = "0.13.3";
 /// A named check.
 type Check = (&'static str, fn(&Paths) -> Result<()>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     ("format", format),
     ("lints", lints),
     ("wasm-lints", wasm_lints),
     ("native-tests", native_tests),
+    ("fuzz", fuzz_targets),
     ("edge", edge),
     ("signers", signers),
     ("card-tests", card_tests),
@@ -117,6 +119,11 @@ fn native_tests(paths: &Paths) -> Result<()> {
         .args(slow)
         .args(["slow::", "clones::", "crl::", "ocsp::", "stops::what_waits"])
         .current_dir(&paths.root))
+}
+
+/// Each target for a moment: what once was found stays found, and that all of them still build.
+fn fuzz_targets(paths: &Paths) -> Result<()> {
+    fuzz::fuzz(paths, &FuzzOptions::all(2))
 }
 
 fn edge(paths: &Paths) -> Result<()> {
