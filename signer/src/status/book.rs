@@ -39,6 +39,8 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     revoked: HashMap<IssuerId, BTreeMap<SerialNumber, Entry>>,
+    /// Those that every part has told to their end, in case the clock was wrong.
+    ended: HashMap<IssuerId, BTreeMap<SerialNumber, Entry>>,
     parts: BTreeMap<Part, State>,
 }
 
@@ -119,7 +121,7 @@ impl Book {
     pub(super) fn start(&mut self, now: Timestamp, settings: &CrlSettings) -> Vec<Part> {
         let due = |state: &State| {
             let is_free = !state.is_running && state.not_before.is_none_or(|at| at <= now);
-            is_free && state.due(settings) <= now
+            is_free && state.due(now, settings) <= now
         };
         let due = self.parts.iter_mut().filter(|(_, state)| due(state));
         due.map(|(part, state)| {
@@ -131,11 +133,14 @@ impl Book {
 
     /// What the next CRL of a part says.
     pub(super) fn content(
-        &self,
+        &mut self,
         part: Part,
         (this_update, next_update): (Timestamp, Timestamp),
         distribution_point: Option<String>,
     ) -> Option<CrlContent> {
+        if self.parts.get(&part)?.is_ahead_of(this_update) {
+            self.remember(part.0, this_update);
+        }
         let state = self.parts.get(&part)?;
         let of_part = self.of(part).filter(|(_, entry)| state.lists(entry, this_update));
         let entry = |(serial, Entry { at, reason, .. }): (&SerialNumber, &Entry)| CrlEntry {
@@ -212,7 +217,14 @@ impl Book {
         let of_issuer = self.parts.iter().filter(|((of, _), _)| *of == issuer);
         let told = of_issuer.map(|(_, state)| state.this_update().unwrap_or(Timestamp::from_seconds(0))).min();
         if let (Some(told), Some(revoked)) = (told, self.revoked.get_mut(&issuer)) {
-            revoked.retain(|_, entry| entry.not_after >= told);
+            self.ended.entry(issuer).or_default().extend(revoked.extract_if(.., |_, entry| entry.not_after < told));
+        }
+    }
+
+    /// The clock has gone back: what had ended by the clock before may be valid.
+    fn remember(&mut self, issuer: IssuerId, now: Timestamp) {
+        if let Some(ended) = self.ended.get_mut(&issuer) {
+            self.revoked.entry(issuer).or_default().extend(ended.extract_if(.., |_, entry| entry.not_after >= now));
         }
     }
 }
@@ -222,11 +234,18 @@ impl State {
         self.released.as_ref().map(|released| released.crl.this_update)
     }
 
-    /// When the next CRL is to be signed.
-    fn due(&self, settings: &CrlSettings) -> Timestamp {
-        let Some(last) = self.this_update().filter(|_| self.is_newest) else { return Timestamp::from_seconds(0) };
+    /// True when the last CRL says that it was signed later than now: the clock has gone back.
+    fn is_ahead_of(&self, now: Timestamp) -> bool {
+        self.this_update().is_some_and(|last| last > now)
+    }
+
+    /// When the next CRL is to be signed. One that is not good yet is nobody's newest.
+    fn due(&self, now: Timestamp, settings: &CrlSettings) -> Timestamp {
+        let is_good = self.is_newest && !self.is_ahead_of(now);
+        let Some(last) = self.this_update().filter(|_| is_good) else { return Timestamp::from_seconds(0) };
         let regular = last.plus(settings.interval);
-        self.waiting_since.map_or(regular, |first| first.plus(settings.delay).min(regular))
+        let prompt = |first: Timestamp| if first > now { now } else { first.plus(settings.delay) };
+        self.waiting_since.map_or(regular, |first| prompt(first).min(regular))
     }
 
     /// True when a revoked certificate is on a CRL of this time: until one was released after its end.

@@ -17,6 +17,8 @@ pub(crate) mod ocsp;
 pub(crate) mod schedule;
 pub(crate) mod settings;
 mod trail;
+#[cfg(test)]
+mod week;
 
 use std::{path::Path, sync::Arc};
 

@@ -90,7 +90,12 @@ impl Scheduler {
 }
 
 /// The parts of an issuer: those of the configuration, and those that certificates point to that were issued before it changed.
-fn parts(issuer: IssuerId, settings: &StatusSettings, has_crl: bool, divisions: Vec<u8>) -> impl Iterator<Item = Part> {
+pub(super) fn parts(
+    issuer: IssuerId,
+    settings: &StatusSettings,
+    has_crl: bool,
+    divisions: Vec<u8>,
+) -> impl Iterator<Item = Part> {
     let any = has_crl || !divisions.is_empty();
     let mut shards: BTreeSet<_> = divisions.into_iter().flat_map(CrlShard::all).collect();
     if any && settings.crl.has_complete {

@@ -111,6 +111,8 @@ enum Step {
     Lose(usize),
     /// Everything is read again: all revocations from the journal, CRLs from files of which some are gone.
     Restart(bool),
+    /// The clock is set, forth or back; numbers and files stay.
+    Set(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -120,7 +122,29 @@ fn step() -> impl Strategy<Value = Step> {
         (0_usize..3).prop_map(Step::Sign),
         (0_usize..3).prop_map(Step::Lose),
         any::<bool>().prop_map(Step::Restart),
+        (0_u64..4000).prop_map(Step::Set),
     ]
+}
+
+#[test]
+fn what_had_ended_by_a_wrong_clock_is_on_the_first_crl_after_it_was_set_right() {
+    let mut book = fresh();
+    book.revoke(issuer(), serial(1), entry(0, 500));
+    for part in parts() {
+        sign(&mut book, part, 10);
+        // A clock that is ahead by far: told to its end, and forgotten.
+        sign(&mut book, part, 900_000);
+    }
+    assert!(book.content(parts()[2], (at(900_001), at(901_001)), None).unwrap().entries.is_empty());
+    // What says that it was signed in the future is signed again at once.
+    assert_eq!(book.start(at(20), &SETTINGS).len(), 3);
+    for part in parts() {
+        let number = book.parts[&part].number;
+        let content = sign(&mut book, part, 20);
+        assert_eq!(content.entries.len(), usize::from(part.1.holds(serial(1))));
+        assert_eq!(content.number, number + 1);
+    }
+    assert!(book.start(at(119), &SETTINGS).is_empty());
 }
 
 proptest! {
@@ -136,12 +160,16 @@ proptest! {
         for step in steps {
             match step {
                 Step::Wait(seconds) => now += seconds,
+                Step::Set(to) => now = to,
                 Step::Revoke(number, life) => {
                     let entry = entry(now, now + life);
                     // The ledger lets one revocation of a certificate through.
                     if let Vacant(place) = journal.entry(serial(number)) {
                         place.insert(entry);
                         book.revoke(issuer(), serial(number), entry);
+                        // By the clock as it was, it ended before that CRL: nobody needs to be told any more.
+                        let ended = |part: &&Part| files.get(*part).is_some_and(|last| entry.not_after < last.this_update);
+                        told.extend(parts.iter().filter(ended).map(|part| (*part, serial(number))));
                     }
                 }
                 Step::Sign(part) | Step::Lose(part) => {
