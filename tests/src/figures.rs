@@ -24,6 +24,8 @@ pub struct Figures {
     pub p50_ms: f64,
     /// The same, of which one in a hundred takes longer.
     pub p99_ms: f64,
+    /// Requests in a second of a connection that sends the next one when it has the answer.
+    pub per_second: f64,
 }
 
 /// The latencies of a series so far.
@@ -65,10 +67,11 @@ impl Figures {
             latencies.get(rank.saturating_sub(1)).copied().map_or(f64::NAN, milliseconds)
         };
         let cpu_ms = milliseconds(cpu) / requests as f64;
-        Self { requests, cpu_ms, p50_ms: percentile(0.5), p99_ms: percentile(0.99) }
+        let per_second = requests as f64 / latencies.iter().sum::<Duration>().as_secs_f64();
+        Self { requests, cpu_ms, p50_ms: percentile(0.5), p99_ms: percentile(0.99), per_second }
     }
 
-    /// The lowest value of each that several rounds showed: machines are disturbed, and never run faster than they can.
+    /// The best value of each that several rounds showed: machines are disturbed, and never run faster than they can.
     #[must_use]
     pub fn lowest(rounds: &[Self]) -> Option<Self> {
         let least = |of: fn(&Self) -> f64| rounds.iter().map(of).fold(f64::INFINITY, f64::min);
@@ -77,6 +80,7 @@ impl Figures {
             cpu_ms: least(|figures| figures.cpu_ms),
             p50_ms: least(|figures| figures.p50_ms),
             p99_ms: least(|figures| figures.p99_ms),
+            per_second: rounds.iter().map(|figures| figures.per_second).fold(0.0, f64::max),
         })
     }
 }
@@ -97,17 +101,19 @@ mod tests {
 
     #[test]
     fn percentiles_are_values_that_were_seen() {
-        let Figures { requests, cpu_ms, p50_ms, p99_ms } = figures(300, (1..=200).rev());
+        let Figures { requests, cpu_ms, p50_ms, p99_ms, .. } = figures(300, (1..=200).rev());
         assert_eq!((requests, cpu_ms, p50_ms, p99_ms), (200, 1.5, 100.0, 198.0));
         let one = figures(3, [7].into_iter());
         assert_eq!((one.p50_ms, one.p99_ms), (7.0, 7.0));
+        assert_eq!(figures(1, [100, 300].into_iter()).per_second, 5.0);
     }
 
     #[test]
-    fn the_lowest_of_rounds_is_the_lowest_of_each_value() {
+    fn the_best_of_rounds_is_the_best_of_each_value() {
         let (quiet, quick) = (figures(2, [10, 30].into_iter()), figures(4, [5, 50].into_iter()));
         let lowest = Figures::lowest(&[quiet, quick]).unwrap();
         assert_eq!((lowest.cpu_ms, lowest.p50_ms, lowest.p99_ms), (1.0, 5.0, 30.0));
+        assert_eq!(lowest.per_second, quiet.per_second.max(quick.per_second));
         assert!(Figures::lowest(&[]).is_none());
     }
 }

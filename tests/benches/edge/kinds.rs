@@ -34,14 +34,23 @@ pub(crate) enum Kind {
     Finalize,
     /// A rollover to a fresh key.
     KeyChange,
+    /// GET of an OCSP response that the isolate remembers.
+    OcspGet,
+    /// The same by POST.
+    OcspPost,
+    /// GET of a CRL that the isolate remembers.
+    Crl,
 }
 
 impl Kind {
     /// In the order of a round: floors between the others, and what needs another kind's orders after it.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Empty,
         Self::Directory,
         Self::NewNonce,
+        Self::OcspGet,
+        Self::OcspPost,
+        Self::Crl,
         Self::Hop,
         Self::Account,
         Self::Order,
@@ -73,6 +82,9 @@ impl Kind {
             Self::Challenge => "challenge, with probe",
             Self::Finalize => "finalize",
             Self::KeyChange => "keyChange",
+            Self::OcspGet => "OCSP by GET",
+            Self::OcspPost => "OCSP by POST",
+            Self::Crl => "CRL",
         }
     }
 
@@ -82,10 +94,16 @@ impl Kind {
         matches!(self, Self::Account | Self::Order | Self::Authorization | Self::Certificate)
     }
 
+    /// Whether it is about the status of a certificate.
+    #[must_use]
+    pub(crate) const fn is_status(self) -> bool {
+        matches!(self, Self::OcspGet | Self::OcspPost | Self::Crl)
+    }
+
     /// Whether it is signed.
     #[must_use]
     pub(crate) const fn is_signed(self) -> bool {
-        !matches!(self, Self::Empty | Self::Hop | Self::Row | Self::Directory | Self::NewNonce)
+        !matches!(self, Self::Empty | Self::Hop | Self::Row | Self::Directory | Self::NewNonce) && !self.is_status()
     }
 
     /// Whether its answer waits for nothing outside, or sets something going.

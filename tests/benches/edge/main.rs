@@ -7,6 +7,7 @@ mod first_answer;
 mod issuance;
 mod kinds;
 mod report;
+mod status;
 mod world;
 
 use std::{

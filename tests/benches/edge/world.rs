@@ -14,10 +14,10 @@ use tests::{
     stack::Report,
 };
 
-use crate::kinds::Kind;
+use crate::{kinds::Kind, status::Status};
 
 /// Requests of a series that is cheap to prepare.
-const CHEAP: usize = 200;
+pub(crate) const CHEAP: usize = 200;
 /// Requests of a series of which each makes an object, or needs an order of its own.
 const DEAR: usize = 50;
 /// Whose certificate is ordered.
@@ -33,6 +33,7 @@ pub(crate) struct World<'a> {
     floor_url: String,
     floor: Processes,
     edge: Processes,
+    status: Status,
 }
 
 /// What one round has made: an account with a certificate, so that no round carries the orders of those before.
@@ -53,9 +54,11 @@ impl<'a> World<'a> {
     /// When it has none, or does not answer.
     pub(crate) fn new(report: &Report, responder: &'a Responder) -> Result<Self> {
         let pid = |role: &str| report.pids.get(role).copied().with_context(|| format!("the stack has no {role}"));
+        let client = Client::of(report)?;
         Ok(Self {
             responder,
-            client: Client::of(report)?,
+            status: Status::new(report, &client, responder)?,
+            client,
             directory: report.directory.clone(),
             floor_url: report.floor.clone().context("the stack has no floor")?,
             floor: Processes::of([pid("floor")?])?,
@@ -98,6 +101,7 @@ impl Round<'_> {
             Kind::Row => bare(floor, client, "GET", &floor_url("/row")),
             Kind::Directory => bare(edge, client, "GET", &self.world.directory),
             Kind::NewNonce => bare(edge, client, "HEAD", client.url("newNonce")),
+            Kind::OcspGet | Kind::OcspPost | Kind::Crl => self.world.status.measure(kind, edge, client),
             Kind::Account => self.reads(&self.account.url),
             Kind::Order => self.reads(&self.order.url),
             Kind::Authorization => self.reads(self.order.authorizations()?.first().context("an authorization")?),
@@ -208,7 +212,7 @@ impl Round<'_> {
 }
 
 /// A series of unsigned requests.
-fn bare(server: &Processes, client: &Client, method: &str, url: &str) -> Result<Figures> {
+pub(crate) fn bare(server: &Processes, client: &Client, method: &str, url: &str) -> Result<Figures> {
     Figures::of(server, |series| {
         (0..CHEAP).try_for_each(|_| series.send(|| client.bare(method, url))?.expect(200).map(drop))
     })
