@@ -3,4 +3,5 @@
 
 mod crls;
 mod exchange;
+mod never_good;
 mod responses;

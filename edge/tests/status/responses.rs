@@ -22,15 +22,15 @@ use shared::{
 
 const LIFE: u64 = 1000;
 
-fn at(seconds: u64) -> Timestamp {
+pub(crate) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_seconds(1_800_000_000 + seconds)
 }
 
-fn serial() -> SerialNumber {
+pub(crate) fn serial() -> SerialNumber {
     SerialNumber::from_random([7; 16])
 }
 
-fn question(ca: &TestCa) -> Question {
+pub(crate) fn question(ca: &TestCa) -> Question {
     let IssuerHashes { name, key } = IssuerHashes::of(ca.chain.issuer(), CertIdHash::Sha1).unwrap();
     Question { serial: serial(), hash: CertIdHash::Sha1, name: Base64Url(name), key: Base64Url(key) }
 }
@@ -53,23 +53,23 @@ fn signed_for(ca: &TestCa, serial: SerialNumber, from: u64, revoked: bool) -> Si
     SignedResponse { response, this_update, next_update, revoked }
 }
 
-fn signed(ca: &TestCa, from: u64, revoked: bool) -> SignedResponse {
+pub(crate) fn signed(ca: &TestCa, from: u64, revoked: bool) -> SignedResponse {
     signed_for(ca, serial(), from, revoked)
 }
 
 /// The event of an answer, committed.
-fn take_in(rows: &mut Memory, ca: &TestCa, reply: Result<OcspReply, String>, now: u64) -> Outcome {
+pub(crate) fn take_in(rows: &mut Memory, ca: &TestCa, reply: Result<OcspReply, String>, now: u64) -> Outcome {
     let (changes, outcome, _) = answered(rows, &ask(ca), ca.chain.issuer(), reply, at(now)).unwrap();
     rows.commit(&changes).unwrap();
     outcome
 }
 
-fn stored(rows: &Memory) -> Option<ResponseRecord> {
+pub(crate) fn stored(rows: &Memory) -> Option<ResponseRecord> {
     let body = rows.read(Key::Response(serial(), CertIdHash::Sha1)).unwrap()?;
     Some(serde_json::from_str(&body).unwrap())
 }
 
-fn revoke(rows: &mut Memory, now: u64) {
+pub(crate) fn revoke(rows: &mut Memory, now: u64) {
     let mut changes = forgotten(rows, serial(), at(now)).unwrap();
     let revoked = Revoked { serial: serial(), reason: RevocationReason::Unspecified, at: at(now), journal_index: 1 };
     let body = serde_json::to_string(&CertificateRecord { state: CertificateState::Revoked(revoked) }).unwrap();
@@ -77,7 +77,7 @@ fn revoke(rows: &mut Memory, now: u64) {
     rows.commit(&changes).unwrap();
 }
 
-fn looked(rows: &mut Memory, ca: &TestCa, now: u64) -> &'static str {
+pub(crate) fn looked(rows: &mut Memory, ca: &TestCa, now: u64) -> &'static str {
     let (changes, look) = look(rows, &question(ca), at(now), RefreshPolicy::Asked).unwrap();
     rows.commit(&changes).unwrap();
     match look {

@@ -203,3 +203,62 @@ impl fmt::Debug for Active {
         write!(f, "a responder until {}", self.delegate.not_after())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::testing::TestCa;
+
+    use super::*;
+
+    const LIFE: u64 = 3600;
+
+    /// As a token certifies it at this time.
+    fn certified(ca: &TestCa, now: Timestamp) -> Arc<Active> {
+        let key = random::signing_key().unwrap();
+        let spki = key.verifying_key().to_public_key_der().unwrap();
+        let public_key = PublicKey::parse(spki.as_bytes()).unwrap();
+        let serial = random::serial_number().unwrap();
+        let (not_before, not_after) = (now.minus(BACKDATE), now.plus(LIFE));
+        let content = ResponderContent { public_key: &public_key, serial, not_before, not_after };
+        let tbs = content.tbs(ca.chain.issuer()).unwrap();
+        let signature = ca.sign(tbs.as_bytes());
+        let certificate = tbs.assemble(&signature).unwrap();
+        Arc::new(Active { delegate: Delegate::from_der(&certificate, ca.chain.issuer()).unwrap(), key })
+    }
+
+    #[test]
+    fn a_responder_is_renewed_at_half_its_life_and_the_old_one_answers_until_its_last_minute() {
+        let (ca, delegates) = (TestCa::new(1), Arc::new(Delegates::new([(0, LIFE)].into())));
+        let start = clock::now();
+        let jobs = delegates.start(start);
+        assert_eq!(jobs.iter().map(ResponderJob::position).collect::<Vec<_>>(), [0]);
+        assert!(delegates.start(start).is_empty(), "it is being signed");
+        assert!(delegates.active(0, start).is_none());
+        delegates.state().active.insert(0, certified(&ca, start));
+        drop(jobs);
+
+        let half = start.plus(LIFE / 2);
+        assert!(delegates.start(half.minus(1)).is_empty());
+        let renewal = delegates.start(half);
+        assert_eq!(renewal.len(), 1);
+        let old = delegates.active(0, half).unwrap();
+        assert!(Arc::ptr_eq(&old, &delegates.active(0, start.plus(LIFE - SHORTEST)).unwrap()));
+        assert!(delegates.active(0, start.plus(LIFE - SHORTEST + 1)).is_none(), "then the issuer's own key answers");
+        delegates.state().active.insert(0, certified(&ca, half));
+        drop(renewal);
+
+        let new = delegates.active(0, start.plus(LIFE)).unwrap();
+        assert!(!Arc::ptr_eq(&old, &new));
+        assert!(delegates.start(half.plus(LIFE / 2 - 1)).is_empty());
+        assert_eq!(delegates.start(half.plus(LIFE / 2)).len(), 1);
+    }
+
+    #[test]
+    fn what_fails_is_tried_again_after_a_while() {
+        let delegates = Arc::new(Delegates::new([(0, LIFE)].into()));
+        let start = clock::now();
+        drop(delegates.start(start));
+        assert!(delegates.start(start.plus(AGAIN - 1)).is_empty());
+        assert_eq!(delegates.start(clock::now().plus(AGAIN)).len(), 1);
+    }
+}

@@ -176,6 +176,54 @@ fn a_responder_that_the_issuer_certifies_answers_without_the_token() {
     assert!(response(&edge, &ask(&issued)).revoked);
 }
 
+/// RFC 6960 leaves it open what is said of an expired certificate; nothing is said here.
+#[test]
+fn an_expired_certificate_has_no_response_however_good_the_last_one_is() {
+    let site = site(&["a1"]);
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    let mut request = simple(1);
+    let end = request.deadline.minus(600).plus(6);
+    request.not_after = Some(end);
+    let asked = ask(&edge.issued(&request));
+    let good = response(&edge, &asked);
+    assert!(!good.revoked && good.next_update > end.plus(30));
+    eventually("its end", || matches!(edge.ocsp(&asked).unwrap(), OcspReply::Refused(_)));
+    assert_eq!(refusal(&edge, &asked), Refusal::UnknownCertificate);
+}
+
+/// More than a queue holds of what can wait.
+#[cfg(feature = "slow-token")]
+#[test]
+fn when_tokens_are_short_refreshing_is_refused_as_busy_and_what_is_good_is_given_at_once() {
+    let mut site = Site::new(&["a1"]);
+    site.program = env!("CARGO_BIN_EXE_signer-slow-token");
+    site.write_config(&["a1"], "latency_ms = 700");
+    site.tell_status("crl_shards = 1\ncrl_delay_seconds = 600");
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    let first = ask(&edge.issued(&simple(0)));
+    let good = response(&edge, &first);
+    let issued: Vec<_> = (1..11).map(|number| ask(&edge.issued(&simple(number)))).collect();
+    let questions = issued.iter().flat_map(|asked| {
+        CertIdHash::ALL.into_iter().map(|hash| OcspRequest { hash, urgency: Urgency::Refresh, ..asked.clone() })
+    });
+    let busy = thread::scope(|scope| {
+        let asking = questions.map(|asked| scope.spawn(|| Edge::new(&site).ocsp(&{ asked }).unwrap()));
+        let asking: Vec<_> = asking.collect();
+        assert_eq!(response(&edge, &first), good);
+        let replies = asking.into_iter().map(|thread| thread.join().unwrap());
+        let refused = replies.filter_map(|reply| match reply {
+            OcspReply::Refused(refused) => Some(refused.reason),
+            OcspReply::Signed(_) | OcspReply::Queued { .. } => None,
+        });
+        refused.collect::<Vec<_>>()
+    });
+    assert!(!busy.is_empty() && busy.iter().all(|reason| *reason == Refusal::Busy), "{busy:?}");
+    // Who has no good response is in another line.
+    assert!(!response(&edge, &issued[9]).revoked);
+}
+
 /// The revocation comes while the token signs that the certificate is good.
 #[cfg(feature = "slow-token")]
 #[test]
