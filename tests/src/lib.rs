@@ -26,3 +26,4 @@ pub mod stack;
 pub mod subject;
 pub mod tls_responder;
 pub mod tree;
+pub mod week;

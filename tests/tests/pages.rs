@@ -2,7 +2,7 @@
 
 use std::{env, fs};
 
-use tests::{differences, requirements, tree};
+use tests::{differences, requirements, tree, week};
 
 /// Set: the pages are written. Else they are compared.
 const WRITE: &str = "COLOPHON_WRITE_PAGES";
@@ -23,4 +23,9 @@ fn the_page_of_demands_is_what_the_lines_over_the_tests_say() {
 #[test]
 fn the_page_of_differences_is_what_the_table_says() {
     check("docs/pebble.md", &differences::page());
+}
+
+#[test]
+fn the_tables_of_what_status_costs_are_what_the_simulations_say() {
+    check("docs/status.md", &week::page());
 }

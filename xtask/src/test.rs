@@ -169,11 +169,19 @@ fn stack_tests(paths: &Paths) -> Result<()> {
         .env("COLOPHON_LEGO", lego))
 }
 
-/// `cargo xtask docs`: the pages that `native-tests` compares.
+/// `cargo xtask docs`: the figures and pages that `native-tests` compares.
 pub(crate) fn docs(paths: &Paths) -> Result<()> {
-    let mut pages = cargo();
-    pages.args(["test", "--quiet", "--package", "tests", "--test", "pages"]).current_dir(&paths.root);
-    run(pages.env("COLOPHON_WRITE_PAGES", "1"))
+    let write = |arguments: &[&str]| {
+        let mut pages = cargo();
+        pages.args(["test", "--quiet", "--package"]).args(arguments).current_dir(&paths.root);
+        run(pages.env("COLOPHON_WRITE_PAGES", "1"))
+    };
+    // All certificates, where the tests look at a sample: minutes when it is not optimized.
+    let optimized =
+        ["--config", "profile.dev.package.edge.opt-level=2", "--config", "profile.dev.package.shared.opt-level=2"];
+    write(&[&["edge", "--test", "week"][..], &optimized].concat())?;
+    write(&["signer", "--lib", "status::week"])?;
+    write(&["tests", "--test", "pages"])
 }
 
 /// `cargo xtask deny`: licences, bans and sources of all dependencies. Not part of [`test`]: building cargo-deny takes

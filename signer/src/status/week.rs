@@ -119,7 +119,7 @@ fn a_week_of_crls_costs_what_the_figures_say() {
             let at_rest = u64::from(crl.shards) * DAYS * DAY / crl.interval;
             assert!(signatures + u64::from(crl.shards) >= at_rest, "{}: {signatures}", case.name);
             json!({
-                "case": case.name, "signatures": signatures, "most_in_an_hour": most_in_an_hour,
+                "case": case.name, "a_day": case.a_day, "signatures": signatures, "most_in_an_hour": most_in_an_hour,
                 "most_entries": most_entries, "longest_wait": longest_wait,
             })
         })
