@@ -3,6 +3,7 @@
 
 mod class;
 mod lane;
+mod ring;
 mod schedule;
 
 use std::{
@@ -24,12 +25,36 @@ pub(crate) struct Place {
     number: u64,
 }
 
-/// Whose job it is, as far as fairness is concerned: an account.
-pub(crate) type Party = [u8; 32];
+/// The thumbprint of an account's key.
+pub(crate) type AccountKey = [u8; 32];
+
+/// Whose job it is, as far as fairness is concerned: first an account's holder's, then the account's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Party {
+    pub(crate) holder: Holder,
+    pub(crate) account: AccountKey,
+}
+
+/// Who answers for accounts. An operator decides how many of these there are; accounts open as many as they like.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Holder {
+    /// An external account binding, by its key id.
+    Binding(String),
+    /// All accounts without one that get their names from this scope: together they have as many turns as a single binding, so
+    /// that a flood of accounts of no worth delays nobody who has one.
+    Open(String),
+    /// The signer itself, for what it says about certificates.
+    Signer,
+}
+
+impl Party {
+    /// What is said about certificates is nobody's more than another's.
+    pub(crate) const SIGNER: Self = Self { holder: Holder::Signer, account: [0; 32] };
+}
 
 /// Something that waits for a token.
 pub(crate) trait Waits: Send {
-    /// Between parties the queue is fair.
+    /// Between holders the queue is fair, and between the accounts of one.
     fn party(&self) -> Party;
     /// After this it is of no use.
     fn deadline(&self) -> Timestamp;

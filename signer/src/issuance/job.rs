@@ -8,7 +8,7 @@ use crate::{
     admit::Admitted,
     clock,
     journal::{Event, Intent, Location, Signed},
-    queue::{Party, Waits},
+    queue::{Holder, Party, Waits},
     random,
     token::frame::{Kind, Sign},
     work::Works,
@@ -166,7 +166,11 @@ impl Job {
 
 impl Waits for Job {
     fn party(&self) -> Party {
-        self.admitted.claim.account.0
+        let holder = match self.admitted.rights.binding() {
+            Some(binding) => Holder::Binding(binding.to_owned()),
+            None => Holder::Open(self.admitted.scope.clone()),
+        };
+        Party { holder, account: self.admitted.claim.account.0 }
     }
 
     fn deadline(&self) -> Timestamp {

@@ -30,14 +30,17 @@ impl Random {
 struct Job {
     class: Class,
     arrived: f64,
-    party: u8,
+    holder: u16,
+    party: u16,
     /// What it was told when it came, if it was asked.
     promised: Option<f64>,
 }
 
 impl Waits for Job {
     fn party(&self) -> Party {
-        [self.party; 32]
+        let mut account = AccountKey::default();
+        account[..2].copy_from_slice(&self.party.to_be_bytes());
+        Party { holder: Holder::Binding(self.holder.to_string()), account }
     }
     fn deadline(&self) -> Timestamp {
         Timestamp::from_seconds(4_000_000_000)
@@ -139,7 +142,7 @@ impl Outcome {
 /// Arrivals a second of each class; parties of certificates.
 struct Load {
     rates: Vec<(Class, f64)>,
-    parties: u8,
+    parties: u16,
     seconds: f64,
 }
 
@@ -161,8 +164,8 @@ fn run(policy: &mut dyn Policy, load: &Load) -> Outcome {
             let (now, class, rate) = next[arrival];
             next[arrival].0 += random.pause(rate);
             // Certificates are somebody's; what is said about them is nobody's more than another's.
-            let party = if rank(class) == 0 { (random.uniform() * f64::from(load.parties)) as u8 } else { 0 };
-            if !policy.push(Job { class, arrived: now, party, promised: None }, now) {
+            let party = if rank(class) == 0 { (random.uniform() * f64::from(load.parties)) as u16 } else { 0 };
+            if !policy.push(Job { class, arrived: now, holder: party, party, promised: None }, now) {
                 *outcome.refused.entry(class).or_default() += 1;
             }
             continue;
@@ -272,4 +275,44 @@ fn what_a_job_is_told_when_it_comes_is_what_happens_to_it() {
     let happened: f64 = waited.iter().map(|(_, _, waited)| waited + SERVICE / TOKENS as f64).sum();
     let ratio = happened / promised;
     assert!((0.7..1.5).contains(&ratio), "{ratio}");
+}
+
+/// Puts in a certificate of an account of a holder.
+fn ask(schedule: &mut Schedule<Job>, holder: u16, party: u16, now: f64) {
+    let job = Job { class: Class::New, arrived: now, holder, party, promised: None };
+    assert!(Policy::push(schedule, job, now));
+}
+
+#[test]
+fn a_binding_with_a_thousand_jobs_of_many_accounts_delays_another_one_by_a_place() {
+    let mut schedule = chosen();
+    for job in 0..1000 {
+        ask(&mut schedule, 1, job % 500, 0.0);
+    }
+    for done in 0..10 {
+        assert_eq!(Policy::take(&mut schedule, SERVICE).unwrap().party, done, "by arrival among themselves");
+    }
+    ask(&mut schedule, 2, 1, SERVICE);
+    let next = [(); 3].map(|()| Policy::take(&mut schedule, SERVICE).unwrap().holder);
+    assert_eq!(next, [1, 2, 1]);
+}
+
+#[test]
+fn a_flood_of_new_accounts_without_a_binding_does_not_delay_those_who_have_one() {
+    let (mut schedule, mut waits, mut flood) = (chosen(), Vec::new(), 0);
+    for round in 0..3000_u16 {
+        let now = f64::from(round) * SERVICE / TOKENS as f64;
+        // Three times what the tokens can do, each from an account of its own.
+        for account in 0..3 {
+            ask(&mut schedule, 0, round * 3 + account, now);
+        }
+        if round % 5 == 0 {
+            ask(&mut schedule, 1 + round % 4, 0, now);
+        }
+        let job = Policy::take(&mut schedule, now).unwrap();
+        if job.holder == 0 { flood += 1 } else { waits.push(now - job.arrived) }
+    }
+    assert_eq!(waits.len(), 600, "all of them");
+    assert!(waits.iter().all(|wait| *wait <= SERVICE / TOKENS as f64 + 1e-9));
+    assert_eq!(flood, 2400, "and the rest of the tokens is not wasted");
 }

@@ -8,6 +8,7 @@ const PACE: Duration = Duration::from_millis(250);
 #[derive(Debug, PartialEq)]
 struct Job {
     name: &'static str,
+    holder: u8,
     party: u8,
     issuer: Option<usize>,
     deadline: u64,
@@ -15,12 +16,12 @@ struct Job {
 }
 
 fn job(name: &'static str) -> Job {
-    Job { name, party: 0, issuer: None, deadline: u64::MAX, forsaken: false }
+    Job { name, holder: 0, party: 0, issuer: None, deadline: u64::MAX, forsaken: false }
 }
 
 impl Waits for Job {
     fn party(&self) -> Party {
-        [self.party; 32]
+        Party { holder: Holder::Binding(self.holder.to_string()), account: [self.party; 32] }
     }
     fn deadline(&self) -> Timestamp {
         at(self.deadline)
@@ -83,6 +84,16 @@ async fn a_party_with_many_jobs_delays_another_one_by_a_place() {
     push(&queue, Class::New, Job { party: 2, ..job("b2") }).unwrap();
     push(&queue, Class::New, Job { party: 3, ..job("c1") }).unwrap();
     assert_eq!(drain(&queue, 0, 0).await, ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]);
+}
+
+#[tokio::test]
+async fn a_holder_of_many_accounts_has_no_more_turns_than_one_of_a_single_account() {
+    let many = |name, party| (Class::New, Job { party, ..job(name) });
+    let queue = queue_of(vec![many("a1", 1), many("b1", 2), many("c1", 3)]);
+    let late = push(&queue, Class::New, Job { holder: 1, party: 1, ..job("other 1") }).unwrap();
+    push(&queue, Class::New, Job { holder: 1, party: 1, ..job("other 2") }).unwrap();
+    assert_eq!(queue.estimate(late, PACE), PACE * 2);
+    assert_eq!(drain(&queue, 0, 0).await, ["a1", "other 1", "b1", "other 2", "c1"]);
 }
 
 #[tokio::test]

@@ -91,9 +91,8 @@ impl StatusJob {
 }
 
 impl Waits for StatusJob {
-    /// What is said about certificates is nobody's more than another's.
     fn party(&self) -> Party {
-        [0; 32]
+        Party::SIGNER
     }
 
     fn deadline(&self) -> Timestamp {

@@ -14,7 +14,7 @@ struct Nothing;
 
 impl Waits for Nothing {
     fn party(&self) -> Party {
-        [0; 32]
+        Party::SIGNER
     }
     fn deadline(&self) -> Timestamp {
         Timestamp::from_seconds(1)
