@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 
-use super::{made::Made, transcript::Transcript};
-use crate::token::{pin, pkcs11::Module};
+use super::{made::Made, pin, transcript::Transcript};
+use crate::token::pkcs11::Module;
 
 /// Who says so of itself has an InitToken that takes every key away.
 const WIPES: [&str; 2] = ["yubico", "yubikey"];
@@ -15,12 +15,11 @@ const WIPES: [&str; 2] = ["yubico", "yubikey"];
 pub(crate) fn run(
     path: &Path,
     label: &str,
-    pin_file: &Path,
-    so_pin_file: &Path,
+    pin_file: Option<&Path>,
+    so_pin_file: Option<&Path>,
     mut transcript: Option<&mut Transcript>,
 ) -> anyhow::Result<Made> {
     ensure!((1..=32).contains(&label.len()), "a token's label has 1 to 32 bytes");
-    let (user_pin, so_pin) = (pin::read(pin_file)?, pin::read(so_pin_file)?);
     let module = Module::load(path)?;
     // By what the module says: a file can have any name.
     let library = module.library()?;
@@ -31,6 +30,7 @@ pub(crate) fn run(
     }
     let (free, _) =
         tokens.into_iter().find(|(_, info)| !info.token_initialized()).context("there is no slot with a free token")?;
+    let (user_pin, so_pin) = (pin::new_user(label, pin_file)?, pin::new_officer(label, so_pin_file)?);
     if let Some(transcript) = &mut transcript {
         transcript.module(path, &module)?;
         transcript.touched();

@@ -11,7 +11,7 @@ use cryptoki::{
 use der::{Encode, asn1::ObjectIdentifier, pem::LineEnding};
 use spki::EncodePublicKey;
 
-use super::{KeyPlace, PUBLIC_MODE, fingerprint, login, made::Made, transcript::Transcript, visible_key};
+use super::{KeyPlace, PUBLIC_MODE, fingerprint, made::Made, transcript::Transcript, visible_key};
 use crate::{files::NewFile, random, token::pkcs11::TokenKey};
 
 /// The curve P-256 (RFC 5480 §2.1.1.1).
@@ -19,13 +19,13 @@ const PRIME256V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045
 
 /// Makes the key, looks at what the token says of it, signs with it once, and writes its public half as PEM.
 pub(crate) fn run(place: &KeyPlace, out: &Path, transcript: &mut Transcript) -> anyhow::Result<Made> {
-    let KeyPlace { token, pin_file, label, .. } = place;
+    let KeyPlace { token, label, .. } = place;
     ensure!(!label.is_empty(), "a key has a label");
     // Before the key: a key whose public half could not be written would be in the way of the next try.
     let file = NewFile::create(out, PUBLIC_MODE)?;
     let module = place.load(transcript)?;
     let session = module.writing_session(module.token(token)?)?;
-    let pin = login(&session, pin_file)?;
+    let pin = place.login(&session)?;
     let existing = session.find_objects(&[Attribute::Label(label.as_bytes().to_vec())])?;
     ensure!(existing.is_empty(), "the token {token:?} has an object with the label {label:?}; no second one is made");
 

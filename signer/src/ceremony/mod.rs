@@ -11,11 +11,12 @@ pub(crate) mod init;
 pub(crate) mod keygen;
 pub(crate) mod list;
 pub(crate) mod made;
+pub(crate) mod pin;
 pub(crate) mod pin_ok;
 pub(crate) mod root;
 pub(crate) mod transcript;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use cryptoki::{session::Session, types::AuthPin};
@@ -30,10 +31,7 @@ use signature::Keypair;
 use spki::{AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey};
 
 use self::transcript::Transcript;
-use crate::token::{
-    pin,
-    pkcs11::{self, Module, TokenKey, VisibleKey},
-};
+use crate::token::pkcs11::{self, Module, TokenKey, VisibleKey};
 
 /// The permissions of a file that is no secret.
 pub(crate) const PUBLIC_MODE: u32 = 0o644;
@@ -48,8 +46,9 @@ pub(crate) struct KeyPlace {
     pub(crate) module: PathBuf,
     /// The token's label.
     pub(crate) token: String,
-    /// A file with the PIN.
-    pub(crate) pin_file: PathBuf,
+    /// A file with the PIN; see [`pin`] for where it is from otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pin_file: Option<PathBuf>,
     /// The key's label.
     pub(crate) label: String,
 }
@@ -67,17 +66,21 @@ impl KeyPlace {
     fn open(&self, transcript: &mut Transcript) -> anyhow::Result<TokenKey> {
         let module = self.load(transcript)?;
         let visible = visible_key(&module, &self.token, &self.label)?;
-        let pin = pin::read(&self.pin_file)?;
+        let pin = self.pin()?;
         let session = module.login(visible.slot, &pin)?;
         TokenKey::find(session, &visible)?.with_pin(pin)
     }
-}
 
-/// Logs in with the PIN of a file, once.
-fn login(session: &Session, pin_file: &Path) -> anyhow::Result<AuthPin> {
-    let pin = pin::read(pin_file)?;
-    pkcs11::login(session, &pin)?;
-    Ok(pin)
+    /// Logs in, once.
+    fn login(&self, session: &Session) -> anyhow::Result<AuthPin> {
+        let pin = self.pin()?;
+        pkcs11::login(session, &pin)?;
+        Ok(pin)
+    }
+
+    fn pin(&self) -> anyhow::Result<AuthPin> {
+        pin::user(&self.token, self.pin_file.as_deref())
+    }
 }
 
 /// The one key of a token with this label.

@@ -39,12 +39,12 @@ pub(super) enum Verb {
         /// The new token's label.
         #[arg(long)]
         label: String,
-        /// A file with the new PIN.
+        /// A file with the new PIN, which is asked for twice on the terminal otherwise.
         #[arg(long)]
-        pin_file: PathBuf,
-        /// A file with the security officer's PIN.
+        pin_file: Option<PathBuf>,
+        /// A file with the security officer's PIN, which is asked for twice on the terminal otherwise.
         #[arg(long)]
-        so_pin_file: PathBuf,
+        so_pin_file: Option<PathBuf>,
         /// Where the transcript goes; none is written otherwise. A new file.
         #[arg(long)]
         transcript: Option<PathBuf>,
@@ -242,9 +242,9 @@ pub(super) struct KeyArguments {
     /// The token's label.
     #[arg(long)]
     token: String,
-    /// A file with the PIN.
+    /// A file with the PIN, which is asked for on the terminal otherwise.
     #[arg(long)]
-    pin_file: PathBuf,
+    pin_file: Option<PathBuf>,
     /// The key's label.
     #[arg(long)]
     label: String,

@@ -5,7 +5,8 @@ Signs certificates with keys in PKCS#11 tokens.
 
 `signer serve` is the daemon beside the tokens; all other verbs make what it needs and tell how it is. No verb initialises a token that \
 holds anything, makes a second key of a label, overwrites a file, prints a secret, or takes one from the command line or the \
-environment: PINs and passphrases are in files that nobody else may read.
+environment. A PIN is read from the credential TOKEN-pin that the service manager gives ($CREDENTIALS_DIRECTORY), or else from the file that is \
+named, which nobody else may read, or else it is asked for on the terminal; the daemon asks nobody. Passphrases are in files.
 
 From an empty token to a running issuer: init (or the maker's tool), keygen, csr, root sign (on the offline machine), import-chain, check, \
 serve. Each step writes a transcript of what it was asked and what it made.";

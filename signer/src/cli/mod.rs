@@ -8,7 +8,7 @@ mod journal;
 mod policy;
 
 use std::{
-    io::{IsTerminal, Write},
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -50,11 +50,16 @@ pub fn run(tokens: Tokens) -> ExitCode {
 
 fn start_log(form: LogForm, plain: bool) {
     let filter = EnvFilter::try_from_env("SIGNER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    // A worker's lines are put into the parent's log, which has its own times and colours.
+    // Without colours on a terminal too: they are not compiled in.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(false);
+    // A worker's lines are put into the parent's log, which has its own times.
     match form {
-        _ if plain => log.without_time().with_level(false).with_ansi(false).init(),
-        LogForm::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        _ if plain => log.without_time().with_level(false).init(),
+        LogForm::Text => log.init(),
         LogForm::Json => log.json().flatten_event(true).init(),
     }
 }
@@ -66,7 +71,7 @@ impl Verb {
                 let module = module.module;
                 let asked = serde_json::json!({ "module": module, "label": label });
                 let init = |transcript: Option<&mut _>| {
-                    ceremony::init::run(&module, &label, &pin_file, &so_pin_file, transcript)
+                    ceremony::init::run(&module, &label, pin_file.as_deref(), so_pin_file.as_deref(), transcript)
                 };
                 let made = match transcript {
                     Some(path) => transcript::with("init", &asked, &path, |transcript| init(Some(transcript))),

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use cryptoki::types::AuthPin;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,12 @@ const NOT_PINS: [&str; 3] = ["", "VERIFY_NONE", "VERIFY_BIO"];
 /// Reads a PIN from its file; see [`files::read_secret`] for what that file must be.
 pub(crate) fn read(path: &Path) -> anyhow::Result<AuthPin> {
     let text = files::read_secret(path)?;
-    ensure!(!NOT_PINS.contains(&text.as_str()), "{}: this is not a PIN", path.display());
-    Ok(AuthPin::from(text.as_str()))
+    parse(&text).with_context(|| format!("{}: this is not a PIN", path.display()))
+}
+
+/// A PIN, if the text is one.
+pub(crate) fn parse(text: &str) -> Option<AuthPin> {
+    (!NOT_PINS.contains(&text)).then(|| AuthPin::from(text))
 }
 
 /// What is known about the PIN of one token, in two files of the state folder.

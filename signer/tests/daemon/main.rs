@@ -17,6 +17,7 @@ mod journal;
 mod manual;
 mod ocsp;
 mod operations;
+mod prompt;
 mod revoke;
 mod rotation;
 mod site;

@@ -186,7 +186,7 @@ impl RootPlace {
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let key = self.key.iter_mut().flat_map(|key| [Some(&mut key.file), key.passphrase_file.as_mut()]);
         // The module's path is the system's own.
-        let token = self.token.iter_mut().map(|token| &mut token.pin_file);
+        let token = self.token.iter_mut().filter_map(|token| token.pin_file.as_mut());
         key.flatten().chain(token).chain([&mut self.certificate])
     }
 
@@ -274,6 +274,6 @@ mod tests {
         let token = plan.root.token.as_ref().unwrap();
         assert_eq!(plan.previous.as_deref(), Some(folder.path().join("old").as_path()));
         assert_eq!((plan.out.as_path(), token.module.as_path()), (Path::new("/new"), Path::new("module.so")));
-        assert_eq!(token.pin_file, folder.path().join("pin"));
+        assert_eq!(token.pin_file, Some(folder.path().join("pin")));
     }
 }
