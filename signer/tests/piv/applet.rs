@@ -4,12 +4,15 @@
 //! It holds P-256 keys and certificates that a test has put there, counts wrong PINs, and knows no management key: nothing
 //! can be changed through the reader.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use p256::ecdsa::{Signature, SigningKey};
 use signature::hazmat::PrehashSigner;
 
-use crate::tlv::{find, tlv};
+use crate::{
+    attester::{self, Attester, Claims},
+    tlv::{find, tlv},
+};
 
 /// What a YubiKey 5 says at power on.
 pub(crate) const ATR: &[u8] = &[
@@ -33,6 +36,10 @@ const METADATA_SINCE: [u8; 3] = [5, 3, 0];
 /// ECDSA over P-256.
 const P256: u8 = 0x11;
 
+/// Where a key is from.
+const MADE: u8 = 1;
+const IMPORTED: u8 = 2;
+
 /// What a response without extended length holds.
 const SHORT: usize = 256;
 
@@ -54,6 +61,10 @@ pub(crate) struct Applet {
     /// Signatures that it has made.
     pub(crate) signatures: u64,
     keys: BTreeMap<u8, SigningKey>,
+    /// Slots whose keys were made in it.
+    made: BTreeSet<u8>,
+    /// With what it attests those.
+    attester: Option<Attester>,
     /// Data objects by tag, without the tag around them.
     objects: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Since the last power on the PIN was verified.
@@ -99,6 +110,8 @@ impl Applet {
             tries: PIN_TRIES,
             signatures: 0,
             keys: BTreeMap::new(),
+            made: BTreeSet::new(),
+            attester: None,
             objects: objects.into(),
             verified: false,
             fresh: false,
@@ -109,7 +122,19 @@ impl Applet {
 
     /// Puts a key into a slot, and gives the one that was there.
     pub(crate) fn import_key(&mut self, slot: u8, key: SigningKey) -> Option<SigningKey> {
+        self.made.remove(&slot);
         self.keys.insert(slot, key)
+    }
+
+    /// Has it say from now on that the key of this slot was made in it.
+    pub(crate) fn pass_as_made_inside(&mut self, slot: u8) {
+        self.made.insert(slot);
+    }
+
+    /// Gives it a key that attests others.
+    pub(crate) fn fit(&mut self, attester: Attester) {
+        self.import_certificate(attester::SLOT, &attester.certificate());
+        self.attester = Some(attester);
     }
 
     /// Puts a certificate, DER, into a slot, whatever key is there.
@@ -176,6 +201,7 @@ impl Applet {
             }
             (0xf7, [0, slot]) if self.version >= METADATA_SINCE => self.metadata(slot),
             (0xf8, _) => Ok(self.serial.to_be_bytes().to_vec()),
+            (0xf9, [slot, 0]) => self.attest(slot),
             (0xfd, _) => Ok(self.version.to_vec()),
             _ => Err(UNKNOWN_INSTRUCTION),
         }
@@ -221,16 +247,24 @@ impl Applet {
         Ok(tlv(&[0x7c], &tlv(&[0x82], signature.to_der().as_bytes())))
     }
 
-    /// Of a key: algorithm, PIN and touch policy, origin (imported), public point. Of the PIN: whether it is the default, tries.
+    /// Of a key: algorithm, PIN and touch policy, origin, public point. Of the PIN: whether it is the default, tries.
     fn metadata(&self, slot: u8) -> Answer {
         if slot == 0x80 {
             return Ok([tlv(&[1], &[0xff]), tlv(&[5], &[0]), tlv(&[6], &[PIN_TRIES, self.tries])].concat());
         }
         let key = self.keys.get(&slot).ok_or(NOT_FOUND)?;
         let point = key.verifying_key().to_sec1_point(false);
-        let policy = if slot == ALWAYS_AUTHENTICATE { 3 } else { 2 };
+        let origin = if self.made.contains(&slot) { MADE } else { IMPORTED };
         let public = tlv(&[4], &tlv(&[0x86], point.as_bytes()));
-        Ok([tlv(&[1], &[P256]), tlv(&[2], &[policy, 1]), tlv(&[3], &[2]), public].concat())
+        Ok([tlv(&[1], &[P256]), tlv(&[2], &policy(slot)), tlv(&[3], &[origin]), public].concat())
+    }
+
+    /// A certificate, without anything around it, of a key that was made here.
+    fn attest(&self, slot: u8) -> Answer {
+        let attester = self.attester.as_ref().ok_or(UNKNOWN_INSTRUCTION)?;
+        let key = self.keys.get(&slot).filter(|_| self.made.contains(&slot)).ok_or(WRONG_DATA)?;
+        let claims = Claims { slot, firmware: self.version, serial: self.serial, policy: policy(slot) };
+        Ok(attester.attest(key, &claims))
     }
 }
 
@@ -253,9 +287,15 @@ impl<'a> Command<'a> {
     }
 }
 
+/// When a slot's key wants the PIN (once, always), and a touch (never).
+const fn policy(slot: u8) -> [u8; 2] {
+    if slot == ALWAYS_AUTHENTICATE { [3, 1] } else { [2, 1] }
+}
+
 /// The tag of a slot's certificate (SP 800-73-4 part 1, table 3).
 fn certificate_tag(slot: u8) -> Vec<u8> {
     let last = match slot {
+        attester::SLOT => return vec![0x5f, 0xff, 0x01],
         0x9a => 0x05,
         0x9c => 0x0a,
         0x9d => 0x0b,

@@ -76,7 +76,7 @@ impl Module {
         }
     }
 
-    fn path(self) -> PathBuf {
+    pub(crate) fn path(self) -> PathBuf {
         let (variable, usual) = match self {
             Self::Ykcs11 => ("COLOPHON_YKCS11", "/usr/lib/x86_64-linux-gnu/libykcs11.so.2"),
             Self::Opensc => ("COLOPHON_OPENSC", "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so"),

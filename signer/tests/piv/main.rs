@@ -5,6 +5,8 @@
 
 mod always;
 mod applet;
+mod attest;
+mod attester;
 mod card;
 #[allow(dead_code, reason = "shared with the tests of the daemon, which use all of it")]
 #[path = "../daemon/client.rs"]
