@@ -13,6 +13,7 @@ mod down;
 mod fuzz;
 mod newer_packages;
 mod npm;
+mod package;
 mod packages;
 mod paths;
 mod process;
@@ -69,6 +70,8 @@ enum Verb {
     },
     /// Writes the pages of docs/ that are made from the tests
     Docs,
+    /// Makes a Debian package of the signer, with its units and manual pages
+    Package,
     /// Checks licences, bans and sources of the dependencies
     Deny,
     /// Shows what would be deployed, without deploying
@@ -103,6 +106,7 @@ fn run(verb: Verb, started: Instant) -> Result<()> {
         Verb::Fuzz(options) => fuzz::fuzz(&paths, &options),
         Verb::Bench { subject } => bench::bench(&paths, &subject),
         Verb::Docs => test::docs(&paths),
+        Verb::Package => package::package(&paths),
         Verb::Deny => test::deny(&paths),
         Verb::DeployCheck => deploy_check::deploy_check(&paths),
         Verb::Wrangler { arguments } => deploy_check::wrangler(&paths, &arguments),

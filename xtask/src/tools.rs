@@ -12,6 +12,9 @@ use crate::progress::{Step, note};
 /// cargo-deny looks at licences, bans and sources; it is no part of what gets built.
 const CARGO_DENY: &str = "0.20.2";
 
+/// cargo-deb makes Debian packages.
+const CARGO_DEB: &str = "3.8.0";
+
 /// `wasm-bindgen`, in exactly the version of the crate: its glue and its command line are one.
 pub(crate) fn wasm_bindgen(paths: &Paths) -> Result<PathBuf> {
     installed(paths, "wasm-bindgen-cli", &locked_version(&paths.root, "wasm-bindgen")?, "wasm-bindgen")
@@ -25,6 +28,11 @@ pub(crate) fn worker_build(paths: &Paths) -> Result<PathBuf> {
 /// `cargo-deny`.
 pub(crate) fn cargo_deny(paths: &Paths) -> Result<PathBuf> {
     installed(paths, "cargo-deny", CARGO_DENY, "cargo-deny")
+}
+
+/// `cargo-deb`.
+pub(crate) fn cargo_deb(paths: &Paths) -> Result<PathBuf> {
+    installed(paths, "cargo-deb", CARGO_DEB, "cargo-deb")
 }
 
 /// The binary of a package of the registry, installed when it is not there.

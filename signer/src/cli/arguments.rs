@@ -189,6 +189,9 @@ pub(super) enum Verb {
     Manual {
         /// The verb, for example: root sign.
         verb: Vec<String>,
+        /// A folder that is made, and gets the pages of all verbs.
+        #[arg(long, value_name = "FOLDER", conflicts_with = "verb")]
+        out: Option<PathBuf>,
     },
     /// The process of one token; started by `serve`.
     #[command(hide = true)]

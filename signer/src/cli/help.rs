@@ -203,7 +203,8 @@ Example:
   signer serve --config /etc/colophon/signer.toml";
 
 pub(super) const MANUAL: &str = "\
-Prints the manual page of the program, or of one verb, for man(1).
+Prints the manual page of the program, or of one verb, for man(1); or writes all of them into a new folder, as a package of the program needs \
+them.
 
 Example:
   signer manual root sign | man -l -";

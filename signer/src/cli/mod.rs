@@ -130,7 +130,8 @@ impl Verb {
             Self::Stop(stop) => stop.run(tokens, true),
             Self::Resume(stop) => stop.run(tokens, false),
             Self::Serve { config } => serve::run(&config.config, tokens),
-            Self::Manual { verb } => manual(&verb),
+            Self::Manual { out: Some(folder), .. } => manuals(&folder),
+            Self::Manual { verb, out: None } => manual(&verb),
             Self::Worker => worker::run(std::io::stdin().lock(), std::io::stdout().lock()),
         }
     }
@@ -195,6 +196,13 @@ fn manual(verb: &[String]) -> anyhow::Result<()> {
         command = found.clone();
     }
     clap_mangen::Man::new(command).render(&mut std::io::stdout()).context("cannot write to stdout")
+}
+
+/// The pages of all verbs, in a folder that is not there yet.
+fn manuals(folder: &Path) -> anyhow::Result<()> {
+    let describe = || format!("cannot write to {}", folder.display());
+    std::fs::create_dir(folder).with_context(describe)?;
+    clap_mangen::generate_to(Cli::command(), folder).with_context(describe)
 }
 
 fn say(text: &str) -> anyhow::Result<()> {

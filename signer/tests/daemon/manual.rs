@@ -34,4 +34,9 @@ fn every_verb_has_a_page_and_an_example() {
     let page = site.signer_ok("manual");
     assert!(page.contains("signer\\-root") && !page.contains("worker"), "{page}");
     site.signer_fails("manual nonsense");
+    site.signer_ok("manual --out pages");
+    let page = |name: &str| std::fs::read_to_string(site.path(&format!("pages/{name}.1"))).unwrap();
+    assert!(page("signer").contains("signer\\-root") && page("signer-root-sign").contains(".SH SYNOPSIS"));
+    assert!(!site.path("pages/signer-worker.1").exists());
+    assert!(site.signer_fails("manual --out pages").contains("exists"), "nothing is written over");
 }
