@@ -225,6 +225,12 @@ impl IssuerChain {
             .filter(|issuer| issuer.certificate.tbs_certificate().issuer() != issuer.subject())
     }
 
+    /// True when one of the chain's certificates has this key.
+    #[must_use]
+    pub fn has_key(&self, key: &PublicKey) -> bool {
+        std::iter::once(&self.issuer).chain(&self.above).any(|issuer| key.is_p256(&issuer.key))
+    }
+
     /// Checks that the chain leads to `root` and that everything in it is valid at `now`.
     ///
     /// # Errors

@@ -141,7 +141,7 @@ impl Jwk {
             KeyMaterial::Ed25519(_) => return false,
             KeyMaterial::Rsa(key) => key.to_public_key_der(),
         };
-        der.is_ok_and(|der| PublicKey::parse(der.as_bytes()).is_ok_and(|key| key.spki() == other.spki()))
+        der.is_ok_and(|der| PublicKey::parse(der.as_bytes()).is_ok_and(|key| key.is_same(other)))
     }
 
     /// True when `signature`, in JOSE form, is this key's over `message`. False for a signature of another form, for r or

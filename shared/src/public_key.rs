@@ -1,5 +1,7 @@
 //! Public keys of certificates' subjects: SubjectPublicKeyInfo of the kinds that may be certified (RFC 5280 §4.1.2.7).
 
+mod primes;
+
 use der::{Decode, Encode, asn1::ObjectIdentifier};
 use p256::ecdsa as es256;
 use p384::ecdsa as es384;
@@ -17,6 +19,12 @@ pub const RSA_MAX_BITS: usize = 4096;
 
 /// ecdsa-with-SHA256 (RFC 5758 §3.2).
 pub const ECDSA_WITH_SHA256: ObjectIdentifier = const_oid::db::rfc5912::ECDSA_WITH_SHA_256;
+
+const SMALL_PRIMES: [u64; 53] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
+    113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199, 211, 223, 227, 229, 233, 239,
+    241, 251,
+];
 
 /// The public key of a subject, known to be well formed and strong enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +56,9 @@ pub enum WeakKey {
     /// The modulus has a small factor.
     #[error("the RSA modulus has a small factor")]
     RsaSmallFactor,
+    /// The primes can be found by strangers; told by [`PublicKey::check_primes`] alone.
+    #[error("the RSA modulus has primes that strangers can find; make another key with up-to-date software")]
+    RsaPrimes,
     /// Neither P-256, P-384 nor RSA, or not a valid point.
     #[error("keys are P-256, P-384 or RSA of 2048 to 4096 bits")]
     Unsupported,
@@ -116,6 +127,18 @@ impl PublicKey {
         }
     }
 
+    /// True when both are the same key, in whatever form each was written.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
+    /// True when it is this key.
+    #[must_use]
+    pub fn is_p256(&self, other: &es256::VerifyingKey) -> bool {
+        matches!(&self.key, Key::P256(key) if **key == *other)
+    }
+
     /// Leftmost 160 bits of SHA-256 over the key's bit string: the subject key identifier (RFC 7093 §2 method 1).
     #[must_use]
     pub fn key_identifier(&self) -> [u8; 20] {
@@ -181,16 +204,14 @@ pub fn check_rsa(key: &RsaPublicKey) -> Result<(), WeakKey> {
     if exponent < 65_537 || exponent % 2 == 0 {
         return Err(WeakKey::RsaExponent);
     }
-    const SMALL_PRIMES: [u64; 53] = [
-        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107,
-        109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199, 211, 223, 227, 229,
-        233, 239, 241, 251,
-    ];
-    let divides = |prime: &u64| {
-        let fold = |rest: u64, byte: &u8| ((rest << 8) | u64::from(*byte)).checked_rem(*prime).unwrap_or(0);
-        modulus.iter().fold(0, fold) == 0
-    };
+    let divides = |prime: &u64| remainder(&modulus, *prime) == 0;
     if SMALL_PRIMES.iter().any(divides) { Err(WeakKey::RsaSmallFactor) } else { Ok(()) }
+}
+
+/// What is left of a number, most significant byte first, when it is divided by a small one.
+fn remainder(number: &[u8], divisor: u64) -> u64 {
+    let fold = |rest: u64, byte: &u8| ((rest << 8) | u64::from(*byte)).checked_rem(divisor).unwrap_or(0);
+    number.iter().fold(0, fold)
 }
 
 fn verify_p256_prehash(key: &es256::VerifyingKey, digest: &[u8], signature: &[u8]) -> bool {

@@ -1,6 +1,8 @@
 //! Software stand-ins for tests: a CA whose keys are numbers, and clients that sign. The same interfaces as the real parts,
 //! deterministic, and never in a release.
 
+mod request;
+
 use std::collections::BTreeSet;
 
 use der::{Decode, Encode, asn1::OctetString, pem::LineEnding};
@@ -32,6 +34,8 @@ use crate::{
     serial::SerialNumber,
     timestamp::Timestamp,
 };
+
+pub use self::request::TestRequest;
 
 /// A root and one issuer under it, valid from 2020 through 2049.
 #[derive(Debug)]
@@ -139,15 +143,7 @@ impl TestKey {
         let subject = if subject.is_empty() { Name::default() } else { subject.parse().unwrap() };
         let mut builder = RequestBuilder::new(subject).unwrap();
         if !names.is_empty() {
-            let names = names.iter().map(|name| match name.parse() {
-                Ok(std::net::IpAddr::V4(address)) => {
-                    GeneralName::IpAddress(OctetString::new(address.octets()).unwrap())
-                }
-                Ok(std::net::IpAddr::V6(address)) => {
-                    GeneralName::IpAddress(OctetString::new(address.octets()).unwrap())
-                }
-                Err(_) => GeneralName::DnsName(der::asn1::Ia5String::new(name).unwrap()),
-            });
+            let names = names.iter().map(|name| general_name(name));
             builder.add_extension(&SubjectAltName(names.collect())).unwrap();
         }
         if !usages.is_empty() {
@@ -181,6 +177,15 @@ pub fn server_profile() -> Profile {
 #[must_use]
 pub fn dns_names(names: &[&str]) -> BTreeSet<Identifier> {
     names.iter().map(|name| Identifier::Dns(name.parse().unwrap())).collect()
+}
+
+/// A name of a request: an address, or whatever else as a DNS name.
+fn general_name(name: &str) -> GeneralName {
+    match name.parse() {
+        Ok(std::net::IpAddr::V4(address)) => GeneralName::IpAddress(OctetString::new(address.octets()).unwrap()),
+        Ok(std::net::IpAddr::V6(address)) => GeneralName::IpAddress(OctetString::new(address.octets()).unwrap()),
+        Err(_) => GeneralName::DnsName(der::asn1::Ia5String::new(name).unwrap()),
+    }
 }
 
 fn signing_key(seed: u8, role: u8) -> SigningKey {

@@ -10,6 +10,7 @@ use shared::{
     identifier::Identifier,
     jws::{KeyReference, Unverified},
     profile::Profile,
+    public_key::PublicKey,
     signing::{FINALIZE_SUFFIX, IssueRequest, Priority, Refusal, Refused},
     timestamp::Timestamp,
 };
@@ -103,6 +104,10 @@ impl Evidence {
         let payload: FinalizePayload =
             serde_json::from_slice(jws.payload()).map_err(|_| bad_csr("the payload has no csr".into()))?;
         let csr = Csr::parse(&payload.csr.0).map_err(|error| bad_csr(error.to_string()))?;
+        if request.account_key.is_same_key(csr.public_key()) {
+            return Err(bad_csr("the key is the account's (RFC 8555 §11.1)".into()));
+        }
+        csr.public_key().check_primes().map_err(|error| bad_csr(error.to_string()))?;
         let claim = Claim { account: jws.signer(), csr: csr.hash() };
 
         // 4. Its names are the order's, neither more nor less.
@@ -116,6 +121,11 @@ impl Evidence {
     /// The order's URL.
     pub(crate) fn order(&self) -> &str {
         &self.request.order
+    }
+
+    /// The key to certify.
+    pub(crate) const fn public_key(&self) -> &PublicKey {
+        self.csr.public_key()
     }
 
     /// Who asked for what.
@@ -143,6 +153,7 @@ impl Evidence {
             names: &request.identifiers,
             profile: &request.profile,
             key: csr.public_key().kind(),
+            now: (!is_decided).then_some(now),
         };
         let scope = bounds.choose(policy, &asking, now, is_decided)?;
         let (scope, budget) = (scope.name().to_owned(), scope.budget().clone());

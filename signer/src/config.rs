@@ -109,6 +109,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) request_bytes: usize,
     /// Connections at one time.
     pub(crate) connections: usize,
+    /// Of these, connections of one client certificate's names; half of all when it is left out.
+    pub(crate) connections_per_identity: Option<usize>,
     /// Jobs that wait for tokens, all issuers together.
     pub(crate) queue: usize,
     /// Milliseconds that a handshake may take.
@@ -233,6 +235,9 @@ pub(crate) struct ScopeConfig {
     /// Challenge types that count as proof.
     pub(crate) methods: Vec<String>,
     pub(crate) profiles: Vec<ProfileName>,
+    /// Seconds that a proof counts; 30 days when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proof_seconds: Option<u64>,
     /// Kinds of keys; all when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keys: Option<Vec<Key>>,
@@ -249,6 +254,7 @@ impl Default for LimitsConfig {
         Self {
             request_bytes: 65_536,
             connections: 256,
+            connections_per_identity: None,
             queue: 1000,
             forget_seconds: 120,
             handshake_ms: 10_000,

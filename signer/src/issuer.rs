@@ -79,6 +79,11 @@ impl Issuer {
         self.chain.issuer()
     }
 
+    /// True when this key is its own, or of a CA above it.
+    pub(crate) fn has_key(&self, key: &PublicKey) -> bool {
+        self.chain.has_key(key)
+    }
+
     /// Decides on a certificate, to the last byte but its signature.
     ///
     /// # Errors

@@ -50,6 +50,7 @@ mod rotation;
 mod serve;
 mod service;
 mod settings;
+mod share;
 mod status;
 mod stops;
 mod tls;

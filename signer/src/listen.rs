@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::task::TaskTracker;
 
-use crate::{identity::ClientIdentity, service::Service};
+use crate::{identity::ClientIdentity, service::Service, share::Shares};
 
 /// Sending the head of a request may take no longer.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +40,7 @@ pub(crate) struct Listener {
     pub(crate) service: Service,
     pub(crate) handshake: Duration,
     pub(crate) connections: usize,
+    pub(crate) shares: Shares,
 }
 
 impl Listener {
@@ -96,6 +97,9 @@ impl Listener {
             return tracing::warn!(%peer, "connection refused: the client certificate has no DNS name");
         };
         let ClientIdentity { names, serial, key_sha256 } = &client;
+        let Some(_share) = self.shares.take(names) else {
+            return tracing::warn!(%peer, client = names.join(","), "connection refused: it has as many as it may");
+        };
         tracing::info!(%peer, client = names.join(","), serial, key_sha256, "connected");
         let client = Arc::new(client);
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

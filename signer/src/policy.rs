@@ -228,6 +228,7 @@ pub(crate) mod tests {
             names: &names,
             profile: &profile,
             key: KeyKind::P256,
+            now: Some(Timestamp::from_seconds(0)),
         };
         policy.scopes().iter().any(|scope| scope.gives(&asking).is_ok())
     }

@@ -33,6 +33,7 @@ use crate::{
     rotation::{Present, Rotation},
     service::Service,
     settings::Settings,
+    share::Shares,
     status::{Desk, schedule::Scheduler},
     stops, tls,
     token::{driver::Driver, start::Starts, view::TokenView},
@@ -135,6 +136,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         },
         handshake: settings.limits.handshake,
         connections: settings.limits.connections,
+        shares: Shares::new(settings.limits.connections_per_identity),
     };
     let operations = match settings.operations {
         Some(address) => Some(tokio::spawn(Operations::bind(address, Arc::clone(&works)).await?.run())),

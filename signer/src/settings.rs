@@ -57,6 +57,7 @@ pub(crate) struct ListenSettings {
 pub(crate) struct Limits {
     pub(crate) request_bytes: usize,
     pub(crate) connections: usize,
+    pub(crate) connections_per_identity: usize,
     pub(crate) queue: usize,
     pub(crate) forget: Duration,
     pub(crate) handshake: Duration,
@@ -181,11 +182,17 @@ impl Limits {
         // What fits into a request must fit into a worker's frame.
         ensure!((1024..=131_072).contains(&config.request_bytes), "limits.request_bytes is between 1024 and 131072");
         ensure!((1..=65_536).contains(&config.connections), "limits.connections is between 1 and 65536");
+        let share = config.connections_per_identity.unwrap_or(config.connections.div_ceil(2));
+        ensure!(
+            (1..=config.connections).contains(&share),
+            "limits.connections_per_identity is between 1 and limits.connections"
+        );
         ensure!((1..=100_000).contains(&config.queue), "limits.queue is between 1 and 100000");
         ensure!((1..=86_400).contains(&config.forget_seconds), "limits.forget_seconds is between 1 and 86400");
         Ok(Self {
             request_bytes: config.request_bytes,
             connections: config.connections,
+            connections_per_identity: share,
             queue: config.queue,
             forget: Duration::from_secs(config.forget_seconds),
             handshake: duration("handshake_ms", config.handshake_ms)?,

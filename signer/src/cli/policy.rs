@@ -136,7 +136,14 @@ impl AskedArguments {
             "p384" => KeyKind::P384,
             _ => KeyKind::Rsa(2048),
         };
-        let asking = Asking { edge: &edge, rights: &Rights::Open, names: &names, profile: &profile, key };
+        let asking = Asking {
+            edge: &edge,
+            rights: &Rights::Open,
+            names: &names,
+            profile: &profile,
+            key,
+            now: Some(clock::now()),
+        };
         let explain = |scope: &Scope| {
             let subject = Subject { edge: edge.clone(), binding: None, scope: scope.name().to_owned() };
             let reason = match scope.gives(&asking) {

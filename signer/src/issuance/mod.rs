@@ -117,6 +117,9 @@ impl Issuance {
     async fn try_issue(&self, edge: &str, request: IssueRequest) -> Result<IssueReply, Refused> {
         let policy = self.policy();
         let evidence = Evidence::verify(&policy, edge, request)?;
+        if self.works.issuers.iter().any(|issuer| issuer.has_key(evidence.public_key())) {
+            return Err(refused(Refusal::BadCsr, "the key is a CA's"));
+        }
         let (order, claim, now) = (evidence.order().to_owned(), evidence.claim(), clock::now());
         let running = match self.ledger.look_up(&order, claim) {
             Known::Signed(location) => return self.stored(&location),

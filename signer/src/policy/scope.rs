@@ -10,6 +10,7 @@ use shared::{
     profile::{Profile, ProfileName},
     public_key::KeyKind,
     signing::{PRE_APPROVED, ProvenIdentifier},
+    timestamp::Timestamp,
 };
 
 use crate::{budget::Budget, config::ScopeConfig, grant::Rights};
@@ -21,6 +22,10 @@ const METHODS: [&str; 7] =
 const NO_WILDCARDS: [&str; 2] = ["http-01", "tls-alpn-01"];
 /// Those that prove an address: never by DNS (RFC 8738 §7).
 const ADDRESS_METHODS: [&str; 3] = ["http-01", "tls-alpn-01", PRE_APPROVED];
+/// Seconds that a proof counts where the operator says nothing.
+const PROOF_SECONDS: u64 = 30 * 86_400;
+/// Seconds that the clock of an edge may be ahead of ours.
+const AHEAD_SECONDS: u64 = 300;
 
 /// A kind of key that a scope may be limited to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,6 +50,7 @@ pub(crate) struct Scope {
     ip_networks: Vec<Network>,
     methods: BTreeSet<String>,
     profiles: BTreeSet<ProfileName>,
+    proof_seconds: u64,
     /// None: all.
     keys: Option<BTreeSet<Key>>,
     /// None: all.
@@ -60,6 +66,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) names: &'a [ProvenIdentifier],
     pub(crate) profile: &'a ProfileName,
     pub(crate) key: KeyKind,
+    /// Nothing for what was decided on before: its proofs were judged then.
+    pub(crate) now: Option<Timestamp>,
 }
 
 /// Why a scope does not give it.
@@ -83,6 +91,9 @@ pub(crate) enum NotGiven {
     /// Other names.
     #[error("it does not have the name {0}")]
     Name(String),
+    /// Of another time.
+    #[error("the proof of {0} is too old, or not of the past")]
+    Age(String),
 }
 
 impl Scope {
@@ -100,6 +111,7 @@ impl Scope {
             ip_networks,
             methods,
             profiles: allowed,
+            proof_seconds,
             keys,
             edges,
             budget,
@@ -130,6 +142,7 @@ impl Scope {
             ip_networks,
             methods: methods.into_iter().collect(),
             profiles: allowed.into_iter().collect(),
+            proof_seconds: proof_seconds.unwrap_or(PROOF_SECONDS),
             keys: keys.map(BTreeSet::from_iter),
             edges: edges.map(BTreeSet::from_iter),
             budget,
@@ -167,7 +180,13 @@ impl Scope {
         if self.keys.as_ref().is_some_and(|keys| !keys.contains(&Key::of(asking.key))) {
             return Err(NotGiven::Key);
         }
-        asking.names.iter().try_for_each(|name| self.gives_identifier(name))
+        asking.names.iter().try_for_each(|name| self.gives_identifier(name))?;
+        let Some(now) = asking.now else { return Ok(()) };
+        let is_old = |name: &&ProvenIdentifier| {
+            name.validated.plus(self.proof_seconds) < now || name.validated > now.plus(AHEAD_SECONDS)
+        };
+        let old = asking.names.iter().find(is_old);
+        old.map_or(Ok(()), |name| Err(NotGiven::Age(name.identifier.to_string())))
     }
 
     fn gives_identifier(&self, proven: &ProvenIdentifier) -> Result<(), NotGiven> {

@@ -19,12 +19,12 @@ use crate::{
     site::{BASE_URL, Daemon, Site, eventually},
 };
 
-const NAME: &str = "host.closed.example";
+pub(crate) const NAME: &str = "host.closed.example";
 
 /// What `signer eab new` has handed out.
-struct Key {
-    kid: String,
-    hmac: Vec<u8>,
+pub(crate) struct Key {
+    pub(crate) kid: String,
+    pub(crate) hmac: Vec<u8>,
 }
 
 fn site() -> Site {
@@ -34,7 +34,7 @@ fn site() -> Site {
 }
 
 /// Adds a scope that only bound accounts may use.
-fn bindable(site: &Site) {
+pub(crate) fn bindable(site: &Site) {
     site.write_secret("grant-1", &"1".repeat(32));
     let text = fs::read_to_string(site.path("signer.toml")).unwrap();
     let more = r#"
@@ -52,7 +52,7 @@ profiles = ["server"]
     fs::write(site.path("signer.toml"), text + more).unwrap();
 }
 
-fn new_binding(site: &Site, more: &str) -> Key {
+pub(crate) fn new_binding(site: &Site, more: &str) -> Key {
     let made = site.signer_ok(&format!("eab new --config signer.toml --scope closed --json {more}"));
     let made: Value = serde_json::from_str(&made).unwrap();
     assert_eq!(made["directories"], json!([format!("{BASE_URL}/directory")]));
@@ -79,7 +79,7 @@ fn new_account(account: &TestKey, binding: &Value, url: &str) -> BindRequest {
     BindRequest::NewAccount { request: serde_json::from_value(jws).unwrap() }
 }
 
-fn opens(key: &Key, account: &TestKey) -> BindRequest {
+pub(crate) fn opens(key: &Key, account: &TestKey) -> BindRequest {
     new_account(account, &external_binding(key, account, &new_account_url()), &new_account_url())
 }
 
@@ -92,7 +92,7 @@ fn key_change(old: &TestKey, new: &TestKey, named: &TestKey, grant: &GrantToken)
     BindRequest::KeyChange { request: serde_json::from_value(outer).unwrap(), grant: grant.clone() }
 }
 
-fn bind(edge: &Edge, request: &BindRequest) -> Result<Bound, Refusal> {
+pub(crate) fn bind(edge: &Edge, request: &BindRequest) -> Result<Bound, Refusal> {
     let (status, answer) = edge.post_to(BIND_PATH, &serde_json::to_vec(request).unwrap()).unwrap();
     match serde_json::from_str(&answer).unwrap() {
         BindReply::Bound(bound) => {

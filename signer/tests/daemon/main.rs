@@ -9,6 +9,7 @@ mod client;
 mod clones;
 mod crash;
 mod crl;
+mod evil;
 mod faults;
 mod grants;
 mod handshake;

@@ -26,17 +26,17 @@ fn issue(edge: &Edge) -> (TestKey, Issued) {
     (own, issued)
 }
 
-fn payload(certificate: &[u8], reason: i64) -> Value {
+pub(crate) fn payload(certificate: &[u8], reason: i64) -> Value {
     json!({"certificate": base64url::encode(certificate), "reason": reason})
 }
 
-fn by_account(account: &TestKey, right: Right, url: &str, payload: &Value) -> RevokeRequest {
+pub(crate) fn by_account(account: &TestKey, right: Right, url: &str, payload: &Value) -> RevokeRequest {
     let header = json!({"kid": format!("{BASE_URL}/acme/account/1"), "nonce": "bm9uY2U", "url": url});
     let request = account.sign_jws(&header, payload.to_string().as_bytes());
     RevokeRequest { request: serde_json::from_value(request).unwrap(), key: account.jwk(), right }
 }
 
-fn by_key(key: &TestKey, payload: &Value) -> RevokeRequest {
+pub(crate) fn by_key(key: &TestKey, payload: &Value) -> RevokeRequest {
     let header = json!({"nonce": "bm9uY2U", "url": format!("{BASE_URL}{URL}")});
     let request = key.sign_jws_with_jwk(&header, payload.to_string().as_bytes());
     let right = Right::CertificateKey;
