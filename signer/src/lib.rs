@@ -43,6 +43,8 @@ mod metrics;
 mod operations;
 mod peer;
 mod policy;
+#[cfg(test)]
+mod purity;
 mod queue;
 mod random;
 mod revocation;

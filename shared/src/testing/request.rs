@@ -39,10 +39,11 @@ impl TestRequest {
         Self { names: names.iter().map(|name| general_name(name)).collect(), ..Self::default() }
     }
 
-    /// The same with this subject, as RFC 4514 writes it.
+    /// The same with this subject, as RFC 4514 writes it; or with none.
     #[must_use]
     pub fn subject(self, subject: &str) -> Self {
-        Self { subject: subject.parse().unwrap(), ..self }
+        let subject = if subject.is_empty() { Name::default() } else { subject.parse().unwrap() };
+        Self { subject, ..self }
     }
 
     /// The same with this name, too.
