@@ -29,6 +29,7 @@ pub mod identifier;
 pub mod json;
 pub mod jwk;
 pub mod jws;
+pub mod kubernetes;
 pub mod network;
 pub mod ocsp;
 pub mod pointers;

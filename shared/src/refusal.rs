@@ -28,6 +28,8 @@ pub enum Refusal {
     NameMismatch,
     /// No scope of the policy gives this account these names by these methods. HTTP 403.
     NotPermitted,
+    /// What proves a name by kubernetes-01 is missing, does not hold, or gives another name. HTTP 403.
+    BadProof,
     /// The profile is unknown, or the times are outside of it. HTTP 422.
     BadProfile,
     /// The binding is not of RFC 8555 §7.3.4's form, or its MAC does not verify. HTTP 403.
@@ -69,6 +71,7 @@ impl Refusal {
             Self::UnknownEdge
             | Self::BadEvidence
             | Self::NotPermitted
+            | Self::BadProof
             | Self::BadBinding
             | Self::UnknownBinding
             | Self::BindingUsed

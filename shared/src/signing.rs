@@ -20,8 +20,9 @@ use serde::{Deserialize, Serialize};
 pub use crate::refusal::{Refusal, Refused};
 
 use crate::{
-    base64url::Base64Url, grant::GrantToken, identifier::Identifier, jwk::Jwk, jws::Flattened, pointers::CrlShard,
-    profile::ProfileName, revocation::RevocationReason, serial::SerialNumber, timestamp::Timestamp,
+    base64url::Base64Url, grant::GrantToken, identifier::Identifier, jwk::Jwk, jws::Flattened,
+    kubernetes::evidence::TokenEvidence, pointers::CrlShard, profile::ProfileName, revocation::RevocationReason,
+    serial::SerialNumber, timestamp::Timestamp,
 };
 
 pub use self::status::{CrlReply, CrlRequest, OcspReply, OcspRequest, SignedCrl, SignedResponse, Urgency};
@@ -91,6 +92,9 @@ pub struct ProvenIdentifier {
     pub method: String,
     /// When it was proved.
     pub validated: Timestamp,
+    /// What proved it, where a signer can check that again (kubernetes-01).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<TokenEvidence>,
 }
 
 /// Which of two certificates comes first when both wait.

@@ -20,7 +20,7 @@ use crate::{
     budget::{Budget, Spendings},
     grant::Rights,
     issuance::Claim,
-    policy::{Asking, Policy, Scope},
+    policy::{Asking, NotGiven, Policy, Scope},
     stops::{Stops, Subject},
 };
 
@@ -154,6 +154,7 @@ impl Evidence {
             profile: &request.profile,
             key: csr.public_key().kind(),
             now: (!is_decided).then_some(now),
+            proofs: &policy.clusters().prove(&request.identifiers, claim.account, now, is_decided),
         };
         let scope = bounds.choose(policy, &asking, now, is_decided)?;
         let (scope, budget) = (scope.name().to_owned(), scope.budget().clone());
@@ -204,7 +205,15 @@ impl Bounds<'_> {
         is_spent: bool,
     ) -> Result<&'a Scope, Refused> {
         let mut why = refused(Refusal::NotPermitted, "no scope gives these names, proven so, in this profile");
-        for scope in policy.scopes().iter().filter(|scope| scope.gives(asking).is_ok()) {
+        for scope in policy.scopes() {
+            match scope.gives(asking) {
+                Ok(()) => {}
+                Err(not_given @ NotGiven::Proof(..)) if why.reason == Refusal::NotPermitted => {
+                    why = refused(Refusal::BadProof, format!("scope {}: {not_given}", scope.name()));
+                    continue;
+                }
+                Err(_) => continue,
+            }
             let subject = Subject {
                 edge: asking.edge.to_owned(),
                 binding: asking.rights.binding().map(str::to_owned),

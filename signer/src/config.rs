@@ -9,7 +9,10 @@ use shared::{
     profile::{ProfileConfig, ProfileName},
 };
 
-use crate::{budget::BudgetConfig, policy::Key};
+use crate::{
+    budget::BudgetConfig,
+    policy::{ClusterConfig, Key},
+};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -36,6 +39,9 @@ pub(crate) struct SignerConfig {
     /// Accounts with an external account binding; none when it is left out.
     #[serde(default)]
     pub(crate) grants: Option<GrantsConfig>,
+    /// Whose ServiceAccount tokens prove names.
+    #[serde(default)]
+    pub(crate) cluster: Vec<ClusterConfig>,
     /// Whose keys sign.
     pub(crate) issuer: Vec<IssuerConfig>,
     /// What certificates look like.
@@ -244,6 +250,12 @@ pub(crate) struct ScopeConfig {
     /// Edges that may ask for it; all when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) edges: Option<Vec<String>>,
+    /// Clusters whose tokens prove names by kubernetes-01; without them that method proves nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) clusters: Vec<String>,
+    /// True: what the edge says of kubernetes-01 is enough, and no token is looked at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) kubernetes_trusts_edge: bool,
     /// How many certificates there may be.
     #[serde(default)]
     pub(crate) budget: BudgetConfig,

@@ -45,6 +45,7 @@ pub(crate) fn request(names: &[&str], csr: &[u8]) -> IssueRequest {
         identifier: Identifier::Dns(name.parse().unwrap()),
         method: "dns-01".into(),
         validated: now,
+        evidence: None,
     };
     IssueRequest {
         order: ORDER.into(),

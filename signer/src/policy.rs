@@ -1,5 +1,6 @@
 //! What this signer signs, whatever an edge says: which edges may call, which names a scope gives, which profiles there are.
 
+mod cluster;
 mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,10 @@ use shared::{
     signing::{Refusal, Refused},
 };
 
-pub(crate) use self::scope::{Asking, Key, Scope};
+pub(crate) use self::{
+    cluster::{ClusterConfig, Clusters, Proofs},
+    scope::{Asking, Key, NotGiven, Scope},
+};
 use crate::{
     admit::refused,
     config::{EdgeConfig, ScopeConfig},
@@ -30,6 +34,7 @@ pub(crate) struct Policy {
     edges: BTreeMap<String, Vec<String>>,
     profiles: BTreeMap<ProfileName, Profile>,
     scopes: Vec<Scope>,
+    clusters: Clusters,
     hash: PolicyHash,
     /// Nothing when no account can be bound.
     grants: Option<GrantSettings>,
@@ -41,6 +46,8 @@ struct Whole<'a> {
     edge: &'a [EdgeConfig],
     profile: &'a [ProfileConfig],
     scope: &'a [ScopeConfig],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    cluster: &'a [ClusterConfig],
 }
 
 impl Policy {
@@ -49,11 +56,19 @@ impl Policy {
         edges: Vec<EdgeConfig>,
         profiles: Vec<ProfileConfig>,
         scopes: Vec<ScopeConfig>,
+        clusters: Clusters,
     ) -> anyhow::Result<Self> {
-        let whole = serde_json::to_vec(&Whole { edge: &edges, profile: &profiles, scope: &scopes })?;
+        let whole =
+            serde_json::to_vec(&Whole { edge: &edges, profile: &profiles, scope: &scopes, cluster: clusters.read() })?;
         let hash = Sha256::digest(whole).into();
-        let mut policy =
-            Self { edges: BTreeMap::new(), profiles: BTreeMap::new(), scopes: Vec::new(), hash, grants: None };
+        let mut policy = Self {
+            edges: BTreeMap::new(),
+            profiles: BTreeMap::new(),
+            scopes: Vec::new(),
+            clusters,
+            hash,
+            grants: None,
+        };
         for EdgeConfig { name, base_urls } in edges {
             let identity: DnsName = name.parse().map_err(|error| anyhow::anyhow!("edge {name:?}: {error}"))?;
             ensure!(!base_urls.is_empty(), "edge {name}: base_urls is empty");
@@ -74,7 +89,7 @@ impl Policy {
         let mut names = BTreeSet::new();
         for config in scopes {
             ensure!(names.insert(config.name.clone()), "the scope {} stands twice", config.name);
-            policy.scopes.push(Scope::check(config, &policy.profiles, &policy.edges)?);
+            policy.scopes.push(Scope::check(config, &policy)?);
         }
         ensure!(!policy.edges.is_empty(), "there is no [[edge]]: nobody could call");
         ensure!(!policy.profiles.is_empty(), "there is no [[profile]]");
@@ -116,6 +131,11 @@ impl Policy {
     /// All scopes, in the order of the configuration.
     pub(crate) fn scopes(&self) -> &[Scope] {
         &self.scopes
+    }
+
+    /// The clusters whose tokens prove names.
+    pub(crate) const fn clusters(&self) -> &Clusters {
+        &self.clusters
     }
 
     /// The same policy for accounts that can be bound.
@@ -209,7 +229,7 @@ pub(crate) mod tests {
             scope: Vec<ScopeConfig>,
         }
         let Part { edge, profile, scope } = toml::from_str(toml).unwrap();
-        Policy::check(edge, profile, scope).unwrap()
+        Policy::check(edge, profile, scope, Clusters::default()).unwrap()
     }
 
     fn permits(names: &[(&str, &str)]) -> bool {
@@ -219,6 +239,7 @@ pub(crate) mod tests {
             identifier: identifier(name),
             method: (*method).to_owned(),
             validated: Timestamp::from_seconds(0),
+            evidence: None,
         };
         let names: Vec<_> = names.iter().map(proven).collect();
         let (policy, profile) = (policy(), "server".parse().unwrap());
@@ -229,6 +250,7 @@ pub(crate) mod tests {
             profile: &profile,
             key: KeyKind::P256,
             now: Some(Timestamp::from_seconds(0)),
+            proofs: &Proofs::Supposed,
         };
         policy.scopes().iter().any(|scope| scope.gives(&asking).is_ok())
     }
@@ -283,7 +305,7 @@ pub(crate) mod tests {
                 "name = \"s\"\nopen = true\ndns_suffixes = []\nwildcards = false\nip_networks = [{network:?}]\n\
                  methods = [\"http-01\"]\nprofiles = []"
             );
-            Scope::check(toml::from_str(&toml).unwrap(), &BTreeMap::new(), &BTreeMap::new())
+            Scope::check(toml::from_str(&toml).unwrap(), &policy())
         };
         assert!(scope("10.0.0.0/8").is_ok());
         let error = format!("{:#}", scope("10.0.0.1/8").unwrap_err());

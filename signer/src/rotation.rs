@@ -1,4 +1,4 @@
-//! Hitless rotation: the listener's certificate, key and client roots, the edges, profiles, scopes and the keys of grants are read again at SIGHUP and when
+//! Hitless rotation: the listener's certificate, key and client roots, the edges, profiles, scopes, clusters and the keys of grants are read again at SIGHUP and when
 //! a file has changed. Everything is parsed before anything is replaced; what is wrong changes nothing. Connections that are open
 //! keep their request and their answer; what they ask next, they ask under the new policy, and the next time over a new connection.
 
@@ -137,7 +137,12 @@ impl Rotation {
         let mut hash = Sha256::new();
         let policy = self.policy.borrow().clone();
         let keys = policy.grants().map(|grants| grants.files.as_slice()).unwrap_or_default();
-        for file in [&self.file, certificate, key, client_roots].into_iter().chain(keys) {
+        for file in [&self.file, certificate, key, client_roots]
+            .into_iter()
+            .chain(keys)
+            .map(PathBuf::as_path)
+            .chain(policy.clusters().files())
+        {
             // What cannot be read is read as nothing; why, is said when it is needed.
             hash.update(Sha256::digest(std::fs::read(file).unwrap_or_default()));
         }
@@ -148,7 +153,7 @@ impl Rotation {
 /// What a running daemon keeps: its folder, address, limits, issuers and their chains.
 fn fixed(file: &Path) -> Option<toml::Table> {
     let mut table: toml::Table = std::fs::read_to_string(file).ok()?.parse().ok()?;
-    for rotated in ["edge", "grants", "profile", "scope"] {
+    for rotated in ["cluster", "edge", "grants", "profile", "scope"] {
         table.remove(rotated);
     }
     if let Some(toml::Value::Table(listen)) = table.get_mut("listen") {

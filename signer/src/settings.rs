@@ -15,7 +15,7 @@ use crate::{
     config::{GrantsConfig, IssuerConfig, LimitsConfig, SignerConfig, TokenConfig},
     grant::GrantKeys,
     peer::PeerSettings,
-    policy::Policy,
+    policy::{Clusters, Policy},
     status::settings::{ResponderSettings, StatusSettings},
     token::{
         opensc::{self, OpenscConf},
@@ -126,6 +126,7 @@ impl Settings {
             edge,
             grants,
             peer,
+            cluster,
             issuer,
             profile,
             scope,
@@ -143,7 +144,7 @@ impl Settings {
         ensure!(names.len() == issuers.len(), "two issuers have one name");
         ensure!(keys.len() == issuers.len(), "two issuers have one key");
         let grants = grants.map(|grants| GrantSettings::check(grants, folder)).transpose()?;
-        let policy = Policy::check(edge, profile, scope)?.with_grants(grants);
+        let policy = Policy::check(edge, profile, scope, Clusters::check(cluster, folder)?)?.with_grants(grants);
         let status = status.map(StatusSettings::check).transpose()?;
         ensure!(
             status.is_some() || !policy.has_status(),

@@ -113,6 +113,26 @@ pub fn held(
     Ok((proves && identifier_of(&record) == text).then_some((id, record)))
 }
 
+/// An order was finalized by these authorizations: what they hold for its signer alone is not needed any more, unless another
+/// order may rely on it.
+///
+/// # Errors
+/// Never: an authorization can be serialized.
+pub fn used(
+    ids: &[ObjectId],
+    records: Vec<AuthorizationRecord>,
+    context: &Context<'_>,
+) -> Result<Vec<Change>, StorageFault> {
+    let mut changes = Vec::new();
+    for (id, mut record) in ids.iter().zip(records) {
+        let is_shared = record.in_advance || context.config.lifetimes.authorization_reuse > 0;
+        if !is_shared && presented::forget(&mut record.state) {
+            changes.push(put(*id, &record, context)?);
+        }
+    }
+    Ok(changes)
+}
+
 /// An authorization that already proves this identifier and may serve another order (RFC 8555 §7.4).
 ///
 /// # Errors
@@ -163,7 +183,7 @@ pub fn read_or_deactivate(
     }
     match status(&record, context) {
         AuthorizationStatus::Pending | AuthorizationStatus::Valid => {
-            if let AuthorizationState::Valid { challenge, validated } = record.state {
+            if let AuthorizationState::Valid { challenge, validated, .. } = record.state {
                 record.proved = Some(Proved { challenge, validated });
             }
             record.state = AuthorizationState::Deactivated;
@@ -288,8 +308,9 @@ fn conclude(
     judged: Result<(), Box<ProblemDocument>>,
     context: &Context<'_>,
 ) -> Result<Settled, Problem> {
+    let evidence = presented::token(&record.state);
     record.state = match judged {
-        Ok(()) => AuthorizationState::Valid { challenge, validated: context.now },
+        Ok(()) => AuthorizationState::Valid { challenge, validated: context.now, evidence },
         Err(problem) => {
             let problem = problem.about(record.identifier.clone().into());
             AuthorizationState::Invalid { challenge, problem }
@@ -311,6 +332,7 @@ fn conclude(
 pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settled, Problem> {
     let mut record = load(rows, id)?;
     let AuthorizationState::Processing(probing) = &mut record.state else {
+        presented::forget(&mut record.state);
         return Ok(Settled::changes(if deleted_at(&record, context) <= context.now {
             delete(rows, id, &record)?
         } else {
@@ -343,6 +365,8 @@ pub fn put(id: ObjectId, record: &AuthorizationRecord, context: &Context<'_>) ->
             let doublings = probing.attempts.saturating_sub(1).min(MAX_PROBES);
             context.now.plus(context.config.lifetimes.redrive.saturating_mul(1 << doublings))
         }
+        // No order can be finalized by its token then.
+        AuthorizationState::Valid { evidence: Some(_), .. } => record.expires.plus(1),
         _ => deleted_at(record, context),
     };
     record.put(Key::Authorization(id), Some(due))

@@ -71,7 +71,7 @@ fn challenge_view(
         AuthorizationState::Processing(probing) if probing.challenge == kind => {
             (ChallengeStatus::Processing, None, None)
         }
-        AuthorizationState::Valid { challenge, validated } if *challenge == kind => {
+        AuthorizationState::Valid { challenge, validated, .. } if *challenge == kind => {
             (ChallengeStatus::Valid, Some(*validated), None)
         }
         AuthorizationState::Deactivated if record.proved.is_some_and(|proved| proved.challenge == kind) => {

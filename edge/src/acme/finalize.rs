@@ -11,19 +11,22 @@ use shared::{
     identifier::Identifier,
     json,
     jws::{Unverified, Verified},
+    kubernetes::evidence::TokenEvidence,
     profile::ProfileName,
     signing::{self, IssueReply, IssueRequest, Priority, ProvenIdentifier, Refusal},
 };
 
 use super::{
-    account,
+    account, authorization,
     caa_check::{self, CaaFindings},
     config::ProfileSummary,
     external_account::{HeldGrant, grant_of},
     object_id::ObjectId,
     order,
     problem::{Problem, ProblemDocument},
-    record::{AccountRecord, AuthorizationRecord, Issued, OrderRecord, OrderState, Processing, Record},
+    record::{
+        AccountRecord, AuthorizationRecord, AuthorizationState, Issued, OrderRecord, OrderState, Processing, Record,
+    },
     route::Resource,
     step::{Context, Effect, Settled, Sign, Step, payload},
     storage::{Key, Rows},
@@ -75,6 +78,7 @@ pub fn finalize(
     let effect = next(id, &record, &processing, context);
     record.state = OrderState::Processing(processing);
     let mut changes = vec![order::put(id, &record, context)?];
+    changes.extend(authorization::used(&record.authorizations, authorizations, context)?);
     if renewed {
         changes.push(account::put(&account, context)?);
     }
@@ -188,7 +192,13 @@ fn profile_for(csr: &Csr, default: ProfileName, context: &Context<'_>) -> Result
 fn prove(record: &OrderRecord, authorizations: &[AuthorizationRecord]) -> Result<Vec<ProvenIdentifier>, Problem> {
     let prove = |(identifier, authorization): (&Identifier, &AuthorizationRecord)| {
         let (method, validated) = authorization.state.proof().ok_or(Problem::OrderNotReady(OrderStatus::Pending))?;
-        Ok(ProvenIdentifier { identifier: identifier.clone(), method: method.to_owned(), validated })
+        let evidence = match &authorization.state {
+            AuthorizationState::Valid { evidence: Some(token), .. } => {
+                Some(TokenEvidence { challenge: authorization.token.clone(), token: token.clone() })
+            }
+            _ => None,
+        };
+        Ok(ProvenIdentifier { identifier: identifier.clone(), method: method.to_owned(), validated, evidence })
     };
     record.identifiers.iter().zip(authorizations).map(prove).collect()
 }
@@ -263,6 +273,9 @@ fn refusal(reason: Refusal) -> ProblemDocument {
         Refusal::NotPermitted => ("rejectedIdentifier", 403, "The CA's policy does not permit this certificate."),
         Refusal::UnknownBinding | Refusal::BadGrant | Refusal::GrantExpired => {
             ("unauthorized", 403, "The account's external account binding gives it no certificates any more.")
+        }
+        Refusal::BadProof => {
+            ("unauthorized", 403, "What proved a name of the order does not prove it to the signer. Make a new order.")
         }
         Refusal::BadProfile => ("invalidProfile", 400, "The CA does not issue by this profile."),
         _ => {

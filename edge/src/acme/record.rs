@@ -8,6 +8,7 @@ use shared::{
     identifier::Identifier,
     jwk::Jwk,
     jws::Flattened,
+    kubernetes::evidence::ServiceAccountToken,
     profile::ProfileName,
     serial::SerialNumber,
     signing::{PRE_APPROVED, ProvenIdentifier},
@@ -208,6 +209,9 @@ pub enum AuthorizationState {
         challenge: ChallengeType,
         /// At this time.
         validated: Timestamp,
+        /// By this token (kubernetes-01), for the signer: here until no order can be finalized by it any more, and never shown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<ServiceAccountToken>,
     },
     /// The account's scope demands no proof.
     Approved {
@@ -230,7 +234,7 @@ impl AuthorizationState {
     #[must_use]
     pub const fn proof(&self) -> Option<(&'static str, Timestamp)> {
         match self {
-            Self::Valid { challenge, validated } => Some((challenge.name(), *validated)),
+            Self::Valid { challenge, validated, .. } => Some((challenge.name(), *validated)),
             Self::Approved { since } => Some((PRE_APPROVED, *since)),
             _ => None,
         }

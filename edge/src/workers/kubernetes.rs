@@ -3,7 +3,10 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use shared::timestamp::Timestamp;
+use shared::{
+    kubernetes::keys::{KeySet, MAX_KEY_SET},
+    timestamp::Timestamp,
+};
 use worker::{Env, Fetch, Headers, Method, Request, RequestInit, RequestRedirect, console_error};
 
 use super::{
@@ -14,7 +17,6 @@ use crate::acme::{
     kubernetes::{
         cluster::{Endpoint, Keys},
         judgement::{self, About, Seen},
-        keys::{KeySet, MAX_KEY_SET},
         pods,
         presented::Proof,
         review,

@@ -5,7 +5,6 @@ use edge::acme::{
     config::{Config, ConfigObject},
     kubernetes::{
         judgement::{self, Seen},
-        keys::KeySet,
         presented::{Presented, Proof},
         refusal::Refusal,
     },
@@ -19,7 +18,11 @@ use edge::acme::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use shared::{identifier::Identifier, testing::TestKey};
+use shared::{
+    identifier::Identifier,
+    kubernetes::{keys::KeySet, refusal::BadToken},
+    testing::TestKey,
+};
 
 use crate::{
     desk::{Desk, config_object},
@@ -58,17 +61,23 @@ pub(crate) fn desk(members: &Value, name: &str) -> (Desk, ObjectId, String) {
 
 /// The same for the account of another key.
 fn desk_of(seed: u8, members: &Value, name: &str) -> (Desk, ObjectId, String) {
+    let (desk, _, id, audience) = desk_with_order(seed, members, name);
+    (desk, id, audience)
+}
+
+/// The same, with the order.
+pub(crate) fn desk_with_order(seed: u8, members: &Value, name: &str) -> (Desk, Resource, ObjectId, String) {
     let mut desk = Desk::new();
     desk.account_key = TestKey::new(seed);
     let prod = cluster(members);
     desk.config = config(&desk, json!({ "prod": prod }));
     desk.client = Some("::ffff:10.1.2.3".parse().unwrap());
     desk.new_account();
-    let (_, order) = desk.new_order(&[name]);
-    let Resource::Authorization(id) = desk.resource(&order["authorizations"][0]) else { panic!() };
+    let (order, view) = desk.new_order(&[name]);
+    let Resource::Authorization(id) = desk.resource(&view["authorizations"][0]) else { panic!() };
     let record = AuthorizationRecord::load(&desk.rows, Key::Authorization(id)).unwrap().unwrap();
     let digest = edge::acme::challenge::dns_value(&record.token, desk.account_key.jwk().thumbprint());
-    (desk, id, format!("{AUDIENCE}/{digest}"))
+    (desk, order, id, format!("{AUDIENCE}/{digest}"))
 }
 
 pub(crate) fn answer(desk: &mut Desk, id: ObjectId, payload: &Value) -> Result<Option<Probe>, Problem> {
@@ -101,7 +110,8 @@ fn judged(members: &Value, change: impl Fn(&mut Value)) -> (String, String) {
     outcome(&mut desk, id, &json!({"token": TestCluster::new(9).token(&claims)}), Seen::default())
 }
 
-fn assert_refused(outcome: &(String, String), why: Refusal) {
+fn assert_refused(outcome: &(String, String), why: impl Into<Refusal>) {
+    let why = why.into();
     assert_eq!((outcome.0.as_str(), outcome.1.clone()), ("invalid", format!("The proof is refused: {why}.")));
 }
 
@@ -122,10 +132,10 @@ fn a_bound_token_proves_the_names_of_its_workload() {
 
 #[test]
 fn every_wrong_claim_has_its_refusal() {
-    use Refusal::{Audience, Expired, Form, Issuer, Legacy, NotYet, ServiceAccount, Subject, TooLong};
+    use BadToken::{Audience, Expired, Form, Issuer, Legacy, NotYet, ServiceAccount, Subject, TooLong};
     type Change = fn(&mut Value);
     let without = |member: &'static str| move |claims: &mut Value| drop(claims.as_object_mut().unwrap().remove(member));
-    let table: [(&str, Change, Refusal); 25] = [
+    let table: [(&str, Change, BadToken); 25] = [
         ("other audience", |claims| claims["aud"] = json!(["other.example"]), Audience),
         ("the plain audience", |claims| claims["aud"] = json!([AUDIENCE]), Audience),
         (
@@ -198,7 +208,7 @@ fn every_wrong_claim_has_its_refusal() {
 
 #[test]
 fn a_token_is_for_a_clusters_own_key_and_nothing_that_it_brings() {
-    use Refusal::{Algorithm, Form, Header, Signature, UnknownKey};
+    use BadToken::{Algorithm, Form, Header, Signature, UnknownKey};
     let own = json!({"alg": "ES256", "kid": "k1"});
     let with = |member: &str, value: Value| {
         let mut header = own.clone();
@@ -240,7 +250,7 @@ fn a_token_is_for_a_clusters_own_key_and_nothing_that_it_brings() {
 fn keys_that_are_fetched_are_judged_like_those_of_the_configuration() {
     let at = json!({"keys": {"url": "https://keys.example/openid/v1/jwks"}});
     let set = |seed| Some(KeySet::parse(TestCluster::new(seed).keys().to_string().as_bytes()).unwrap());
-    for (keys, expected) in [(set(9), None), (set(8), Some(Refusal::Signature)), (None, Some(Refusal::KeySet))] {
+    for (keys, expected) in [(set(9), None), (set(8), Some(BadToken::Signature)), (None, Some(BadToken::KeySet))] {
         let (mut desk, id, audience) = desk(&at, "web.shop.test");
         let token = TestCluster::new(9).token(&claims(&audience, desk.now.seconds()));
         let outcome = outcome(&mut desk, id, &json!({ "token": token }), Seen { keys, answer: None });
@@ -256,7 +266,7 @@ fn a_token_of_one_account_is_nothing_in_anothers_hand() {
     let (mut first, id, audience) = desk(&json!({}), "web.shop.test");
     let token = json!({"token": TestCluster::new(9).token(&claims(&audience, first.now.seconds()))});
     let (mut second, theirs, _) = desk_of(7, &json!({}), "web.shop.test");
-    assert_refused(&outcome(&mut second, theirs, &token, Seen::default()), Refusal::Audience);
+    assert_refused(&outcome(&mut second, theirs, &token, Seen::default()), BadToken::Audience);
     assert_eq!(outcome(&mut first, id, &token, Seen::default()).0, "valid");
     // Without the digest the token says nothing about the account: until it expires anybody who has it can present it.
     for seed in [1, 7] {
@@ -325,7 +335,7 @@ fn a_review_must_confirm_the_token_its_audience_and_its_pod() {
     let (mut desk, id, audience) = desk(&json!({"api": api(), "token_review": true}), "web.shop.test");
     let token = TestCluster::new(8).token(&claims(&audience, desk.now.seconds()));
     let outcome = outcome(&mut desk, id, &json!({ "token": token }), answered(&review(&audience)));
-    assert_refused(&outcome, Refusal::Signature);
+    assert_refused(&outcome, BadToken::Signature);
 }
 
 #[test]
@@ -344,7 +354,11 @@ fn an_address_is_the_one_running_pod_that_has_it_for_itself() {
         ),
         ("another address", |list| list["items"][0]["status"]["podIP"] = json!("10.1.2.4"), Some(Refusal::NoPod)),
         ("more to come", |list| list["metadata"]["continue"] = json!("x"), Some(Refusal::NoPod)),
-        ("another workload", |list| list["items"][0]["spec"]["serviceAccountName"] = json!("db"), Some(Refusal::Name)),
+        (
+            "another workload",
+            |list| list["items"][0]["spec"]["serviceAccountName"] = json!("db"),
+            Some(Refusal::Token(BadToken::Name)),
+        ),
         ("another kind", |list| list["kind"] = json!("Status"), Some(Refusal::ApiAnswer)),
     ];
     for (what, change, why) in table {

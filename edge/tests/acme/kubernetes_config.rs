@@ -2,13 +2,10 @@
 
 use edge::acme::{
     config::{BadConfig, Config, ConfigObject},
-    kubernetes::{
-        bearer::{BadBearerTokens, BearerTokens},
-        keys::KeySet,
-        refusal::Refusal,
-    },
+    kubernetes::bearer::{BadBearerTokens, BearerTokens},
 };
 use serde_json::{Value, json};
+use shared::kubernetes::{keys::KeySet, refusal::BadToken};
 
 use crate::{
     desk::{Desk, config_object},
@@ -138,7 +135,7 @@ fn a_key_set_keeps_what_signs_tokens_and_no_set_has_private_keys() {
     ] {
         let set = parse(&[plain.clone(), other.clone()]).unwrap();
         assert!(set.has("k1") && !set.has("k2"), "{other}");
-        assert_eq!(parse(&[other]).unwrap_err(), Refusal::KeySet);
+        assert_eq!(parse(&[other]).unwrap_err(), BadToken::KeySet);
     }
     assert!(parse(&[key(&json!({"x5c": ["MIIB"], "key_ops": ["verify"]}))]).unwrap().has("k1"));
     assert!(parse(&[plain.clone(), key(&json!({"d": "AQ"}))]).is_err());

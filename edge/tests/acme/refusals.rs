@@ -211,6 +211,7 @@ fn wrong_answers_fail_the_challenge_and_the_order() {
 fn a_refusal_for_good_ends_the_order_and_a_temporary_one_does_not() {
     let table = [
         (Refusal::NotPermitted, "rejectedIdentifier"),
+        (Refusal::BadProof, "unauthorized"),
         (Refusal::BadCsr, "badCSR"),
         (Refusal::BadProfile, "invalidProfile"),
         (Refusal::OrderUsed, "serverInternal"),

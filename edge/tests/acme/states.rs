@@ -58,7 +58,7 @@ fn authorization_states() -> Vec<(&'static str, AuthorizationState)> {
         ("pending", AuthorizationState::Pending),
         ("processing", probing(1)),
         ("exhausted", probing(5)),
-        ("valid", AuthorizationState::Valid { challenge, validated: Timestamp::from_seconds(NOW) }),
+        ("valid", AuthorizationState::Valid { challenge, validated: Timestamp::from_seconds(NOW), evidence: None }),
         ("invalid", AuthorizationState::Invalid { challenge, problem: problem() }),
         ("deactivated", AuthorizationState::Deactivated),
         ("approved", AuthorizationState::Approved { since: Timestamp::from_seconds(NOW) }),

@@ -13,7 +13,7 @@ use crate::{
     clock,
     exit::Final,
     grant::Rights,
-    policy::{Asking, Scope},
+    policy::{Asking, Proofs, Scope},
     settings::Settings,
     stops::{Stops, Subject},
 };
@@ -129,13 +129,19 @@ impl AskedArguments {
         let settings = Settings::load(&config, tokens).operator_must_act()?;
         let (policy, stops) = (&settings.policy, Stops::load(&settings.state)?);
         let edge = edge.or_else(|| policy.edges().next().map(str::to_owned)).unwrap_or_default();
-        let proven = |identifier| ProvenIdentifier { identifier, method: method.clone(), validated: clock::now() };
+        let proven = |identifier| ProvenIdentifier {
+            identifier,
+            method: method.clone(),
+            validated: clock::now(),
+            evidence: None,
+        };
         let names: Vec<_> = names.into_iter().map(proven).collect();
         let key = match key.as_str() {
             "p256" => KeyKind::P256,
             "p384" => KeyKind::P384,
             _ => KeyKind::Rsa(2048),
         };
+        let proofs = Proofs::Supposed;
         let asking = Asking {
             edge: &edge,
             rights: &Rights::Open,
@@ -143,6 +149,7 @@ impl AskedArguments {
             profile: &profile,
             key,
             now: Some(clock::now()),
+            proofs: &proofs,
         };
         let explain = |scope: &Scope| {
             let subject = Subject { edge: edge.clone(), binding: None, scope: scope.name().to_owned() };

@@ -1,23 +1,27 @@
 //! A scope: who may have which names, proven how, under which profiles and keys, and how many in what time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use shared::{
     identifier::{DnsName, Identifier},
     network::Network,
-    profile::{Profile, ProfileName},
+    profile::ProfileName,
     public_key::KeyKind,
     signing::{PRE_APPROVED, ProvenIdentifier},
     timestamp::Timestamp,
 };
 
+use super::{
+    Policy,
+    cluster::{KUBERNETES, NoProof, Proofs},
+};
 use crate::{budget::Budget, config::ScopeConfig, grant::Rights};
 
 /// What may count as proof: challenge types (RFC 8555 §9.7.8), and that the edge's own scope demands none.
 const METHODS: [&str; 7] =
-    ["http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01", "kubernetes-01", PRE_APPROVED];
+    ["http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01", KUBERNETES, PRE_APPROVED];
 /// Those that never prove a wildcard: who holds a host does not hold the names beside it (RFC 8555 §7.1.3, RFC 8737 §3).
 const NO_WILDCARDS: [&str; 2] = ["http-01", "tls-alpn-01"];
 /// Those that prove an address: never by DNS (RFC 8738 §7).
@@ -53,6 +57,8 @@ pub(crate) struct Scope {
     proof_seconds: u64,
     /// None: all.
     keys: Option<BTreeSet<Key>>,
+    /// Clusters whose tokens prove names here; nothing when the edge's word is taken.
+    clusters: Option<BTreeSet<String>>,
     /// None: all.
     edges: Option<BTreeSet<String>>,
     budget: Budget,
@@ -68,6 +74,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) key: KeyKind,
     /// Nothing for what was decided on before: its proofs were judged then.
     pub(crate) now: Option<Timestamp>,
+    /// What proves those of the names that have the method kubernetes-01.
+    pub(crate) proofs: &'a Proofs,
 }
 
 /// Why a scope does not give it.
@@ -88,6 +96,9 @@ pub(crate) enum NotGiven {
     /// This does not prove anything here.
     #[error("{0} does not count as proof of {1}")]
     Method(String, String),
+    /// No token proves it.
+    #[error("{0} is not proved by kubernetes-01: {1}")]
+    Proof(String, NoProof),
     /// Other names.
     #[error("it does not have the name {0}")]
     Name(String),
@@ -97,11 +108,7 @@ pub(crate) enum NotGiven {
 }
 
 impl Scope {
-    pub(super) fn check(
-        config: ScopeConfig,
-        profiles: &BTreeMap<ProfileName, Profile>,
-        known_edges: &BTreeMap<String, Vec<String>>,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn check(config: ScopeConfig, policy: &Policy) -> anyhow::Result<Self> {
         let ScopeConfig {
             name,
             open,
@@ -114,16 +121,24 @@ impl Scope {
             proof_seconds,
             keys,
             edges,
+            clusters,
+            kubernetes_trusts_edge,
             budget,
         } = config;
         if let Some(unknown) = methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
             bail!("scope {name}: the method {unknown:?} is unknown; known are {METHODS:?}");
         }
-        if let Some(unknown) = allowed.iter().find(|profile| !profiles.contains_key(profile)) {
+        if let Some(unknown) = allowed.iter().find(|profile| policy.profile(profile).is_none()) {
             bail!("scope {name}: there is no profile {unknown}");
         }
-        if let Some(unknown) = edges.iter().flatten().find(|edge| !known_edges.contains_key(*edge)) {
+        if let Some(unknown) = edges.iter().flatten().find(|edge| !policy.knows_edge(edge)) {
             bail!("scope {name}: there is no edge {unknown}");
+        }
+        if let Some(unknown) = clusters.iter().find(|cluster| !policy.clusters.has(cluster)) {
+            bail!("scope {name}: there is no cluster {unknown}");
+        }
+        if kubernetes_trusts_edge && !clusters.is_empty() {
+            bail!("scope {name}: clusters and kubernetes_trusts_edge exclude each other");
         }
         let suffix = |text: String| match text.parse::<DnsName>() {
             Ok(suffix) if !suffix.is_wildcard() && suffix.as_str() == text => Ok(suffix),
@@ -144,6 +159,7 @@ impl Scope {
             profiles: allowed.into_iter().collect(),
             proof_seconds: proof_seconds.unwrap_or(PROOF_SECONDS),
             keys: keys.map(BTreeSet::from_iter),
+            clusters: (!kubernetes_trusts_edge).then(|| clusters.into_iter().collect()),
             edges: edges.map(BTreeSet::from_iter),
             budget,
         })
@@ -180,7 +196,7 @@ impl Scope {
         if self.keys.as_ref().is_some_and(|keys| !keys.contains(&Key::of(asking.key))) {
             return Err(NotGiven::Key);
         }
-        asking.names.iter().try_for_each(|name| self.gives_identifier(name))?;
+        asking.names.iter().try_for_each(|name| self.gives_identifier(name, asking.proofs))?;
         let Some(now) = asking.now else { return Ok(()) };
         let is_old = |name: &&ProvenIdentifier| {
             name.validated.plus(self.proof_seconds) < now || name.validated > now.plus(AHEAD_SECONDS)
@@ -189,7 +205,7 @@ impl Scope {
         old.map_or(Ok(()), |name| Err(NotGiven::Age(name.identifier.to_string())))
     }
 
-    fn gives_identifier(&self, proven: &ProvenIdentifier) -> Result<(), NotGiven> {
+    fn gives_identifier(&self, proven: &ProvenIdentifier, proofs: &Proofs) -> Result<(), NotGiven> {
         let (method, identifier) = (proven.method.as_str(), &proven.identifier);
         let method_fits = self.methods.contains(method)
             && match identifier {
@@ -203,7 +219,15 @@ impl Scope {
             Identifier::Dns(name) => self.has_name(name),
             Identifier::Ip(address) => self.ip_networks.iter().any(|network| network.contains(*address)),
         };
-        if has { Ok(()) } else { Err(NotGiven::Name(identifier.to_string())) }
+        if !has {
+            return Err(NotGiven::Name(identifier.to_string()));
+        }
+        match &self.clusters {
+            Some(clusters) if method == KUBERNETES => {
+                proofs.admit(identifier, clusters).map_err(|why| NotGiven::Proof(identifier.to_string(), why))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn has_name(&self, name: &DnsName) -> bool {

@@ -55,6 +55,7 @@ pub(crate) fn request(number: usize, account: &TestKey, csr: &[u8], names: &[&st
         identifier: Identifier::Dns(name.parse().unwrap()),
         method: "dns-01".into(),
         validated: now,
+        evidence: None,
     };
     IssueRequest {
         order: order(number),

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use shared::identifier::Identifier;
-
-use super::{
-    keys::KeySet,
-    template::{BadTemplate, NameTemplate, is_label},
-    workload::{ServiceAccountPattern, Workload},
+use shared::{
+    identifier::Identifier,
+    kubernetes::{
+        keys::KeySet,
+        rules::{BadRules, Rules, RulesConfig},
+    },
 };
 
 /// A cluster as an operator writes it. Unknown keys are errors.
@@ -70,22 +70,15 @@ pub struct Endpoint {
 pub struct Cluster {
     /// Its name in the configuration.
     pub name: String,
-    /// See [`ClusterConfig::audience`].
-    pub audience: String,
-    /// See [`ClusterConfig::allow_unbound_audience`].
-    pub allow_unbound_audience: bool,
+    /// Which of its tokens are accepted, and which names they give.
+    pub rules: Rules,
     /// Its keys.
     pub keys: Option<Keys>,
     /// Its API server.
     pub api: Option<Endpoint>,
     /// See [`ClusterConfig::token_review`].
     pub token_review: bool,
-    /// See [`ClusterConfig::max_token_seconds`].
-    pub max_token_seconds: u64,
-    issuer: String,
     pod_address: bool,
-    names: Vec<NameTemplate>,
-    service_accounts: Option<Vec<ServiceAccountPattern>>,
 }
 
 /// Where a cluster's keys are.
@@ -104,12 +97,9 @@ pub struct Clusters(Vec<Cluster>);
 /// What is wrong with a cluster's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCluster {
-    /// Not a DNS label: `{cluster}` stands for it.
-    #[error("a cluster's name is a DNS label in lower case")]
-    Name,
-    /// `issuer` or `audience` is empty.
-    #[error("{0}: must not be empty")]
-    Empty(&'static str),
+    /// Its rules.
+    #[error(transparent)]
+    Rules(#[from] BadRules),
     /// Another cluster has this issuer.
     #[error("issuer: another cluster has it already")]
     Issuer,
@@ -128,18 +118,6 @@ pub enum BadCluster {
     /// A URL that is not one of HTTPS.
     #[error("{0}: https://host[:port], an API server without path")]
     Url(&'static str),
-    /// One of `names`.
-    #[error("names: {0:?}: {1}")]
-    Template(String, BadTemplate),
-    /// No `names`.
-    #[error("names: at least one template")]
-    NoNames,
-    /// One of `service_accounts`.
-    #[error("service_accounts: {0:?} is not NAMESPACE/NAME, with * for any")]
-    ServiceAccount(String),
-    /// `max_token_seconds`.
-    #[error("max_token_seconds: 1 to 86400")]
-    MaxTokenSeconds,
 }
 
 impl Clusters {
@@ -172,7 +150,7 @@ impl Clusters {
     /// The cluster that makes tokens with this issuer.
     #[must_use]
     pub fn of_issuer(&self, issuer: &str) -> Option<&Cluster> {
-        self.0.iter().find(|cluster| cluster.issuer == issuer)
+        self.0.iter().find(|cluster| cluster.rules.issuer() == issuer)
     }
 
     /// The cluster that knows workloads by their addresses.
@@ -189,24 +167,21 @@ impl Clusters {
     /// True when some workload of some cluster could have this name.
     #[must_use]
     pub fn could_name(&self, identifier: &Identifier, wildcard: bool) -> bool {
-        let name = full_name(identifier, wildcard);
-        self.0.iter().flat_map(|cluster| &cluster.names).any(|template| template.could_be(&name))
+        self.0.iter().any(|cluster| cluster.rules.could_name(identifier, wildcard))
     }
 }
 
 impl Cluster {
     fn new(name: &str, config: ClusterConfig, loopback: bool) -> Result<Self, BadCluster> {
-        if !is_label(name) {
-            return Err(BadCluster::Name);
-        }
-        for (key, text) in [("issuer", &config.issuer), ("audience", &config.audience)] {
-            if text.is_empty() {
-                return Err(BadCluster::Empty(key));
-            }
-        }
-        if !(1..=86_400).contains(&config.max_token_seconds) {
-            return Err(BadCluster::MaxTokenSeconds);
-        }
+        let rules = RulesConfig {
+            issuer: config.issuer,
+            audience: config.audience,
+            allow_unbound_audience: config.allow_unbound_audience,
+            names: config.names,
+            service_accounts: config.service_accounts,
+            max_token_seconds: config.max_token_seconds,
+        };
+        let rules = Rules::new(name, rules)?;
         if config.keys.is_none() && !config.token_review {
             return Err(BadCluster::NoProof);
         }
@@ -227,60 +202,19 @@ impl Cluster {
             Some(KeysConfig::At(endpoint)) if is_url(&endpoint.url, loopback) => Some(Keys::At(endpoint)),
             Some(KeysConfig::At(_)) => return Err(BadCluster::Url("keys.url")),
         };
-        let pattern = |text: String| ServiceAccountPattern::parse(&text).ok_or(BadCluster::ServiceAccount(text));
-        let patterns = config.service_accounts.map(|texts| texts.into_iter().map(pattern).collect());
-        let service_accounts: Option<Vec<_>> = patterns.transpose()?;
-        let by_namespace =
-            service_accounts.as_ref().is_some_and(|all| all.iter().all(ServiceAccountPattern::names_a_namespace));
-        let template = |text: String| match NameTemplate::parse(&text, name) {
-            Ok(template) if template.has_namespace() || by_namespace => Ok(template),
-            Ok(_) => Err(BadCluster::Template(text, BadTemplate::AnyNamespace)),
-            Err(error) => Err(BadCluster::Template(text, error)),
-        };
-        let names = config.names.into_iter().map(template).collect::<Result<Vec<_>, _>>()?;
-        if names.is_empty() {
-            return Err(BadCluster::NoNames);
-        }
         Ok(Self {
             name: name.to_owned(),
-            audience: config.audience,
-            allow_unbound_audience: config.allow_unbound_audience,
+            rules,
             keys,
             api: config.api,
             token_review: config.token_review,
-            max_token_seconds: config.max_token_seconds,
-            issuer: config.issuer,
             pod_address: config.pod_address,
-            names,
-            service_accounts,
         })
-    }
-
-    /// True when the service account is one of those that may have names.
-    #[must_use]
-    pub fn admits(&self, workload: &Workload) -> bool {
-        self.service_accounts.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.admits(workload)))
-    }
-
-    /// True when a template gives the workload this name.
-    #[must_use]
-    pub fn names(&self, workload: &Workload, identifier: &Identifier, wildcard: bool) -> bool {
-        let name = full_name(identifier, wildcard);
-        self.names.iter().filter_map(|template| template.name_of(workload)).any(|given| given.as_str() == name)
     }
 }
 
 const fn an_hour() -> u64 {
     3600
-}
-
-/// The identifier as an order has it; addresses are no names, and no template is like one.
-fn full_name(identifier: &Identifier, wildcard: bool) -> String {
-    match identifier {
-        Identifier::Dns(name) if wildcard => format!("*.{name}"),
-        Identifier::Dns(name) => name.to_string(),
-        Identifier::Ip(_) => String::new(),
-    }
 }
 
 fn is_url(url: &str, loopback: bool) -> bool {

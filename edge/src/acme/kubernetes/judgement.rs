@@ -3,16 +3,18 @@
 
 use std::net::IpAddr;
 
-use shared::{identifier::Identifier, timestamp::Timestamp};
+use shared::{
+    identifier::Identifier,
+    kubernetes::{keys::KeySet, refusal::BadToken, token::Unverified},
+    timestamp::Timestamp,
+};
 
 use super::{
     cluster::{Cluster, Clusters, Keys},
-    keys::KeySet,
     pods,
     presented::{Presented, Proof},
     refusal::Refusal,
     review,
-    token::{Terms, Unverified},
 };
 
 /// What has to be asked of a cluster.
@@ -59,15 +61,8 @@ pub fn question<'a>(
         }
         Proof::Token(text) => {
             let token = Unverified::parse(text.expose())?;
-            let cluster = clusters.of_issuer(token.issuer()).ok_or(Refusal::Issuer)?;
-            let terms = Terms {
-                bound: &format!("{}/{digest}", cluster.audience),
-                unbound: cluster.allow_unbound_audience.then_some(cluster.audience.as_str()),
-                max_seconds: cluster.max_token_seconds,
-                now,
-            };
-            token.check(&terms)?;
-            let audience = token.audience(&terms)?.to_owned();
+            let cluster = clusters.of_issuer(token.issuer()).ok_or(BadToken::Issuer)?;
+            let audience = cluster.rules.check(&token, digest, now)?;
             Ok(Question { cluster, about: About::Token(Box::new(token), audience) })
         }
     }
@@ -84,10 +79,10 @@ pub fn judge(question: &Question<'_>, seen: &Seen, identifier: &Identifier, wild
         About::Token(token, audience) => {
             match &cluster.keys {
                 Some(Keys::Inline(keys)) => token.verify(keys)?,
-                Some(Keys::At(_)) => token.verify(seen.keys.as_ref().ok_or(Refusal::KeySet)?)?,
+                Some(Keys::At(_)) => token.verify(seen.keys.as_ref().ok_or(BadToken::KeySet)?)?,
                 // The API server verifies the signature: a cluster has keys or a review, or both.
                 None if cluster.token_review => {}
-                None => return Err(Refusal::KeySet),
+                None => return Err(BadToken::KeySet.into()),
             }
             if cluster.token_review {
                 review::check(seen.answer.as_deref().ok_or(Refusal::ApiAnswer)?, token, audience)?;
@@ -95,8 +90,5 @@ pub fn judge(question: &Question<'_>, seen: &Seen, identifier: &Identifier, wild
             token.workload()
         }
     };
-    if !cluster.admits(&workload) {
-        return Err(Refusal::ServiceAccount);
-    }
-    if cluster.names(&workload, identifier, wildcard) { Ok(()) } else { Err(Refusal::Name) }
+    Ok(cluster.rules.give(&workload, identifier, wildcard)?)
 }

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
+use shared::kubernetes::workload::Workload;
 
-use super::{refusal::Refusal, workload::Workload};
+use super::refusal::Refusal;
 
 /// Where the API server lists the running pods of this address.
 #[must_use]

@@ -1,24 +1,19 @@
 //! What a client presents when it answers a kubernetes-01 challenge.
 
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use shared::jws::Verified;
+use shared::{
+    jws::Verified,
+    kubernetes::evidence::{MAX_TOKEN, ServiceAccountToken},
+};
 
 use crate::acme::{
     challenge::{ChallengeType, dns_value},
     problem::Problem,
-    record::AuthorizationRecord,
+    record::{AuthorizationRecord, AuthorizationState},
     step::{Context, payload},
 };
-
-/// The longest token, in bytes.
-pub const MAX_TOKEN: usize = 8192;
-
-/// A token as text. Its `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ServiceAccountToken(String);
 
 /// What is to be checked. Stored only while the challenge is `processing`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +51,7 @@ pub fn read(
     }
     let answer: Answer = payload(request, EXPECTED)?;
     let proof = match (answer.token, context.client) {
-        (Some(token), _) if is_token(&token) => Proof::Token(ServiceAccountToken(token)),
+        (Some(token), _) if is_token(&token) => Proof::Token(token.into()),
         (None, Some(address)) if context.scope.kubernetes.by_address().is_some() => {
             Proof::Address(address.to_canonical())
         }
@@ -65,23 +60,21 @@ pub fn read(
     Ok(Some(Presented { proof, digest: dns_value(&record.token, request.signer()) }))
 }
 
-impl ServiceAccountToken {
-    /// The text, for the one who checks it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
+/// The token that a challenge under way was answered with.
+#[must_use]
+pub fn token(state: &AuthorizationState) -> Option<ServiceAccountToken> {
+    let AuthorizationState::Processing(probing) = state else { return None };
+    match &probing.presented.as_ref()?.proof {
+        Proof::Token(token) => Some(token.clone()),
+        Proof::Address(_) => None,
     }
 }
 
-impl From<String> for ServiceAccountToken {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for ServiceAccountToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServiceAccountToken(..)")
+/// Forgets the token that proved an authorization. True when there was one.
+pub fn forget(state: &mut AuthorizationState) -> bool {
+    match state {
+        AuthorizationState::Valid { evidence, .. } => evidence.take().is_some(),
+        _ => false,
     }
 }
 

@@ -1,47 +1,13 @@
 //! Why a proof by kubernetes-01 is refused.
 
+use shared::kubernetes::refusal::BadToken;
+
 /// What is wrong with a proof. None repeats a claim of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Not a compact JWS of JSON objects with the expected members (RFC 7515 §7.1, RFC 7519 §4.1).
-    #[error("the token is not a compact JWS with the claims of a bound ServiceAccount token")]
-    Form,
-    /// `crit`, `b64`, or a key beside the cluster's own (RFC 7515 §4.1).
-    #[error("the token's header has \"{0}\", which is not accepted")]
-    Header(&'static str),
-    /// None of RS256, ES256 and ES384.
-    #[error("the token's \"alg\" is none of RS256, ES256 and ES384")]
-    Algorithm,
-    /// A token of a Secret: it has no end and is for everybody.
-    #[error("the token is a legacy ServiceAccount token of a Secret: project a bound one")]
-    Legacy,
-    /// No cluster of the configuration has this issuer.
-    #[error("the token's issuer is no cluster that is known here")]
-    Issuer,
-    /// Another audience, several, or the plain one where it is not allowed.
-    #[error("the token's one audience is not the one that this challenge expects")]
-    Audience,
-    /// `sub` is another service account than `kubernetes.io` says.
-    #[error("the token's subject is not its service account")]
-    Subject,
-    /// `exp` is over.
-    #[error("the token has expired")]
-    Expired,
-    /// `nbf` or `iat` is not there yet.
-    #[error("the token is not valid yet")]
-    NotYet,
-    /// From `iat` to `exp` it is longer than the cluster's limit.
-    #[error("the token lives longer than is accepted here")]
-    TooLong,
-    /// The cluster has no such key.
-    #[error("the cluster has no key with the token's \"kid\"")]
-    UnknownKey,
-    /// The key set is not one.
-    #[error("the cluster's key set cannot be used")]
-    KeySet,
-    /// The signature does not verify.
-    #[error("the token's signature does not verify under the cluster's key")]
-    Signature,
+    /// The token itself.
+    #[error(transparent)]
+    Token(#[from] BadToken),
     /// The API server does not authenticate the token: revoked, deleted pod, deleted service account.
     #[error("the cluster's API server does not authenticate the token")]
     NotAuthenticated,
@@ -60,12 +26,6 @@ pub enum Refusal {
     /// The client gave nothing, or what is not allowed any more.
     #[error("nothing was presented that this deployment accepts")]
     NothingPresented,
-    /// The cluster's list has no such service account.
-    #[error("the service account may not have names here")]
-    ServiceAccount,
-    /// No template gives the workload this name.
-    #[error("no name template gives this workload the identifier")]
-    Name,
 }
 
 impl Refusal {
@@ -73,8 +33,10 @@ impl Refusal {
     #[must_use]
     pub const fn kind(self) -> &'static str {
         match self {
-            Self::ServiceAccount | Self::Name | Self::NotAuthenticated | Self::NoPod => "unauthorized",
-            Self::KeySet | Self::ApiAnswer => "serverInternal",
+            Self::Token(BadToken::ServiceAccount | BadToken::Name) | Self::NotAuthenticated | Self::NoPod => {
+                "unauthorized"
+            }
+            Self::Token(BadToken::KeySet) | Self::ApiAnswer => "serverInternal",
             _ => "incorrectResponse",
         }
     }

@@ -2,8 +2,9 @@
 //! and its service account still exist.
 
 use serde_json::{Value, json};
+use shared::kubernetes::token::Unverified;
 
-use super::{refusal::Refusal, token::Unverified};
+use super::refusal::Refusal;
 
 /// Where the API server takes it.
 pub const PATH: &str = "/apis/authentication.k8s.io/v1/tokenreviews";

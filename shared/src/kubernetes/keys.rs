@@ -1,12 +1,12 @@
 //! A cluster's key set (RFC 7517 §5), as its API server publishes it for the discovery of its issuer.
 
 use serde::Deserialize;
-use shared::{
+
+use super::refusal::BadToken;
+use crate::{
     json,
     jwk::{Algorithm, BadJwk, JsonObject, Jwk},
 };
-
-use super::refusal::Refusal;
 
 /// The largest key set, in bytes.
 pub const MAX_KEY_SET: usize = 64 * 1024;
@@ -22,11 +22,11 @@ impl KeySet {
     /// Reads a set. Keys without an id, for another use, or of a kind that signs no token are left out.
     ///
     /// # Errors
-    /// [`Refusal::KeySet`]: not a set, too large, with private keys, or nothing is left of it.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        let object: KeySetObject = json::object(bytes).map_err(|_| Refusal::KeySet)?;
+    /// [`BadToken::KeySet`]: not a set, too large, with private keys, or nothing is left of it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadToken> {
+        let object: KeySetObject = json::object(bytes).map_err(|_| BadToken::KeySet)?;
         if bytes.len() > MAX_KEY_SET || object.keys.len() > MAX_KEYS {
-            return Err(Refusal::KeySet);
+            return Err(BadToken::KeySet);
         }
         let mut keys = Vec::new();
         for key in object.keys {
@@ -43,11 +43,11 @@ impl KeySet {
                         keys.push((id, jwk));
                     }
                 }
-                (Err(BadJwk::Private), _) => return Err(Refusal::KeySet),
+                (Err(BadJwk::Private), _) => return Err(BadToken::KeySet),
                 _ => {}
             }
         }
-        if keys.is_empty() { Err(Refusal::KeySet) } else { Ok(Self(keys)) }
+        if keys.is_empty() { Err(BadToken::KeySet) } else { Ok(Self(keys)) }
     }
 
     /// The keys of this id.

@@ -1,9 +1,8 @@
 //! Name templates: which names a workload may have. Parsed once; a placeholder is a whole label, and what it stands for must
 //! be one label, so a value can never add a dot, a wildcard or anything else to a name.
 
-use shared::identifier::{DnsName, NotAnIdentifier};
-
 use super::workload::Workload;
+use crate::identifier::{DnsName, NotAnIdentifier};
 
 /// A DNS name with placeholders: `{serviceaccount}.{namespace}.svc.example`. One that begins with `*.` is the wildcard name,
 /// and not the names below it.

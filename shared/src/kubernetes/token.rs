@@ -1,10 +1,9 @@
 //! Bound ServiceAccount tokens: compact JWS (RFC 7515 §7.1) of JWT claims (RFC 7519 §4.1) and the claim `kubernetes.io`.
 //! The header names a key of the cluster and nothing else: keys that a token brings or points to are refused, not ignored.
 
+use super::{evidence::MAX_TOKEN, keys::KeySet, refusal::BadToken, workload::Workload};
+use crate::{base64url, json, jwk::Algorithm, timestamp::Timestamp};
 use serde::{Deserialize, de::IgnoredAny};
-use shared::{base64url, json, jwk::Algorithm, timestamp::Timestamp};
-
-use super::{keys::KeySet, presented::MAX_TOKEN, refusal::Refusal, workload::Workload};
 
 /// Seconds that a cluster's clock may differ from ours.
 const SKEW: u64 = 30;
@@ -40,19 +39,19 @@ impl<'a> Unverified<'a> {
     /// Reads a token.
     ///
     /// # Errors
-    /// [`Refusal::Form`], [`Refusal::Header`], [`Refusal::Algorithm`], [`Refusal::Legacy`], [`Refusal::Subject`].
-    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+    /// [`BadToken::Form`], [`BadToken::Header`], [`BadToken::Algorithm`], [`BadToken::Legacy`], [`BadToken::Subject`].
+    pub fn parse(text: &'a str) -> Result<Self, BadToken> {
         if text.len() > MAX_TOKEN {
-            return Err(Refusal::Form);
+            return Err(BadToken::Form);
         }
-        let (signed, signature) = text.rsplit_once('.').ok_or(Refusal::Form)?;
-        let (header, claims) = signed.split_once('.').ok_or(Refusal::Form)?;
-        let part = |text: &str| base64url::decode(text).map_err(|_| Refusal::Form);
+        let (signed, signature) = text.rsplit_once('.').ok_or(BadToken::Form)?;
+        let (header, claims) = signed.split_once('.').ok_or(BadToken::Form)?;
+        let part = |text: &str| base64url::decode(text).map_err(|_| BadToken::Form);
         let (algorithm, key_id) = read_header(&part(header)?)?;
         let claims = Claims::parse(&part(claims)?)?;
         let signature = part(signature)?;
         if signature.is_empty() {
-            Err(Refusal::Form)
+            Err(BadToken::Form)
         } else {
             Ok(Self { signed, signature, algorithm, key_id, claims })
         }
@@ -73,49 +72,49 @@ impl<'a> Unverified<'a> {
     /// The token's one audience, when it is one of those that are accepted.
     ///
     /// # Errors
-    /// [`Refusal::Audience`].
-    pub fn audience(&self, terms: &Terms<'_>) -> Result<&str, Refusal> {
+    /// [`BadToken::Audience`].
+    pub fn audience(&self, terms: &Terms<'_>) -> Result<&str, BadToken> {
         let audience = match &self.claims.aud {
             Audience::One(audience) => audience,
             // A token for several could be presented here by any of the others.
             Audience::Several(list) => match list.as_slice() {
                 [audience] => audience,
-                _ => return Err(Refusal::Audience),
+                _ => return Err(BadToken::Audience),
             },
         };
         let accepted = audience == terms.bound || terms.unbound.is_some_and(|unbound| audience == unbound);
-        if accepted { Ok(audience) } else { Err(Refusal::Audience) }
+        if accepted { Ok(audience) } else { Err(BadToken::Audience) }
     }
 
     /// Checks the audience and the times.
     ///
     /// # Errors
-    /// [`Refusal::Audience`], [`Refusal::Expired`], [`Refusal::NotYet`], [`Refusal::TooLong`].
-    pub fn check(&self, terms: &Terms<'_>) -> Result<(), Refusal> {
+    /// [`BadToken::Audience`], [`BadToken::Expired`], [`BadToken::NotYet`], [`BadToken::TooLong`].
+    pub fn check(&self, terms: &Terms<'_>) -> Result<(), BadToken> {
         self.audience(terms)?;
         let (now, latest) = (terms.now.seconds(), terms.now.plus(SKEW).seconds());
         let Claims { exp, nbf, iat, .. } = self.claims;
         if exp.saturating_add(SKEW) <= now || exp <= iat {
-            return Err(Refusal::Expired);
+            return Err(BadToken::Expired);
         }
         if iat > latest || nbf.is_some_and(|nbf| nbf > latest) {
-            return Err(Refusal::NotYet);
+            return Err(BadToken::NotYet);
         }
-        if exp.saturating_sub(iat) > terms.max_seconds { Err(Refusal::TooLong) } else { Ok(()) }
+        if exp.saturating_sub(iat) > terms.max_seconds { Err(BadToken::TooLong) } else { Ok(()) }
     }
 
     /// Checks the signature under the cluster's keys.
     ///
     /// # Errors
-    /// [`Refusal::UnknownKey`], [`Refusal::Signature`].
-    pub fn verify(&self, keys: &KeySet) -> Result<(), Refusal> {
+    /// [`BadToken::UnknownKey`], [`BadToken::Signature`].
+    pub fn verify(&self, keys: &KeySet) -> Result<(), BadToken> {
         if !keys.has(&self.key_id) {
-            return Err(Refusal::UnknownKey);
+            return Err(BadToken::UnknownKey);
         }
         let valid = keys
             .of(&self.key_id)
             .any(|key| key.algorithm() == self.algorithm && key.verify(self.signed.as_bytes(), &self.signature));
-        if valid { Ok(()) } else { Err(Refusal::Signature) }
+        if valid { Ok(()) } else { Err(BadToken::Signature) }
     }
 
     /// Whose token it says to be.
@@ -148,8 +147,8 @@ impl<'a> Unverified<'a> {
     }
 }
 
-fn read_header(bytes: &[u8]) -> Result<(Algorithm, String), Refusal> {
-    let header: Header = json::object(bytes).map_err(|_| Refusal::Form)?;
+fn read_header(bytes: &[u8]) -> Result<(Algorithm, String), BadToken> {
+    let header: Header = json::object(bytes).map_err(|_| BadToken::Form)?;
     let forbidden = [
         ("crit", header.crit),
         ("b64", header.b64),
@@ -159,15 +158,15 @@ fn read_header(bytes: &[u8]) -> Result<(Algorithm, String), Refusal> {
         ("x5c", header.x5c),
     ];
     if let Some((name, _)) = forbidden.iter().find(|(_, member)| member.is_some()) {
-        return Err(Refusal::Header(name));
+        return Err(BadToken::Header(name));
     }
     let algorithm = match header.alg.as_str() {
         "RS256" => Algorithm::Rs256,
         "ES256" => Algorithm::Es256,
         "ES384" => Algorithm::Es384,
-        _ => return Err(Refusal::Algorithm),
+        _ => return Err(BadToken::Algorithm),
     };
-    let key_id = header.kid.filter(|id| (1..=MAX_TEXT).contains(&id.len())).ok_or(Refusal::Form)?;
+    let key_id = header.kid.filter(|id| (1..=MAX_TEXT).contains(&id.len())).ok_or(BadToken::Form)?;
     Ok((algorithm, key_id))
 }
 
@@ -227,18 +226,18 @@ struct Legacy {
 }
 
 impl Claims {
-    fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        let legacy: Legacy = json::object(bytes).map_err(|_| Refusal::Form)?;
+    fn parse(bytes: &[u8]) -> Result<Self, BadToken> {
+        let legacy: Legacy = json::object(bytes).map_err(|_| BadToken::Form)?;
         if legacy.namespace.is_some() || legacy.name.is_some() {
-            return Err(Refusal::Legacy);
+            return Err(BadToken::Legacy);
         }
-        let claims: Self = json::object(bytes).map_err(|_| Refusal::Form)?;
+        let claims: Self = json::object(bytes).map_err(|_| BadToken::Form)?;
         let Kubernetes { namespace, pod, serviceaccount } = &claims.kubernetes;
         let texts = [&claims.iss, namespace, &pod.name, &pod.uid, &serviceaccount.name, &serviceaccount.uid];
         if !texts.iter().all(|text| (1..=MAX_TEXT).contains(&text.len())) {
-            return Err(Refusal::Form);
+            return Err(BadToken::Form);
         }
         let subject = format!("system:serviceaccount:{namespace}:{}", serviceaccount.name);
-        if claims.sub == subject { Ok(claims) } else { Err(Refusal::Subject) }
+        if claims.sub == subject { Ok(claims) } else { Err(BadToken::Subject) }
     }
 }
