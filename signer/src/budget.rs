@@ -6,9 +6,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use anyhow::ensure;
+use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use shared::timestamp::Timestamp;
+
+use crate::place::At;
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;
@@ -50,11 +52,13 @@ impl BudgetConfig {
     /// # Errors
     /// When a number is zero: a scope that may nothing is left out, or stopped.
     pub(crate) fn check(self) -> anyhow::Result<Budget> {
-        let windows = [(1, self.per_second), (HOUR, self.per_hour), (DAY, self.per_day)];
+        let windows =
+            [("per_second", 1, self.per_second), ("per_hour", HOUR, self.per_hour), ("per_day", DAY, self.per_day)];
         let mut budget = Vec::new();
-        for (window, most) in windows {
+        for (key, window, most) in windows {
             if let Some(most) = most {
-                ensure!(most > 0, "a budget is at least 1");
+                let enough = if most > 0 { Ok(()) } else { Err(anyhow!("a budget is at least 1")) };
+                enough.at(key)?;
                 budget.push((window, usize::try_from(most).unwrap_or(usize::MAX)));
             }
         }

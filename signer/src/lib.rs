@@ -42,6 +42,7 @@ mod listen;
 mod metrics;
 mod operations;
 mod peer;
+mod place;
 mod policy;
 #[cfg(test)]
 mod purity;

@@ -5,12 +5,12 @@ mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shared::{
     identifier::DnsName,
-    profile::{Profile, ProfileConfig, ProfileName, Revocation},
+    profile::{BadProfile, Profile, ProfileConfig, ProfileName, Revocation},
     signing::{Refusal, Refused},
 };
 
@@ -21,6 +21,7 @@ pub(crate) use self::{
 use crate::{
     admit::refused,
     config::{EdgeConfig, ScopeConfig},
+    place::At,
     settings::GrantSettings,
 };
 
@@ -69,32 +70,56 @@ impl Policy {
             hash,
             grants: None,
         };
-        for EdgeConfig { name, base_urls } in edges {
-            let identity: DnsName = name.parse().map_err(|error| anyhow::anyhow!("edge {name:?}: {error}"))?;
-            ensure!(!base_urls.is_empty(), "edge {name}: base_urls is empty");
-            for url in &base_urls {
-                let host = url.strip_prefix("https://").unwrap_or_default();
-                ensure!(
-                    !host.is_empty() && !url.ends_with('/'),
-                    "edge {name}: a base URL is https://… without a slash at its end, not {url:?}"
-                );
-            }
-            ensure!(policy.edges.insert(identity.to_string(), base_urls).is_none(), "the edge {name} stands twice");
+        for (position, edge) in edges.into_iter().enumerate() {
+            policy.add_edge(edge).at(position).at("edge")?;
         }
-        for config in profiles {
-            let profile = Profile::try_from(config)?;
-            let name = profile.name().clone();
-            ensure!(policy.profiles.insert(name.clone(), profile).is_none(), "the profile {name} stands twice");
+        for (position, config) in profiles.into_iter().enumerate() {
+            policy.add_profile(config).at(position).at("profile")?;
         }
         let mut names = BTreeSet::new();
-        for config in scopes {
-            ensure!(names.insert(config.name.clone()), "the scope {} stands twice", config.name);
-            policy.scopes.push(Scope::check(config, &policy)?);
+        for (position, config) in scopes.into_iter().enumerate() {
+            let scope = if names.insert(config.name.clone()) {
+                Scope::check(config, &policy)
+            } else {
+                Err(anyhow!("the scope {} stands twice", config.name)).at("name")
+            };
+            policy.scopes.push(scope.at(position).at("scope")?);
         }
         ensure!(!policy.edges.is_empty(), "there is no [[edge]]: nobody could call");
         ensure!(!policy.profiles.is_empty(), "there is no [[profile]]");
         ensure!(!policy.scopes.is_empty(), "there is no [[scope]]: no name could be certified");
         Ok(policy)
+    }
+
+    fn add_edge(&mut self, EdgeConfig { name, base_urls }: EdgeConfig) -> anyhow::Result<()> {
+        let identity: DnsName = name.parse().map_err(|error| anyhow!("edge {name:?}: {error}")).at("name")?;
+        if base_urls.is_empty() {
+            return Err(anyhow!("edge {name}: base_urls is empty")).at("base_urls");
+        }
+        for (position, url) in base_urls.iter().enumerate() {
+            let host = url.strip_prefix("https://").unwrap_or_default();
+            if host.is_empty() || url.ends_with('/') {
+                let mistake = "a base URL is https://… without a slash at its end";
+                return Err(anyhow!("edge {name}: {mistake}, not {url:?}")).at(position).at("base_urls");
+            }
+        }
+        let other = self.edges.insert(identity.to_string(), base_urls);
+        if other.is_some() { Err(anyhow!("the edge {name} stands twice")).at("name") } else { Ok(()) }
+    }
+
+    fn add_profile(&mut self, config: ProfileConfig) -> anyhow::Result<()> {
+        let profile = Profile::try_from(config).or_else(|error| {
+            let key = match error {
+                BadProfile::Validity(_) => "validity_seconds",
+                BadProfile::Backdate(_) => "backdate_seconds",
+                BadProfile::ExtendedKeyUsage(_) => "extended_key_usage",
+                _ => "name",
+            };
+            Err(error).at(key)
+        })?;
+        let name = profile.name().clone();
+        let other = self.profiles.insert(name.clone(), profile);
+        if other.is_some() { Err(anyhow!("the profile {name} stands twice")).at("name") } else { Ok(()) }
     }
 
     /// True when a client certificate with this DNS name is one of the edges.

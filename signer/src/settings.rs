@@ -15,6 +15,7 @@ use crate::{
     config::{GrantsConfig, IssuerConfig, LimitsConfig, SignerConfig, TokenConfig},
     grant::GrantKeys,
     peer::PeerSettings,
+    place::{At, place},
     policy::{Clusters, Policy},
     status::settings::{ResponderSettings, StatusSettings},
     token::{
@@ -110,9 +111,13 @@ impl Settings {
     /// The first thing that is wrong, with its place.
     pub(crate) fn load(file: &Path, tokens: Tokens) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let config: SignerConfig = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
+        let located = |error: anyhow::Error| {
+            let place = place(&text, &error);
+            error.context(format!("in {}{place}", file.display()))
+        };
+        let config: SignerConfig = toml::from_str(&text).map_err(|error| located(error.into()))?;
         let folder = std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default();
-        Self::check(config, &folder, tokens).with_context(|| format!("in {}", file.display()))
+        Self::check(config, &folder, tokens).map_err(located)
     }
 
     fn check(config: SignerConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
@@ -132,20 +137,24 @@ impl Settings {
             scope,
         } = config;
         let segments = 4096..=1 << 40;
-        ensure!(segments.contains(&journal.segment_bytes), "journal.segment_bytes is between 4096 and 2^40");
+        let fits = segments.contains(&journal.segment_bytes);
+        check(fits, "journal.segment_bytes is between 4096 and 2^40").at("segment_bytes").at("journal")?;
         ensure!(!issuer.is_empty(), "there is no [[issuer]]");
         let issuers = issuer
             .into_iter()
-            .map(|issuer| IssuerSettings::check(issuer, folder, &folder.join(&state), tokens))
+            .enumerate()
+            .map(|(position, issuer)| {
+                IssuerSettings::check(issuer, folder, &folder.join(&state), tokens).at(position).at("issuer")
+            })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let names: BTreeSet<_> = issuers.iter().map(|issuer| issuer.name.as_str()).collect();
         let keys: BTreeSet<_> =
             issuers.iter().map(|issuer| issuer.chain.issuer().key().to_sec1_point(true).as_bytes().to_vec()).collect();
         ensure!(names.len() == issuers.len(), "two issuers have one name");
         ensure!(keys.len() == issuers.len(), "two issuers have one key");
-        let grants = grants.map(|grants| GrantSettings::check(grants, folder)).transpose()?;
+        let grants = grants.map(|grants| GrantSettings::check(grants, folder).at("grants")).transpose()?;
         let policy = Policy::check(edge, profile, scope, Clusters::check(cluster, folder)?)?.with_grants(grants);
-        let status = status.map(StatusSettings::check).transpose()?;
+        let status = status.map(|status| StatusSettings::check(status).at("status")).transpose()?;
         ensure!(
             status.is_some() || !policy.has_status(),
             "a profile has a revocation other than \"none\", and there is no [status] that says where status is told"
@@ -156,7 +165,8 @@ impl Settings {
             key: folder.join(listen.key),
             client_roots: folder.join(listen.client_roots),
         };
-        let peers = peer.into_iter().map(|peer| PeerSettings::check(peer, folder, &listen));
+        let peers = peer.into_iter().enumerate();
+        let peers = peers.map(|(position, peer)| PeerSettings::check(peer, folder, &listen).at(position).at("peer"));
         let peers = peers.collect::<anyhow::Result<Vec<_>>>()?;
         let names: BTreeSet<_> = peers.iter().map(|peer| peer.name.as_str()).collect();
         ensure!(names.len() == peers.len(), "two peers have one name");
@@ -164,7 +174,7 @@ impl Settings {
             state: folder.join(state),
             listen,
             peers,
-            limits: Limits::check(&limits)?,
+            limits: Limits::check(&limits).at("limits")?,
             segment_bytes: journal.segment_bytes,
             operations: operations.map(|operations| operations.address),
             policy,
@@ -176,20 +186,25 @@ impl Settings {
 
 impl Limits {
     fn check(config: &LimitsConfig) -> anyhow::Result<Self> {
-        let duration = |name: &str, milliseconds: u64| {
-            ensure!((1..=3_600_000).contains(&milliseconds), "limits.{name} is between 1 and 3600000 milliseconds");
-            Ok(Duration::from_millis(milliseconds))
+        let duration = |name: &'static str, milliseconds: u64| {
+            let fits = (1..=3_600_000).contains(&milliseconds);
+            check(fits, "every limit in milliseconds is between 1 and 3600000").at(name)?;
+            Ok::<_, anyhow::Error>(Duration::from_millis(milliseconds))
         };
         // What fits into a request must fit into a worker's frame.
-        ensure!((1024..=131_072).contains(&config.request_bytes), "limits.request_bytes is between 1024 and 131072");
-        ensure!((1..=65_536).contains(&config.connections), "limits.connections is between 1 and 65536");
+        check((1024..=131_072).contains(&config.request_bytes), "limits.request_bytes is between 1024 and 131072")
+            .at("request_bytes")?;
+        check((1..=65_536).contains(&config.connections), "limits.connections is between 1 and 65536")
+            .at("connections")?;
         let share = config.connections_per_identity.unwrap_or(config.connections.div_ceil(2));
-        ensure!(
+        check(
             (1..=config.connections).contains(&share),
-            "limits.connections_per_identity is between 1 and limits.connections"
-        );
-        ensure!((1..=100_000).contains(&config.queue), "limits.queue is between 1 and 100000");
-        ensure!((1..=86_400).contains(&config.forget_seconds), "limits.forget_seconds is between 1 and 86400");
+            "limits.connections_per_identity is between 1 and limits.connections",
+        )
+        .at("connections_per_identity")?;
+        check((1..=100_000).contains(&config.queue), "limits.queue is between 1 and 100000").at("queue")?;
+        check((1..=86_400).contains(&config.forget_seconds), "limits.forget_seconds is between 1 and 86400")
+            .at("forget_seconds")?;
         Ok(Self {
             request_bytes: config.request_bytes,
             connections: config.connections,
@@ -205,13 +220,11 @@ impl Limits {
 
 impl GrantSettings {
     fn check(config: GrantsConfig, folder: &Path) -> anyhow::Result<Self> {
-        ensure!(
-            (60..=31_536_000).contains(&config.lifetime_seconds),
-            "grants.lifetime_seconds is between 60 and 31536000"
-        );
+        let fits = (60..=31_536_000).contains(&config.lifetime_seconds);
+        check(fits, "grants.lifetime_seconds is between 60 and 31536000").at("lifetime_seconds")?;
         let files: Vec<_> = config.keys.into_iter().map(|file| folder.join(file)).collect();
         Ok(Self {
-            keys: GrantKeys::read(files.iter().map(PathBuf::as_path))?,
+            keys: GrantKeys::read(files.iter().map(PathBuf::as_path)).at("keys")?,
             lifetime: config.lifetime_seconds,
             bindings: folder.join(config.bindings),
             files,
@@ -229,14 +242,18 @@ impl IssuerSettings {
             "an issuer's name is 1 to 64 letters, digits, hyphens and underscores, not {name:?}"
         );
         let path = folder.join(chain);
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("issuer {name}: cannot read {}", path.display()))?;
-        let chain = IssuerChain::from_pem(&text).with_context(|| format!("issuer {name}: {}", path.display()))?;
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("issuer {name}: cannot read {}", path.display()))
+            .at("chain")?;
+        let chain = IssuerChain::from_pem(&text).with_context(|| format!("issuer {name}: {}", path.display()));
+        let chain = chain.at("chain")?;
         ensure!(!token.is_empty(), "issuer {name}: there is no [[issuer.token]]");
         let check = |(position, token)| {
             let token_name = format!("{name}-{position}");
             TokenSettings::check(token, folder, state, &token_name, tokens)
                 .with_context(|| format!("token {token_name}"))
+                .at(position)
+                .at("token")
         };
         let tokens = token.into_iter().enumerate().map(check).collect::<anyhow::Result<Vec<_>>>()?;
         for (position, token) in tokens.iter().enumerate() {
@@ -328,6 +345,13 @@ impl TokenSettings {
             latency_ms: config.latency_ms,
         })
     }
+}
+
+/// # Errors
+/// This mistake, unless it is right.
+fn check(is_right: bool, mistake: &'static str) -> anyhow::Result<()> {
+    ensure!(is_right, mistake);
+    Ok(())
 }
 
 /// Where the PIN is: in a file, or in a credential that the service manager shows to this service alone.

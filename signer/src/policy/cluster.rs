@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use shared::{
     identifier::Identifier,
@@ -14,12 +14,14 @@ use shared::{
     kubernetes::{
         keys::KeySet,
         refusal::BadToken,
-        rules::{Rules, RulesConfig},
+        rules::{BadRules, Rules, RulesConfig},
         token::Unverified,
     },
     signing::ProvenIdentifier,
     timestamp::Timestamp,
 };
+
+use crate::place::At;
 
 /// The method that these clusters are for.
 pub(crate) const KUBERNETES: &str = "kubernetes-01";
@@ -107,28 +109,37 @@ impl Clusters {
     /// Checks what the operator wrote, and reads the key files below this folder.
     pub(crate) fn check(configs: Vec<ClusterConfig>, folder: &Path) -> anyhow::Result<Self> {
         let (mut all, mut names, mut issuers) = (Self::default(), BTreeSet::new(), BTreeSet::new());
-        for config in configs {
+        for (position, config) in configs.into_iter().enumerate() {
             let name = config.name.clone();
-            ensure!(names.insert(name.clone()), "the cluster {name} stands twice");
-            ensure!(issuers.insert(config.issuer.clone()), "cluster {name}: another has its issuer");
-            all.add(config, folder).with_context(|| format!("cluster {name}"))?;
+            let checked = if !names.insert(name.clone()) {
+                Err(anyhow!("it stands twice")).at("name")
+            } else if !issuers.insert(config.issuer.clone()) {
+                Err(anyhow!("another has its issuer")).at("issuer")
+            } else {
+                all.add(config, folder)
+            };
+            checked.with_context(|| format!("cluster {name}")).at(position).at("cluster")?;
         }
         Ok(all)
     }
 
     fn add(&mut self, config: ClusterConfig, folder: &Path) -> anyhow::Result<()> {
-        ensure!((1..=86_400).contains(&config.max_proof_age_seconds), "max_proof_age_seconds: 1 to 86400");
+        if !(1..=86_400).contains(&config.max_proof_age_seconds) {
+            return Err(anyhow!("max_proof_age_seconds: 1 to 86400")).at("max_proof_age_seconds");
+        }
         let text = match (&config.keys, &config.keys_file) {
             (Some(text), None) => text.clone(),
             (None, Some(file)) => {
                 let file = folder.join(file);
-                let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+                let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()));
+                let text = text.at("keys_file")?;
                 self.files.push(file);
                 text
             }
             _ => bail!("a cluster has either keys or keys_file"),
         };
-        let keys = KeySet::parse(text.as_bytes()).context("keys: not a usable JWK set")?;
+        let keys = KeySet::parse(text.as_bytes()).context("keys: not a usable JWK set");
+        let keys = keys.at(if config.keys.is_some() { "keys" } else { "keys_file" })?;
         let read = ClusterConfig { keys: Some(text), keys_file: None, ..config.clone() };
         let rules = RulesConfig {
             issuer: config.issuer,
@@ -138,7 +149,10 @@ impl Clusters {
             service_accounts: config.service_accounts,
             max_token_seconds: config.max_token_seconds,
         };
-        let rules = Rules::new(&config.name, rules)?;
+        let rules = Rules::new(&config.name, rules).or_else(|error| {
+            let key = key_of(&error);
+            Err(error).at(key)
+        })?;
         self.read.push(read);
         self.clusters.push(Cluster { name: config.name, rules, keys, max_proof_age: config.max_proof_age_seconds });
         Ok(())
@@ -216,6 +230,20 @@ impl Proofs {
     }
 }
 
+/// The key whose value is wrong.
+const fn key_of(error: &BadRules) -> &'static str {
+    match error {
+        BadRules::Name => "name",
+        BadRules::Empty(key) => key,
+        BadRules::Template(..) | BadRules::NoNames => "names",
+        BadRules::ServiceAccount(_) => "service_accounts",
+        BadRules::MaxTokenSeconds => "max_token_seconds",
+    }
+}
+
 const fn an_hour() -> u64 {
     3600
 }
+
+#[cfg(test)]
+mod tests;

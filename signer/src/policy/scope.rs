@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 use shared::{
     identifier::{DnsName, Identifier},
@@ -17,7 +17,7 @@ use super::{
     Policy,
     cluster::{KUBERNETES, NoProof, Proofs},
 };
-use crate::{budget::Budget, config::ScopeConfig, grant::Rights};
+use crate::{budget::Budget, config::ScopeConfig, grant::Rights, place::At};
 
 /// What may count as proof: challenge types (RFC 8555 §9.7.8), and that the edge's own scope demands none.
 const METHODS: [&str; 7] =
@@ -125,29 +125,34 @@ impl Scope {
             kubernetes_trusts_edge,
             budget,
         } = config;
-        if let Some(unknown) = methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
-            bail!("scope {name}: the method {unknown:?} is unknown; known are {METHODS:?}");
-        }
-        if let Some(unknown) = allowed.iter().find(|profile| policy.profile(profile).is_none()) {
-            bail!("scope {name}: there is no profile {unknown}");
-        }
-        if let Some(unknown) = edges.iter().flatten().find(|edge| !policy.knows_edge(edge)) {
-            bail!("scope {name}: there is no edge {unknown}");
-        }
-        if let Some(unknown) = clusters.iter().find(|cluster| !policy.clusters.has(cluster)) {
-            bail!("scope {name}: there is no cluster {unknown}");
-        }
+        let known = |method: &String| METHODS.contains(&method.as_str());
+        each("methods", &methods, known, |method| {
+            anyhow!("scope {name}: the method {method:?} is unknown; known are {METHODS:?}")
+        })?;
+        let known = |profile: &ProfileName| policy.profile(profile).is_some();
+        each("profiles", &allowed, known, |profile| anyhow!("scope {name}: there is no profile {profile}"))?;
+        let known = |edge: &String| policy.knows_edge(edge);
+        each("edges", edges.as_deref().unwrap_or_default(), known, |edge| {
+            anyhow!("scope {name}: there is no edge {edge}")
+        })?;
+        let known = |cluster: &String| policy.clusters.has(cluster);
+        each("clusters", &clusters, known, |cluster| anyhow!("scope {name}: there is no cluster {cluster}"))?;
         if kubernetes_trusts_edge && !clusters.is_empty() {
-            bail!("scope {name}: clusters and kubernetes_trusts_edge exclude each other");
+            let mistake = anyhow!("scope {name}: clusters and kubernetes_trusts_edge exclude each other");
+            return Err(mistake).at("kubernetes_trusts_edge");
         }
-        let suffix = |text: String| match text.parse::<DnsName>() {
+        let suffix = |(position, text): (usize, String)| match text.parse::<DnsName>() {
             Ok(suffix) if !suffix.is_wildcard() && suffix.as_str() == text => Ok(suffix),
-            _ => bail!("scope {name}: {text:?} is not a DNS suffix in lower case without a leading dot"),
+            _ => Err(anyhow!("scope {name}: {text:?} is not a DNS suffix in lower case without a leading dot"))
+                .at(position)
+                .at("dns_suffixes"),
         };
-        let dns_suffixes = dns_suffixes.into_iter().map(suffix).collect::<anyhow::Result<_>>()?;
-        let network = |text: String| text.parse().with_context(|| format!("scope {name}: {text:?}"));
-        let ip_networks = ip_networks.into_iter().map(network).collect::<anyhow::Result<_>>()?;
-        let budget = budget.check().with_context(|| format!("scope {name}"))?;
+        let dns_suffixes = dns_suffixes.into_iter().enumerate().map(suffix).collect::<anyhow::Result<_>>()?;
+        let network = |(position, text): (usize, String)| {
+            text.parse().with_context(|| format!("scope {name}: {text:?}")).at(position).at("ip_networks")
+        };
+        let ip_networks = ip_networks.into_iter().enumerate().map(network).collect::<anyhow::Result<_>>()?;
+        let budget = budget.check().at("budget").with_context(|| format!("scope {name}"))?;
         Ok(Self {
             name,
             open,
@@ -234,6 +239,20 @@ impl Scope {
         let within = || self.dns_suffixes.iter().any(|suffix| name.is_within(suffix.as_str()));
         (!name.is_wildcard() || self.wildcards) && if name.is_single_label() { self.single_labels } else { within() }
     }
+}
+
+/// Whether all values of a key are known.
+///
+/// # Errors
+/// What is wrong with the first that is not.
+fn each<T>(
+    key: &'static str,
+    values: &[T],
+    known: impl Fn(&T) -> bool,
+    mistake: impl Fn(&T) -> anyhow::Error,
+) -> anyhow::Result<()> {
+    let unknown = values.iter().enumerate().find(|(_, value)| !known(value));
+    unknown.map_or(Ok(()), |(position, value)| Err(mistake(value)).at(position).at(key))
 }
 
 impl Key {

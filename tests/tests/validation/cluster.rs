@@ -55,6 +55,11 @@ impl Cluster {
         Ok(Self { url, key, book })
     }
 
+    /// Its key set, as its operator gives it to a signer.
+    pub(crate) fn key_set(&self) -> Value {
+        json!({ "keys": [lock(&self.book).key] })
+    }
+
     /// The API server answers who shows this, and nobody else.
     pub(crate) fn trust(&self, bearer: &str) {
         bearer.clone_into(&mut lock(&self.book).bearer);

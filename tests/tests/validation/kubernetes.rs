@@ -1,5 +1,5 @@
-//! kubernetes-01 on the real stack: keys that are fetched, TokenReview, and pods by their addresses. The clusters are
-//! stand-ins; no real one was available.
+//! kubernetes-01 on the real stack: keys that are fetched, TokenReview, pods by their addresses, and the signer that looks at the
+//! tokens again. The clusters are stand-ins; no real one was available.
 
 use std::{fs, sync::OnceLock};
 
@@ -25,9 +25,9 @@ const REVIEW: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
 struct World {
     stack: Stack,
     client: Client,
-    /// Its tokens are checked under its keys alone, which are RSA; only bound audiences.
+    /// Its tokens are checked under its keys alone, which are RSA; only bound audiences. The signer knows it too.
     keys: Cluster,
-    /// Its API server is asked about tokens and pods; its tokens may have the plain audience.
+    /// Its API server is asked about tokens and pods; its tokens may have the plain audience. The signer does not know it.
     review: Cluster,
 }
 
@@ -49,9 +49,14 @@ fn start() -> Result<World> {
             "token_review": true, "pod_address": true, "names": ["{serviceaccount}.{namespace}.{cluster}.test"],
         },
     });
+    let known = json!([{
+        "name": "keys", "issuer": keys.url, "audience": AUDIENCE, "keys": keys.key_set().to_string(),
+        "names": ["{serviceaccount}.{namespace}.{cluster}.test"],
+    }]);
     let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "kubernetes")?
         .set("rate_limits", &json!({"client_address_header": "CF-Connecting-IP"}))
-        .set("kubernetes", &clusters);
+        .set("kubernetes", &clusters)
+        .with(["--clusters", &known.to_string()]);
     let stack = Stack::up(options)?;
     review.trust(&fs::read_to_string(stack.report.state.join("secrets/kubernetes"))?);
     let client = Client::of(&stack.report)?;
@@ -168,6 +173,30 @@ fn the_api_server_has_the_last_word_where_it_is_asked() -> Result<()> {
     let mut claims: Value = serde_json::from_slice(&base64url::decode(claims)?)?;
     claims["aud"] = json!([forged.audience]);
     forged.presents(&review.sign(&AccountKey::es256(), KEY_ID, &claims)?, Err("does not authenticate"))
+}
+
+#[test]
+fn a_signer_takes_no_edges_word_for_a_cluster_that_it_does_not_know() -> Result<()> {
+    let World { client, review, stack, .. } = world();
+    let name = "web.shop.review.test";
+    let asked = Asked::of(client, name)?;
+    let token = review.token("web-1", &asked.audience, 600, &json!({}))?;
+    asked.presents(&token, Ok(()))?;
+    asked.account.post(&asked.order.finalize()?, &Account::finalize_payload(&[name])?)?.expect(200)?;
+    // An error when it became invalid.
+    let _ = asked.account.wait(&asked.order.url, "valid");
+    let order = asked.account.read(&asked.order.url)?.expect(200)?.json()?;
+    assert_eq!(
+        (&order["status"], order["error"]["type"].as_str()),
+        (&json!("invalid"), Some("urn:ietf:params:acme:error:unauthorized")),
+        "{order}"
+    );
+    let log = stack.log("signer-1")?;
+    assert!(
+        log.contains("no cluster that is known here") && !log.contains(&token),
+        "the operator is told why, without the token"
+    );
+    Ok(())
 }
 
 #[test]

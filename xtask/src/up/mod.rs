@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use self::edge::Edge;
 use self::external_account::BindingPolicy;
@@ -84,6 +85,9 @@ pub(crate) struct UpOptions {
     /// Another value for a key of wrangler.toml's COLOPHON, as JSON (lifetimes.retention=60)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<Setting>,
+    /// The signers' [[cluster]]s, as a JSON array; without it they take the edge's word about kubernetes-01
+    #[arg(long, value_name = "JSON", value_parser = clusters, default_value = "[]")]
+    clusters: Value,
     /// Starts a process that died again instead of ending
     #[arg(long)]
     restart: bool,
@@ -201,6 +205,7 @@ impl Stack {
             tokens: options.tokens,
             bound: options.eab == BindingPolicy::Required,
             latency: options.token_latency_ms,
+            clusters: &options.clusters,
         };
         let mut signers: Vec<Signer> = Vec::new();
         for number in 1..=options.signers {
@@ -277,6 +282,11 @@ impl Stack {
 }
 
 /// The two ways of naming a resolver.
+fn clusters(text: &str) -> Result<Value> {
+    let clusters: Value = serde_json::from_str(text)?;
+    if clusters.is_array() { Ok(clusters) } else { bail!("not a JSON array") }
+}
+
 fn resolver_url(text: &str) -> Result<String> {
     match text.split_once("://") {
         Some(("tcp", address)) => {

@@ -32,6 +32,8 @@ pub(crate) struct Fleet<'a> {
     pub(crate) bound: bool,
     /// How slow the tokens are, in milliseconds.
     pub(crate) latency: Option<u64>,
+    /// Whose ServiceAccount tokens prove names: the array `cluster`.
+    pub(crate) clusters: &'a Value,
 }
 
 /// One signer, as the edge needs to know it.
@@ -84,6 +86,8 @@ impl Fleet<'_> {
         let host = signer.host();
         let tls = self.infrastructure.leaf(&format!("signer-{}", signer.number), &[&host], Purpose::Server)?;
         let issuers: Vec<Value> = tokens.iter().map(|token| self.issuer(folder, token)).collect();
+        let clusters = self.clusters.as_array().into_iter().flatten().filter_map(|cluster| cluster.get("name"));
+        let clusters: Vec<_> = clusters.collect();
         Ok(json!({
             "state": folder.join("state"),
             "listen": {
@@ -115,7 +119,10 @@ impl Fleet<'_> {
                     "http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01", "kubernetes-01", "pre-approved",
                 ],
                 "profiles": ["both", "client", "monthly", "server"],
+                "clusters": clusters,
+                "kubernetes_trusts_edge": clusters.is_empty(),
             }],
+            "cluster": self.clusters,
         }))
     }
 
