@@ -44,6 +44,8 @@ pub enum Refusal {
     GrantExpired,
     /// This order was used for another CSR or by another key. Final. HTTP 409.
     OrderUsed,
+    /// What would be signed does not pass the signer's own checks; nothing was. HTTP 500.
+    Flawed,
     /// The journal has no such certificate. HTTP 404.
     UnknownCertificate,
     /// The scope's budget is spent. There is more later. HTTP 429.
@@ -81,6 +83,7 @@ impl Refusal {
             Self::OrderUsed => 409,
             Self::BadCsr | Self::NameMismatch | Self::BadProfile => 422,
             Self::OverBudget => 429,
+            Self::Flawed => 500,
             Self::Busy | Self::Unavailable | Self::Stopped => 503,
         }
     }

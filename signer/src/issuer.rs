@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use shared::{
     base64url::Base64Url,
     certificate::{CannotBuild, Content, TbsDer},
-    chain::{BadChain, IssuerChain},
+    chain::{BadChain, IssuerChain, Leaf},
     pointers::{CrlShard, IssuerId, StatusHost},
     public_key::PublicKey,
     serial::SerialNumber,
@@ -147,18 +147,7 @@ impl Issuer {
         signature: &[u8],
     ) -> Result<Vec<Base64Url>, NotAsIntended> {
         let certificate = TbsDer::from_journal(intent.tbs.0.clone()).assemble(signature)?;
-        let leaf = self.chain.verify_leaf(&certificate)?;
-        let usages: BTreeSet<_> = intent.extended_key_usage.iter().map(|usage| usage.oid()).collect();
-        let differs = [
-            ("set of names", !leaf.names.iter().eq(&intent.names)),
-            ("key", leaf.public_key != *public_key),
-            ("serial number", leaf.serial != intent.serial),
-            ("validity", (leaf.not_before, leaf.not_after) != (intent.not_before, intent.not_after)),
-            ("set of usages", leaf.extended_key_usage != usages),
-        ];
-        if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
-            return Err(NotAsIntended::Differs(what));
-        }
+        compare(&self.chain.verify_leaf(&certificate)?, intent, public_key)?;
         let above = self.chain.sent().map(|issuer| Base64Url(issuer.der().to_vec()));
         Ok(std::iter::once(Base64Url(certificate)).chain(above).collect())
     }
@@ -183,6 +172,22 @@ impl Issuer {
             crl_shards: Vec::new(),
         }
     }
+}
+
+/// Compares a certificate with its intent and the key that was asked for.
+///
+/// # Errors
+/// [`NotAsIntended::Differs`].
+pub(crate) fn compare(leaf: &Leaf, intent: &Intent, public_key: &PublicKey) -> Result<(), NotAsIntended> {
+    let usages: BTreeSet<_> = intent.extended_key_usage.iter().map(|usage| usage.oid()).collect();
+    let differs = [
+        ("set of names", !leaf.names.iter().eq(&intent.names)),
+        ("key", leaf.public_key != *public_key),
+        ("serial number", leaf.serial != intent.serial),
+        ("validity", (leaf.not_before, leaf.not_after) != (intent.not_before, intent.not_after)),
+        ("set of usages", leaf.extended_key_usage != usages),
+    ];
+    differs.into_iter().find(|(_, differs)| *differs).map_or(Ok(()), |(what, _)| Err(NotAsIntended::Differs(what)))
 }
 
 fn is_live(token: &TokenView) -> bool {

@@ -48,6 +48,7 @@ mod policy;
 mod purity;
 mod queue;
 mod random;
+mod rehearsal;
 mod revocation;
 mod rotation;
 mod serve;

@@ -13,6 +13,7 @@ use crate::{
     journal::Journal,
     metrics::Metrics,
     queue::{Party, Place, Queue, Waits},
+    rehearsal::Rehearsal,
     status::{Desk, StatusJob},
     stops,
     token::frame::Sign,
@@ -33,6 +34,8 @@ pub(crate) struct Works {
     pub(crate) metrics: Arc<Metrics>,
     /// What is said about certificates.
     pub(crate) desk: Desk,
+    /// What certificates are looked at with before a token is asked.
+    pub(crate) rehearsal: Rehearsal,
     /// What scopes have spent.
     pub(crate) spendings: Arc<Spendings>,
     /// What an operator has stopped.

@@ -10,6 +10,7 @@ use crate::{
     journal::{Event, Intent, Location, Signed},
     queue::{Holder, Party, Waits},
     random,
+    rehearsal::Flaw,
     token::frame::{Kind, Sign},
     work::Works,
 };
@@ -75,7 +76,12 @@ impl Job {
             self.give_up(refused.reason, &refused.detail);
             return None;
         }
-        if self.decided.is_some() {
+        if let Some(decided) = &self.decided {
+            // Decided on by an earlier version, it may be.
+            if let Err(flaw) = self.rehearse(works, position, &decided.intent) {
+                self.flawed(&flaw);
+                return None;
+            }
             return Some(self);
         }
         if let Err(exhausted) = works.spendings.spend(&self.admitted.scope, &self.admitted.budget, clock::now()) {
@@ -100,6 +106,10 @@ impl Job {
                 return None;
             }
         };
+        if let Err(flaw) = self.rehearse(works, position, &intent) {
+            self.flawed(&flaw);
+            return None;
+        }
         match works.journal.append(Event::Intent(Box::new(intent.clone()))).await {
             Ok(location) => {
                 self.ticket.intended(location);
@@ -148,6 +158,18 @@ impl Job {
             }
             Err(error) => self.fail(&error.to_string()),
         }
+    }
+
+    /// Looks at the certificate of an intent as it will be.
+    fn rehearse(&self, works: &Works, position: usize, intent: &Intent) -> Result<(), Flaw> {
+        let issuer = works.issuers.get(position).ok_or(Flaw::Form)?;
+        works.rehearsal.of(intent, issuer.certificate(), self.admitted.csr.public_key())
+    }
+
+    /// Ends a job whose certificate must not be signed. Who asked for it journals that.
+    fn flawed(self, flaw: &Flaw) {
+        tracing::error!(order = self.admitted.order, %flaw, "a certificate is not signed");
+        self.give_up(Refusal::Flawed, &flaw.to_string());
     }
 
     fn stopped(&self, works: &Works) -> Option<&'static str> {

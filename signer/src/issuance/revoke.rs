@@ -91,6 +91,7 @@ mod tests {
         journal::Journal,
         policy,
         queue::Queue,
+        rehearsal::Rehearsal,
         status::Desk,
         work::Works,
     };
@@ -118,6 +119,7 @@ mod tests {
             bound: Arc::default(),
             metrics: Arc::default(),
             desk: Desk::new(None),
+            rehearsal: Rehearsal::new().unwrap(),
             spendings: Arc::default(),
             stops: tokio::sync::watch::channel(Arc::default()).1,
             running: TaskTracker::new(),

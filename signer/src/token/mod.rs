@@ -4,7 +4,7 @@ pub(crate) mod choice;
 pub(crate) mod driver;
 mod failure;
 pub(crate) mod frame;
-mod lint;
+pub(crate) mod lint;
 pub(crate) mod opensc;
 pub(crate) mod pin;
 pub(crate) mod pkcs11;
