@@ -3,7 +3,10 @@
 
 use std::{fmt, str::FromStr};
 
+use const_oid::db::rfc5280::ID_AD_OCSP;
+use der::Decode;
 use serde::{Deserialize, Serialize};
+use x509_cert::{Certificate, ext::pkix::AuthorityInfoAccessSyntax};
 
 use crate::{chain::Issuer, serial::SerialNumber};
 
@@ -43,6 +46,16 @@ pub enum BadPointer {
     /// Not a [`CrlShard`].
     #[error("a part of a CRL is N-of-M, with N from 1 to M and M from 1 to 128")]
     Shard,
+}
+
+/// True when a certificate names an OCSP responder; never for bytes that are none. DER.
+#[must_use]
+pub fn has_ocsp(certificate: &[u8]) -> bool {
+    let Ok(certificate) = Certificate::from_der(certificate) else { return false };
+    let access = certificate.tbs_certificate().get_extension::<AuthorityInfoAccessSyntax>();
+    access.is_ok_and(|access| {
+        access.is_some_and(|(_, access)| access.0.iter().any(|access| access.access_method == ID_AD_OCSP))
+    })
 }
 
 impl StatusHost {

@@ -21,7 +21,10 @@ use super::{
     scope::{ScopeConfig, Scopes},
     validation::{Validation, ValidationConfig},
 };
-use crate::status::{config::StatusConfig, document::Document};
+use crate::status::{
+    config::{BadStatus, StatusConfig},
+    document::Document,
+};
 
 /// The configuration as an operator writes it. Unknown keys are errors.
 #[derive(Clone, Debug, Deserialize)]
@@ -263,6 +266,9 @@ pub enum BadConfig {
     /// `rate_limits.accounts_per_address` without a header to take addresses from.
     #[error("rate_limits.client_address_header: needed for accounts_per_address; CF-Connecting-IP on Cloudflare")]
     AddressHeader,
+    /// One of the other values of `status`.
+    #[error("status.{0}")]
+    Status(#[from] BadStatus),
     /// `status.root_crl`.
     #[error("status.root_crl: {0}")]
     RootCrl(BadCrl),
@@ -306,6 +312,7 @@ impl TryFrom<ConfigObject> for Config {
         check_rates(&object.rate_limits)?;
         let caa = object.validation.caa;
         let (validation, mut networks) = object.validation.check()?;
+        object.status.check(networks.loopback)?;
         networks.own.add_url(&object.base_url);
         object.signers.iter().for_each(|signer| networks.own.add_url(&signer.url));
         if object.external_account_binding == BindingPolicy::Off && !object.scopes.is_empty() {

@@ -15,6 +15,8 @@ pub struct StatusConfig {
     pub nonce: NoncePolicy,
     /// Which responses are signed anew before they expire.
     pub refresh: RefreshPolicy,
+    /// So many questions since a response was signed make its certificate popular: 1 to 100. Each costs a row, and no later one does.
+    pub presign: u32,
     /// So many seconds an isolate answers from its memory without asking: so long it does not see a revocation.
     pub memory_seconds: u64,
     /// The same for CRLs.
@@ -23,8 +25,35 @@ pub struct StatusConfig {
     pub crl_poll_seconds: u64,
     /// The most that others are told to keep an answer for.
     pub max_age_seconds: u64,
+    /// The caches that are purged after a revocation.
+    pub purge: Option<PurgeConfig>,
     /// The root's CRL, PEM, as the ceremony made it.
     pub root_crl: Option<String>,
+}
+
+/// A zone whose caches are purged by tag, with the secret `CACHE_PURGE_TOKEN`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PurgeConfig {
+    /// The zone's identifier: 32 lower-case hex digits.
+    pub zone: String,
+    /// The platform's API, without a slash at the end.
+    #[serde(default = "default_api")]
+    pub api: String,
+}
+
+/// A value that cannot be served. Each names the key below `status`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadStatus {
+    /// A number that is too small or too large.
+    #[error("{0}: {1} to {2}")]
+    Range(&'static str, u64, u64),
+    /// `purge.zone`.
+    #[error("purge.zone: 32 lower-case hex digits")]
+    Zone,
+    /// `purge.api`.
+    #[error("purge.api: https://host/path without a trailing slash")]
+    Api,
 }
 
 /// What becomes of an OCSP request with a nonce (RFC 9654): it is never answered, because responses are signed before anybody
@@ -43,7 +72,7 @@ pub enum NoncePolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefreshPolicy {
-    /// Those that were asked for since they were signed, at half their life.
+    /// Those that were asked for `presign` times since they were signed, at half their life, without anybody asking.
     #[default]
     Asked,
     /// Those that are asked for in the second half of their life, then.
@@ -56,16 +85,57 @@ impl Default for StatusConfig {
             host: None,
             nonce: NoncePolicy::Ignore,
             refresh: RefreshPolicy::Asked,
+            presign: 1,
             memory_seconds: 1,
             crl_memory_seconds: 5,
             crl_poll_seconds: 30,
             max_age_seconds: 3600,
+            purge: None,
             root_crl: None,
         }
     }
 }
 
 impl StatusConfig {
+    /// Checks all values but the root's CRL. With `loopback`, the API may be plain HTTP at 127.0.0.1.
+    ///
+    /// # Errors
+    /// The first value that is wrong.
+    pub fn check(&self, loopback: bool) -> Result<(), BadStatus> {
+        for (key, value, least, most) in [
+            ("presign", u64::from(self.presign), 1, 100),
+            // So long a revocation is not seen, whatever is purged.
+            ("memory_seconds", self.memory_seconds, 0, 60),
+            ("crl_memory_seconds", self.crl_memory_seconds, 0, 300),
+            ("crl_poll_seconds", self.crl_poll_seconds, 1, 3600),
+            ("max_age_seconds", self.max_age_seconds, 0, 604_800),
+        ] {
+            if !(least..=most).contains(&value) {
+                return Err(BadStatus::Range(key, least, most));
+            }
+        }
+        let Some(PurgeConfig { zone, api }) = &self.purge else { return Ok(()) };
+        if zone.len() != 32 || !zone.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(BadStatus::Zone);
+        }
+        let rest = api.strip_prefix("https://").or_else(|| api.strip_prefix("http://127.0.0.1:").filter(|_| loopback));
+        let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@' | b'"' | b'\\');
+        match rest {
+            Some(rest)
+                if !rest.is_empty() && !rest.starts_with('/') && !rest.ends_with('/') && rest.bytes().all(allowed) =>
+            {
+                Ok(())
+            }
+            _ => Err(BadStatus::Api),
+        }
+    }
+
+    /// The number of questions that make a certificate popular; none when nothing is signed before it is asked for.
+    #[must_use]
+    pub fn popular(&self) -> Option<u32> {
+        (self.refresh == RefreshPolicy::Asked).then_some(self.presign)
+    }
+
     /// The root's CRL, verified; whether it is still good is seen when it is asked for.
     ///
     /// # Errors
@@ -84,4 +154,8 @@ impl StatusConfig {
             next_update: content.next_update,
         }))
     }
+}
+
+fn default_api() -> String {
+    "https://api.cloudflare.com/client/v4".to_owned()
 }

@@ -6,7 +6,8 @@ use shared::{
     chain::{Issuer, IssuerChain},
     ocsp::{CertIdHash, IssuerHashes},
     pointers::{CrlShard, IssuerId},
-    signing::Status,
+    serial::SerialNumber,
+    signing::{CrlRequest, Status},
     timestamp::Timestamp,
 };
 
@@ -59,6 +60,14 @@ impl Issuers {
     #[must_use]
     pub fn issuer_of(&self, certificate: &[u8]) -> Option<&KnownIssuer> {
         self.0.iter().find(|known| known.chain.verify_leaf(certificate).is_ok())
+    }
+
+    /// The CRLs that a certificate can be in: of its issuer, and of every other certificate for the same name and key.
+    #[must_use]
+    pub fn parts_of(&self, certificate: &[u8], serial: SerialNumber) -> Vec<CrlRequest> {
+        let same = self.0.iter().filter(|known| known.chain.verify_leaf(certificate).is_ok());
+        let parts = same.flat_map(|known| known.shards.iter().map(|shard| (known.id, *shard)));
+        parts.filter(|(_, shard)| shard.holds(serial)).map(|(issuer, shard)| CrlRequest { issuer, shard }).collect()
     }
 
     /// The issuer that an OCSP request means (RFC 6960 §4.1.1).

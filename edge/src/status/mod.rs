@@ -1,6 +1,7 @@
 //! The status of certificates, pure: what is known of one by its serial number, who issued it, how it is revoked, and what those
 //! who check certificates are told: OCSP responses, CRLs, certificates of issuers.
 
+pub mod cache_tag;
 pub mod config;
 pub mod crl;
 pub mod document;
@@ -9,6 +10,7 @@ pub mod http_date;
 pub mod issuers;
 pub mod journal;
 pub mod memory;
+pub mod news;
 pub mod response;
 pub mod revocation;
 pub mod route;

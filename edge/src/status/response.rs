@@ -4,7 +4,7 @@
 //!            asked             half its life          expired
 //! nothing ---------> fresh ------------------> aging ---------> nothing that may be sent
 //!    ^   (signed)      ^                         |
-//!    |                 +-------- refreshed ------+
+//!    |                 +-------- refreshed ------+   (a popular one by an alarm)
 //!    +---- revocation: a good one is forgotten in the commit that stores the revocation
 //! ```
 //! What says revoked is never replaced by what says good, and what is sent has been verified and stored before.
@@ -21,7 +21,6 @@ use shared::{
 };
 
 use super::{
-    config::RefreshPolicy,
     document::{Document, Kind},
     exchange::Question,
     revocation::{CertificateRecord, CertificateState},
@@ -49,9 +48,12 @@ pub struct ResponseRecord {
     /// The latest response; none when a revocation has made it untrue and the new one is not there yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<SignedResponse>,
-    /// True when somebody asked since it was signed.
+    /// True when so many asked since it was signed that the next one is signed before anybody asks for it.
     #[serde(default)]
     pub asked: bool,
+    /// How many asked since it was signed; not counted any more when they are enough.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub questions: u32,
 }
 
 impl Record for ResponseRecord {}
@@ -109,7 +111,7 @@ pub fn look(
     rows: &dyn Rows,
     question: &Question,
     now: Timestamp,
-    refresh: RefreshPolicy,
+    popular: Option<u32>,
 ) -> Result<(Vec<Change>, Look), Problem> {
     let key = Key::Response(question.serial, question.hash);
     let Some(mut record) = ResponseRecord::load(rows, key)? else { return Ok((Vec::new(), Look::Missing)) };
@@ -126,9 +128,13 @@ pub fn look(
         return Ok((Vec::new(), Look::Aging(document)));
     }
     let mut changes = Vec::new();
-    if !record.asked && refresh == RefreshPolicy::Asked {
-        record.asked = true;
-        changes.push(record.put(key, Some(half_life(&signed)))?);
+    if let Some(popular) = popular
+        && !record.asked
+    {
+        record.questions = record.questions.saturating_add(1);
+        record.asked = record.questions >= popular;
+        let due = if record.asked { half_life(&signed) } else { signed.next_update.plus(KEPT) };
+        changes.push(record.put(key, Some(due))?);
     }
     Ok((changes, Look::Fresh(document)))
 }
@@ -187,6 +193,7 @@ pub fn answered(
         signer: ask.signer.clone(),
         signed: Some(signed.clone()),
         asked: false,
+        questions: 0,
     };
     let due = signed.next_update.plus(KEPT);
     Ok((vec![record.put(key, Some(due))?], Outcome::Signed(document(&signed)), None))
@@ -241,6 +248,33 @@ pub fn forgotten(rows: &dyn Rows, serial: SerialNumber, due: Timestamp) -> Resul
     Ok(changes)
 }
 
+/// A certificate was revoked whose status is told by OCSP: where nobody has ever asked, its response is signed all the same, for the
+/// name that most clients use, by SHA-1 (RFC 5019 §2.1.1).
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn wanted(
+    rows: &dyn Rows,
+    (question, issuer, signer): (&Question, IssuerId, &str),
+    due: Timestamp,
+) -> Result<Vec<Change>, Problem> {
+    for hash in CertIdHash::ALL {
+        if ResponseRecord::load(rows, Key::Response(question.serial, hash))?.is_some() {
+            return Ok(Vec::new());
+        }
+    }
+    let record = ResponseRecord {
+        name: question.name.clone(),
+        key: question.key.clone(),
+        issuer,
+        signer: signer.to_owned(),
+        signed: None,
+        asked: false,
+        questions: 0,
+    };
+    Ok(vec![record.put(Key::Response(question.serial, question.hash), Some(due))?])
+}
+
 /// Seconds after which a client may ask again, when nobody says how long it takes.
 const RETRY: u64 = 5;
 
@@ -270,6 +304,11 @@ fn verified(
 fn is_revoked(rows: &dyn Rows, serial: SerialNumber) -> Result<bool, Problem> {
     let record = CertificateRecord::load(rows, Key::Certificate(serial))?;
     Ok(record.is_some_and(|record| matches!(record.state, CertificateState::Revoked(_))))
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(questions: &u32) -> bool {
+    *questions == 0
 }
 
 fn half_life(signed: &SignedResponse) -> Timestamp {

@@ -6,6 +6,7 @@
 //!       ^                     |
 //!       +------ refused ------+
 //! ```
+//! Whom it is to be told then is in [`super::news`].
 
 use serde::{Deserialize, Serialize};
 use shared::{
@@ -14,10 +15,14 @@ use shared::{
     timestamp::Timestamp,
 };
 
-use super::response;
+use super::{
+    news::{Announcement, News},
+    response,
+};
 use crate::acme::{
     problem::Problem,
     record::Record,
+    revoke::certificate_of,
     storage::{Change, Key, Rows},
 };
 
@@ -26,6 +31,9 @@ use crate::acme::{
 pub struct CertificateRecord {
     /// What is known.
     pub state: CertificateState,
+    /// Whom a revocation is still to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub news: Option<News>,
 }
 
 /// What is known of a certificate whose row is there.
@@ -51,6 +59,14 @@ pub struct Revoking {
 
 impl Record for CertificateRecord {}
 
+impl CertificateRecord {
+    /// Nobody is to be told.
+    #[must_use]
+    pub const fn new(state: CertificateState) -> Self {
+        Self { state, news: None }
+    }
+}
+
 /// A question to a signer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
@@ -58,6 +74,17 @@ pub struct Ask {
     pub serial: SerialNumber,
     /// What is stored.
     pub revoking: Revoking,
+}
+
+/// What an alarm is to do about a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing.
+    Nothing,
+    /// The signer is asked again.
+    Ask(Box<Ask>),
+    /// Others are told of the revocation.
+    Tell(Announcement),
 }
 
 /// How a question to a signer ended.
@@ -81,16 +108,17 @@ pub fn begin(
     revoking: Revoking,
     due: Timestamp,
 ) -> Result<(Vec<Change>, Ask), Problem> {
-    if let Some(CertificateRecord { state: CertificateState::Revoked(revoked) }) =
+    if let Some(CertificateRecord { state: CertificateState::Revoked(revoked), .. }) =
         CertificateRecord::load(rows, Key::Certificate(serial))?
     {
         return Err(Problem::AlreadyRevoked(revoked.at));
     }
-    let record = CertificateRecord { state: CertificateState::Revoking(Box::new(revoking.clone())) };
+    let record = CertificateRecord::new(CertificateState::Revoking(Box::new(revoking.clone())));
     Ok((vec![record.put(Key::Certificate(serial), Some(due))?], Ask { serial, revoking }))
 }
 
-/// A signer answered, or could not be reached. A late or doubled answer changes nothing.
+/// A signer answered, or could not be reached. A late or doubled answer changes nothing. Others hear of a revocation that is
+/// confirmed: at once from the caller, and from an alarm at `due`, for which `purges` says whether caches are among them.
 ///
 /// # Errors
 /// When rows cannot be read.
@@ -98,6 +126,8 @@ pub fn answered(
     rows: &dyn Rows,
     ask: &Ask,
     answer: Result<RevokeReply, String>,
+    purges: bool,
+    (now, due): (Timestamp, Timestamp),
 ) -> Result<(Vec<Change>, Outcome), Problem> {
     let key = Key::Certificate(ask.serial);
     let stored = CertificateRecord::load(rows, key)?.map(|record| record.state);
@@ -108,7 +138,8 @@ pub fn answered(
         Ok(RevokeReply::Revoked(revoked)) if revoked.serial == ask.serial => {
             // No response says good from here on.
             let mut changes = response::forgotten(rows, ask.serial, revoked.at)?;
-            changes.push(CertificateRecord { state: CertificateState::Revoked(revoked) }.put(key, None)?);
+            let news = Some(News::new(certificate_of(&ask.revoking.request)?, purges, now));
+            changes.push(CertificateRecord { state: CertificateState::Revoked(revoked), news }.put(key, Some(due))?);
             (changes, Outcome::Revoked)
         }
         Ok(RevokeReply::Refused(refused)) if !refused.reason.is_temporary() => {
@@ -124,18 +155,21 @@ pub fn answered(
     })
 }
 
-/// An alarm found a revocation that no signer has confirmed: the same question again.
+/// An alarm found a revocation that no signer has confirmed: the same question again; or one that others are to be told of.
 ///
 /// # Errors
 /// When rows cannot be read.
-pub fn due(rows: &dyn Rows, serial: SerialNumber, next: Timestamp) -> Result<(Vec<Change>, Option<Ask>), Problem> {
+pub fn due(rows: &dyn Rows, serial: SerialNumber, next: Timestamp) -> Result<(Vec<Change>, Due), Problem> {
     let key = Key::Certificate(serial);
-    let Some(record) = CertificateRecord::load(rows, key)? else { return Ok((Vec::new(), None)) };
+    let Some(record) = CertificateRecord::load(rows, key)? else { return Ok((Vec::new(), Due::Nothing)) };
     match &record.state {
-        CertificateState::Revoked(_) => Ok((vec![record.put(key, None)?], None)),
+        CertificateState::Revoked(revoked) => Ok(match Announcement::of(&record, revoked) {
+            Some(announcement) => (vec![record.put(key, Some(next))?], Due::Tell(announcement)),
+            None => (vec![record.put(key, None)?], Due::Nothing),
+        }),
         CertificateState::Revoking(revoking) => {
             let ask = Ask { serial, revoking: Revoking::clone(revoking) };
-            Ok((vec![record.put(key, Some(next))?], Some(ask)))
+            Ok((vec![record.put(key, Some(next))?], Due::Ask(Box::new(ask))))
         }
     }
 }

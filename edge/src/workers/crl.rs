@@ -13,7 +13,7 @@ use worker::{Env, Method, Request, RequestInit, Response, Stub, console_error};
 
 use super::{
     environment::{self, Environment},
-    front_status, issuers,
+    front_status, issuers, purge,
     reply::Answer,
     signer,
     status::{BINDING, Incarnation},
@@ -22,8 +22,10 @@ use super::{
 use crate::{
     acme::{problem::Problem, storage::Storage as _},
     status::{
-        crl::{self, Look, Outcome},
+        cache_tag,
+        crl::{self, Look, Outcome, Times},
         document::Document,
+        issuers::Issuers,
         memory::DocumentMemory,
     },
 };
@@ -67,19 +69,19 @@ pub(super) async fn answer(
 ) -> (Answer, u32) {
     let remembered = MEMORY.with_borrow(|memory| memory.find(&of, environment::now()).cloned());
     if let Some(document) = remembered {
-        return (front_status::document(&document, request, environment), 0);
+        return (front_status::document(&document, cache_tag::of_crl(of.0, of.1), request, environment), 0);
     }
     let (issuer, shard) = of;
-    // A stranger's numbers wake no object.
-    match issuers::known(env, environment, |issuers| issuers.by_id(issuer).map(|known| known.shards.clone())).await {
-        // Parts of another number are of earlier certificates: the signer knows whether it has them.
-        Ok(Some(_)) | Err(issuers::Unreached) => {}
+    // A stranger's numbers wake no object. Parts of earlier certificates are among those that a signer names.
+    let known = |issuers: &Issuers| issuers.by_id(issuer)?.shards.contains(&shard).then_some(());
+    match issuers::known(env, environment, known).await {
+        Ok(Some(())) | Err(issuers::Unreached) => {}
         Ok(None) => return (front_status::none(404), 0),
     }
     let answer = match call(env, environment, &Call::Tell(CrlRequest { issuer, shard })).await {
         Ok(Told::Crl(document)) => {
             let seconds = environment.config.status.crl_memory_seconds;
-            let answer = front_status::document(&document, request, environment);
+            let answer = front_status::document(&document, cache_tag::of_crl(issuer, shard), request, environment);
             MEMORY.with_borrow_mut(|memory| memory.keep(of, document, environment::now(), seconds));
             answer
         }
@@ -93,18 +95,17 @@ pub(super) async fn answer(
     (answer, 1)
 }
 
-/// Tells the CRLs that a certificate of this issuer belongs to that it was revoked.
-pub(super) async fn revoked(
-    env: &Env,
-    environment: &Environment,
-    (issuer, shards): (IssuerId, Vec<CrlShard>),
-    at: Timestamp,
-) {
-    for shard in shards {
-        if let Err(error) = call(env, environment, &Call::Revoked(CrlRequest { issuer, shard }, at)).await {
-            console_error!("CRL {issuer} {shard}: {error}");
+/// Tells the CRLs that a certificate of this issuer belongs to that it was revoked; true when all of them know.
+pub(super) async fn revoked(env: &Env, environment: &Environment, parts: Vec<CrlRequest>, at: Timestamp) -> bool {
+    let mut all = true;
+    for part in parts {
+        let call_of = Call::Revoked(part, at);
+        if let Err(error) = call(env, environment, &call_of).await {
+            console_error!("{call_of:?}: {error}");
+            all = false;
         }
     }
+    all
 }
 
 fn stub(env: &Env, environment: &Environment, CrlRequest { issuer, shard }: &CrlRequest) -> worker::Result<Stub> {
@@ -208,8 +209,10 @@ impl Incarnation {
         };
         // From here to the commit no await.
         let now = environment::now();
-        let next = now.plus(environment.config.lifetimes.redrive);
-        let (changes, outcome, words) = crl::answered(&self.rows()?, request, &issuer, reply, now, next)?;
+        let status = &environment.config.status;
+        let purge = status.purge.as_ref().map(|_| now.plus(status.crl_memory_seconds.saturating_add(1)));
+        let times = Times { now, next: now.plus(environment.config.lifetimes.redrive), purge };
+        let (changes, outcome, words) = crl::answered(&self.rows()?, request, &issuer, reply, times)?;
         if let Some(words) = words {
             console_error!("{binding} for the CRL {} {}: {words}", request.issuer, request.shard);
         }
@@ -225,11 +228,28 @@ impl Incarnation {
     /// An alarm found that the CRL is due.
     pub(super) fn crl_is_due(self: &Rc<Self>, environment: &Rc<Environment>) -> Result<(), Problem> {
         let now = environment::now();
-        let (changes, ask) = crl::due(&self.rows()?, now, now.plus(environment.config.lifetimes.redrive))?;
-        self.rows()?.commit(&changes)?;
-        if let Some(request) = ask {
+        let next = now.plus(environment.config.lifetimes.redrive);
+        let status = &environment.config.status;
+        let most = status.max_age_seconds.saturating_add(status.crl_memory_seconds);
+        let (changes, due) = crl::due(&self.rows()?, now, next, most)?;
+        self.commit(&changes)?;
+        if let Some(request) = due.ask {
             drop(self.fetch_crl(request, environment));
         }
+        if let Some(CrlRequest { issuer, shard }) = due.purge {
+            let (incarnation, environment) = (Rc::clone(self), Rc::clone(environment));
+            self.state.wait_until(async move {
+                if purge::by_tags(&environment, &[cache_tag::of_crl(issuer, shard)]).await
+                    && let Err(problem) = incarnation.crl_is_purged(next)
+                {
+                    console_error!("{problem:?}");
+                }
+            });
+        }
         Ok(())
+    }
+
+    fn crl_is_purged(&self, next: Timestamp) -> Result<(), Problem> {
+        self.commit(&crl::purged(&self.rows()?, next)?)
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Environment {
     pub(super) urls: Urls,
     /// What authenticates nonces.
     pub(super) nonce_secrets: NonceSecrets,
+    /// What the API of the zone is shown whose caches are purged.
+    pub(super) purge_token: Option<String>,
     /// What API servers of clusters are shown.
     pub(super) bearer_tokens: BearerTokens,
 }
@@ -83,7 +85,9 @@ impl Environment {
             Some(_) => BearerTokens::parse(&required("KUBERNETES_TOKENS")?, config.scopes.clusters_with_api())?,
             None => BearerTokens::default(),
         };
+        let purge_token = config.status.purge.as_ref().map(|_| required("CACHE_PURGE_TOKEN")).transpose()?;
         Ok(Self {
+            purge_token,
             bearer_tokens,
             urls: Urls::new(config.base_url.clone(), UrlSecret::new(&required("URL_SECRET")?)),
             nonce_secrets: NonceSecrets::new(&required("NONCE_SECRET")?, previous.as_deref()),

@@ -10,6 +10,7 @@ use super::{
     reply::Answer,
 };
 use crate::status::{
+    cache_tag,
     document::{Conditions, Document, Kind},
     route::StatusRoute,
 };
@@ -49,7 +50,7 @@ pub(super) async fn serve(
                 })
             };
             let answer = match issuers::known(env, environment, certificate).await {
-                Ok(Some(certificate)) => document(&certificate, request, environment),
+                Ok(Some(certificate)) => document(&certificate, cache_tag::of_issuer(*id), request, environment),
                 Ok(None) => none(404),
                 Err(issuers::Unreached) => later(),
             };
@@ -57,7 +58,9 @@ pub(super) async fn serve(
         }
         StatusRoute::RootCrl => {
             let answer = match &environment.config.root_crl {
-                Some(crl) if crl.is_good(environment::now()) => document(crl, request, environment),
+                Some(crl) if crl.is_good(environment::now()) => {
+                    document(crl, "root-crl".to_owned(), request, environment)
+                }
                 // It has expired, and the next ceremony is late.
                 Some(_) => later(),
                 None => none(404),
@@ -69,7 +72,7 @@ pub(super) async fn serve(
 }
 
 /// A document for this client, or the word that it has it (RFC 9110 §15.4.5).
-pub(super) fn document(document: &Document, request: &Request, environment: &Environment) -> Answer {
+pub(super) fn document(document: &Document, tag: String, request: &Request, environment: &Environment) -> Answer {
     let header = |name| request.headers().get(name).ok().flatten();
     // Conditions are about what can be kept: not about a POST (RFC 9110 §13.1.3).
     let conditional = !matches!(request.method(), Method::Post);
@@ -82,7 +85,8 @@ pub(super) fn document(document: &Document, request: &Request, environment: &Env
     };
     let most = environment.config.status.max_age_seconds;
     let headers = document.headers(environment::now(), most);
-    headers.into_iter().fold(answer, |answer, (name, value)| answer.with(name, value))
+    let headers = headers.into_iter().chain(std::iter::once(("Cache-Tag", tag)));
+    headers.fold(answer, |answer, (name, value)| answer.with(name, value))
 }
 
 /// There is none.

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     acme::{problem::Problem, storage::Storage as _},
     status::{
+        cache_tag,
         document::Document,
         exchange::{self, Question},
         memory::DocumentMemory,
@@ -81,18 +82,18 @@ pub(super) async fn answer(
     if let [question] = questions.as_slice()
         && let Some(document) = remembered(question)
     {
-        return (front_status::document(&document, request, environment), 0);
+        return (sent(&document, question, request, environment), 0);
     }
     let Some(question) = ours(&questions, env, environment).await else {
         return (failed(Failure::Unauthorized, None), 0);
     };
     if let Some(document) = remembered(&question) {
-        return (front_status::document(&document, request, environment), 0);
+        return (sent(&document, &question, request, environment), 0);
     }
     let answer = match ask_object(env, environment, &question).await {
         Ok(Told::Response(document)) => {
             let seconds = environment.config.status.memory_seconds;
-            let answer = front_status::document(&document, request, environment);
+            let answer = sent(&document, &question, request, environment);
             MEMORY.with_borrow_mut(|memory| memory.keep(question, document, environment::now(), seconds));
             answer
         }
@@ -104,6 +105,10 @@ pub(super) async fn answer(
         }
     };
     (answer, 1)
+}
+
+fn sent(document: &Document, question: &Question, request: &Request, environment: &Environment) -> Answer {
+    front_status::document(document, cache_tag::of_responses(question.serial), request, environment)
 }
 
 /// The first certificate of an issuer that is known. Where signers cannot be asked who they are, the object may still have a
@@ -145,7 +150,7 @@ impl Incarnation {
         environment: &Rc<Environment>,
     ) -> Result<Told, Problem> {
         let now = environment::now();
-        let (changes, look) = response::look(&self.rows()?, &question, now, environment.config.status.refresh)?;
+        let (changes, look) = response::look(&self.rows()?, &question, now, environment.config.status.popular())?;
         if !changes.is_empty() {
             self.rows()?.commit(&changes)?;
             self.alarm.arm(&self.state, &self.rows()?, now.plus(1)).await;

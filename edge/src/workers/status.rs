@@ -7,7 +7,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use serde::{Deserialize, Serialize};
-use shared::{jws::KeyReference, ocsp::CertIdHash, serial::SerialNumber, signing::RevokeReply, timestamp::Timestamp};
+use shared::{jws::KeyReference, serial::SerialNumber, signing::RevokeReply, timestamp::Timestamp};
 use worker::{DurableObject, Env, Method, Request, RequestInit, Response, State, Stub, console_error, durable_object};
 
 use super::{
@@ -33,7 +33,10 @@ use crate::{
         step::Reply,
         storage::{Change, Key, Rows as _, Storage as _},
     },
-    status::revocation::{self, Ask, Outcome, Revoking},
+    status::{
+        news::Announcement,
+        revocation::{self, Ask, Due, Outcome, Revoking},
+    },
 };
 
 /// The binding of the objects' namespace.
@@ -176,15 +179,19 @@ impl DurableObject for Status {
             Environment::of(&self.incarnation.env).map_err(|error| worker::Error::RustError(error.to_string()))?;
         self.incarnation.alarm.rang();
         let rows = self.incarnation.rows().map_err(failed)?;
+        let mut news = Vec::new();
         for key in rows.due(environment::now(), BATCH).map_err(|fault| failed(fault.into()))? {
             match key {
-                Key::Certificate(serial) => self.incarnation.revocation_is_due(serial, &environment),
+                Key::Certificate(serial) => {
+                    self.incarnation.revocation_is_due(serial, &environment).map(|told| news.extend(told))
+                }
                 Key::Response(serial, hash) => self.incarnation.response_is_due((serial, hash), &environment),
                 Key::Crl => self.incarnation.crl_is_due(&environment),
                 _ => Ok(()),
             }
             .map_err(failed)?;
         }
+        self.incarnation.tell(news, &environment);
         self.incarnation.alarm.arm(&self.incarnation.state, &rows, environment::now().plus(1)).await;
         Response::empty()
     }
@@ -255,57 +262,50 @@ impl Incarnation {
             Ok(_) => {}
         }
         // From here to the commit no await.
-        let (changes, outcome) = revocation::answered(&self.rows()?, ask, answer)?;
+        let (now, status) = (environment::now(), &environment.config.status);
+        let due = now.plus(status.memory_seconds.saturating_add(1));
+        let purges = status.purge.is_some();
+        let (changes, outcome) = revocation::answered(&self.rows()?, ask, answer, purges, (now, due))?;
         self.commit(&changes)?;
-        if outcome == Outcome::Revoked && !changes.is_empty() {
-            self.tell_everywhere(ask, environment);
+        if outcome == Outcome::Revoked
+            && let Some(news) = Announcement::stored(&self.rows()?, ask.serial)?
+        {
+            // Caches are purged when no isolate can give them again what was true before.
+            self.tell(vec![Announcement { purge: false, ..news }], environment);
+            self.alarm.arm(&self.state, &self.rows()?, now.plus(1)).await;
         }
         Ok(outcome)
     }
 
-    /// A revocation was confirmed: the new responses are signed at once, and the CRLs fetched that it is in. What fails here, alarms
-    /// make up for.
-    fn tell_everywhere(self: &Rc<Self>, ask: &Ask, environment: &Rc<Environment>) {
-        for hash in CertIdHash::ALL {
-            if let Err(problem) = self.response_is_due((ask.serial, hash), environment) {
-                console_error!("{problem:?}");
-            }
-        }
-        let (incarnation, environment) = (Rc::clone(self), Rc::clone(environment));
-        let (serial, certificate) = (ask.serial, revoke::certificate_of(&ask.revoking.request));
-        self.state.wait_until(async move {
-            let Ok(certificate) = certificate else { return };
-            let parts = issuers::known(&incarnation.env, &environment, |issuers| {
-                let known = issuers.issuer_of(&certificate)?;
-                Some((known.id, known.shards.iter().copied().filter(|shard| shard.holds(serial)).collect()))
-            });
-            if let Ok(Some(parts)) = parts.await {
-                crl::revoked(&incarnation.env, &environment, parts, environment::now()).await;
-            }
-        });
-    }
-
-    /// An alarm found a revocation that no signer has confirmed.
-    fn revocation_is_due(self: &Rc<Self>, serial: SerialNumber, environment: &Rc<Environment>) -> Result<(), Problem> {
+    /// An alarm found a revocation that no signer has confirmed, or one that others are to be told of.
+    fn revocation_is_due(
+        self: &Rc<Self>,
+        serial: SerialNumber,
+        environment: &Rc<Environment>,
+    ) -> Result<Option<Announcement>, Problem> {
         let next = environment::now().plus(environment.config.lifetimes.redrive);
-        let (changes, ask) = revocation::due(&self.rows()?, serial, next)?;
+        let (changes, due) = revocation::due(&self.rows()?, serial, next)?;
         self.commit(&changes)?;
-        if let Some(ask) = ask {
-            let (incarnation, environment) = (Rc::clone(self), Rc::clone(environment));
-            self.state.wait_until(async move {
-                if let Err(problem) = incarnation.ask(&ask, &environment).await {
-                    console_error!("revocation of {}: {problem:?}", ask.serial);
-                }
-            });
+        match due {
+            Due::Nothing => Ok(None),
+            Due::Tell(announcement) => Ok(Some(announcement)),
+            Due::Ask(ask) => {
+                let (incarnation, environment) = (Rc::clone(self), Rc::clone(environment));
+                self.state.wait_until(async move {
+                    if let Err(problem) = incarnation.ask(&ask, &environment).await {
+                        console_error!("revocation of {}: {problem:?}", ask.serial);
+                    }
+                });
+                Ok(None)
+            }
         }
-        Ok(())
     }
 
     pub(super) fn rows(&self) -> Result<SqlRows, Problem> {
         Ok(SqlRows::open(self.state.storage().sql(), BINDING.to_owned(), Rc::clone(&self.schema))?)
     }
 
-    fn commit(&self, changes: &[Change]) -> Result<(), Problem> {
+    pub(super) fn commit(&self, changes: &[Change]) -> Result<(), Problem> {
         Ok(self.rows()?.commit(changes)?)
     }
 }

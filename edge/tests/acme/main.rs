@@ -22,6 +22,7 @@ mod kubernetes_config;
 mod life;
 mod limits;
 mod lists;
+mod news;
 mod nonces;
 mod orders;
 mod perspectives;

@@ -9,7 +9,7 @@ use edge::{
         route::{Resource, Route},
         storage::{Failure, Memory, Rows, Storage},
     },
-    status::revocation::{Ask, Outcome, Revoking, answered, begin, due},
+    status::revocation::{self, Ask, Due, Outcome, Revoking, begin, due},
 };
 use serde_json::{Value, json};
 use shared::{
@@ -137,6 +137,11 @@ fn confirmed(serial: SerialNumber, at: u64) -> RevokeReply {
     RevokeReply::Revoked(Revoked { serial, reason: RevocationReason::Superseded, at, journal_index: 3 })
 }
 
+fn answered(rows: &Memory, ask: &Ask, answer: Result<RevokeReply, String>) -> Result<(Vec<Change>, Outcome), Problem> {
+    let at = Timestamp::from_seconds;
+    revocation::answered(rows, ask, answer, false, (at(1), at(2)))
+}
+
 fn refused(reason: Refusal) -> RevokeReply {
     RevokeReply::Refused(Refused { reason, detail: String::new() })
 }
@@ -234,9 +239,9 @@ fn every_write_of_a_revocation_may_fail() {
                         }
                     }
                 }
-                let (changes, ask) = due(&rows, serial, desk.now).unwrap();
+                let (changes, next) = due(&rows, serial, desk.now).unwrap();
                 if rows.commit(&changes).is_ok()
-                    && let Some(ask) = ask
+                    && let Due::Ask(ask) = next
                 {
                     let (changes, outcome) = answered(&rows, &ask, Ok(confirmed(serial, 1))).unwrap();
                     assert_eq!(outcome, Outcome::Revoked);

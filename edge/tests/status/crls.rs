@@ -2,7 +2,7 @@
 
 use edge::{
     acme::storage::{Memory, Storage},
-    status::crl::{Look, Outcome, answered, due, look, revoked},
+    status::crl::{Due, Look, Outcome, Times, answered, due, look, purged, revoked},
 };
 use shared::{
     base64url::Base64Url,
@@ -22,15 +22,20 @@ fn request(ca: &TestCa) -> CrlRequest {
 }
 
 fn crl(ca: &TestCa, number: u64, from: u64, pending: bool) -> SignedCrl {
+    crl_of(ca, number, (from, pending), None)
+}
+
+fn crl_of(ca: &TestCa, number: u64, (from, pending): (u64, bool), distribution_point: Option<String>) -> SignedCrl {
     let (this_update, next_update) = (at(from), at(from + 1000));
-    let content = CrlContent { number, this_update, next_update, distribution_point: None, entries: Vec::new() };
+    let content = CrlContent { number, this_update, next_update, distribution_point, entries: Vec::new() };
     let tbs = content.tbs(ca.chain.issuer()).unwrap();
     let signature = ca.sign(tbs.as_bytes());
     SignedCrl { crl: Base64Url(tbs.assemble(&signature).unwrap()), number, this_update, next_update, pending }
 }
 
 fn take_in(rows: &mut Memory, ca: &TestCa, reply: Result<CrlReply, String>, now: u64) -> Outcome {
-    let (changes, outcome, _) = answered(rows, &request(ca), ca.chain.issuer(), reply, at(now), at(now + 2)).unwrap();
+    let times = Times { now: at(now), next: at(now + 2), purge: Some(at(now + 6)) };
+    let (changes, outcome, _) = answered(rows, &request(ca), ca.chain.issuer(), reply, times).unwrap();
     rows.commit(&changes).unwrap();
     outcome
 }
@@ -97,12 +102,65 @@ fn after_a_revocation_it_is_asked_for_until_it_has_it() {
     for (reply, asks) in [(crl(&ca, 1, 0, true), true), (crl(&ca, 2, 10, true), true), (crl(&ca, 3, 11, false), false)]
     {
         take_in(&mut rows, &ca, Ok(CrlReply::Current(reply)), 12);
-        let (changes, ask) = due(&rows, at(14), at(16)).unwrap();
+        let (changes, found) = due(&rows, at(14), at(16), 100).unwrap();
         rows.commit(&changes).unwrap();
-        assert_eq!(ask, asks.then(|| request(&ca)));
+        // Caches may have the one before when the one has come that has it.
+        assert_eq!(found, Due { ask: asks.then(|| request(&ca)), purge: (!asks).then(|| request(&ca)) });
     }
     assert_eq!(looked(&rows, 14).0, "fresh");
-    let (changes, ask) = due(&rows, at(11 + 1000 + 86_400), at(0)).unwrap();
+    let (changes, found) = due(&rows, at(11 + 1000 + 86_400), at(0), 100).unwrap();
     rows.commit(&changes).unwrap();
-    assert_eq!((ask, looked(&rows, 14).0), (None, "missing"));
+    assert_eq!((found, looked(&rows, 14).0), (Due::default(), "missing"));
+}
+
+#[test]
+fn caches_are_purged_when_the_crl_has_come_until_that_is_done_or_of_no_use() {
+    let ca = TestCa::new(1);
+    let mut start = Memory::default();
+    take_in(&mut start, &ca, Ok(CrlReply::Current(crl(&ca, 1, 0, false))), 0);
+    assert_eq!(start.next_due().unwrap(), Some(at(1000 + 86_400)), "one without a revocation");
+    let changes = revoked(&start, at(10), at(12)).unwrap();
+    start.commit(&changes).unwrap();
+    take_in(&mut start, &ca, Ok(CrlReply::Current(crl(&ca, 2, 11, false))), 20);
+    assert_eq!(start.next_due().unwrap(), Some(at(26)), "when no isolate has the one before");
+    // The alarm, how it went, and when there is another one.
+    let end = at(11 + 1000 + 86_400);
+    for (now, succeeds, purges, next) in
+        [(26, true, true, end), (26, false, true, at(28)), (120, false, true, at(122)), (121, false, false, end)]
+    {
+        let mut rows = start.clone();
+        let (changes, found) = due(&rows, at(now), at(now + 2), 100).unwrap();
+        rows.commit(&changes).unwrap();
+        assert_eq!(found, Due { ask: None, purge: purges.then(|| request(&ca)) }, "{now}");
+        if succeeds {
+            let changes = purged(&rows, at(now + 2)).unwrap();
+            rows.commit(&changes).unwrap();
+        }
+        assert_eq!(rows.next_due().unwrap(), Some(next), "{now}");
+    }
+}
+
+#[test]
+fn a_crl_of_another_part_or_issuer_is_refused() {
+    let (ca, other) = (TestCa::new(1), TestCa::new(2));
+    let url = |shard: CrlShard| format!("http://status.test/crl/{}/{shard}.crl", IssuerId::of(ca.chain.issuer()));
+    let part = |number| CrlShard::new(number, 2).unwrap();
+    let of_other = format!("http://status.test/crl/{}/1-of-2.crl", IssuerId::of(other.chain.issuer()));
+    for (asked, signer, point, taken) in [
+        (part(1), &ca, Some(url(part(1))), true),
+        (part(1), &ca, Some(url(part(2))), false),
+        (part(1), &ca, Some(url(CrlShard::COMPLETE)), false),
+        (part(1), &ca, Some(of_other), false),
+        (part(1), &ca, None, false),
+        (part(1), &other, Some(url(part(1))), false),
+        (CrlShard::COMPLETE, &ca, None, true),
+        (CrlShard::COMPLETE, &ca, Some(url(part(1))), false),
+    ] {
+        let case = format!("{asked}, {point:?}");
+        let request = CrlRequest { shard: asked, ..request(&ca) };
+        let reply = Ok(CrlReply::Current(crl_of(signer, 1, (0, false), point)));
+        let times = Times { now: at(0), next: at(2), purge: None };
+        let (_, outcome, _) = answered(&Memory::default(), &request, ca.chain.issuer(), reply, times).unwrap();
+        assert_eq!(matches!(outcome, Outcome::Current(_)), taken, "{case}");
+    }
 }

@@ -1,7 +1,9 @@
 //! The status of certificates without a platform: paths and requests of strangers, headers, and every pair of a stored response and
 //! an event.
 
+mod config;
 mod crls;
 mod exchange;
+mod issuers;
 mod never_good;
 mod responses;

@@ -3,9 +3,8 @@
 use edge::{
     acme::storage::{Change, Key, Memory, Rows, Storage},
     status::{
-        config::RefreshPolicy,
         exchange::Question,
-        response::{Ask, Look, Outcome, ResponseRecord, answered, due, forgotten, look},
+        response::{Ask, Look, Outcome, ResponseRecord, answered, due, forgotten, look, wanted},
         revocation::{CertificateRecord, CertificateState},
     },
 };
@@ -72,13 +71,13 @@ pub(crate) fn stored(rows: &Memory) -> Option<ResponseRecord> {
 pub(crate) fn revoke(rows: &mut Memory, now: u64) {
     let mut changes = forgotten(rows, serial(), at(now)).unwrap();
     let revoked = Revoked { serial: serial(), reason: RevocationReason::Unspecified, at: at(now), journal_index: 1 };
-    let body = serde_json::to_string(&CertificateRecord { state: CertificateState::Revoked(revoked) }).unwrap();
+    let body = serde_json::to_string(&CertificateRecord::new(CertificateState::Revoked(revoked))).unwrap();
     changes.push(Change::Put { key: Key::Certificate(serial()), body, due: None });
     rows.commit(&changes).unwrap();
 }
 
 pub(crate) fn looked(rows: &mut Memory, ca: &TestCa, now: u64) -> &'static str {
-    let (changes, look) = look(rows, &question(ca), at(now), RefreshPolicy::Asked).unwrap();
+    let (changes, look) = look(rows, &question(ca), at(now), Some(1)).unwrap();
     rows.commit(&changes).unwrap();
     match look {
         Look::Fresh(_) => "fresh",
@@ -203,8 +202,26 @@ fn a_revocation_leaves_no_good_response_and_has_the_new_one_asked_for() {
     assert_eq!(looked(&mut rows, &ca, 12), "fresh");
     // One that says so already is left as it is.
     assert_eq!(forgotten(&rows, serial(), at(12)).unwrap(), []);
-    // Where nobody has asked, nothing is signed.
     assert_eq!(forgotten(&Memory::default(), serial(), at(12)).unwrap(), []);
+}
+
+#[test]
+fn a_revoked_certificate_that_nobody_has_asked_about_has_its_response_asked_for() {
+    let ca = TestCa::new(1);
+    let (question, issuer) = (question(&ca), ask(&ca).request.issuer);
+    let want = |rows: &Memory| wanted(rows, (&question, issuer, "SIGNER_1"), at(10)).unwrap();
+    let mut rows = Memory::default();
+    let changes = want(&rows);
+    rows.commit(&changes).unwrap();
+    revoke(&mut rows, 10);
+    assert_eq!((want(&rows), looked(&mut rows, &ca, 10)), (Vec::new(), "missing"));
+    let (changes, asked) = due(&rows, (serial(), CertIdHash::Sha1), at(10), at(20)).unwrap();
+    rows.commit(&changes).unwrap();
+    assert_eq!(asked.unwrap(), ask(&ca));
+    take_in(&mut rows, &ca, Ok(OcspReply::Signed(signed(&ca, 11, true))), 11);
+    assert_eq!(looked(&mut rows, &ca, 12), "fresh");
+    // One that was asked for is there already, by the name that its clients use.
+    assert_eq!(want(&rows), []);
 }
 
 #[test]
@@ -225,6 +242,40 @@ fn a_certificate_that_was_asked_for_again_is_refreshed_and_another_one_forgotten
         let (changes, ask) = due(&rows, of, at(1000 + 86_400), at(0)).unwrap();
         rows.commit(&changes).unwrap();
         assert_eq!((ask, stored(&rows)), (None, None));
+    }
+}
+
+#[test]
+fn so_many_questions_make_a_certificate_popular_and_no_later_one_costs_a_row() {
+    let ca = TestCa::new(1);
+    let of = (serial(), CertIdHash::Sha1);
+    let ask = |rows: &mut Memory, now, popular| {
+        let (changes, _) = look(rows, &question(&ca), at(now), popular).unwrap();
+        rows.commit(&changes).unwrap();
+        changes.len()
+    };
+    // Questions, the number that makes popular, rows that were written, and whether it is signed anew.
+    for (questions, popular, written, renewed) in [
+        (0, Some(1), 0, false),
+        (2, Some(3), 2, false),
+        (3, Some(3), 3, true),
+        (9, Some(3), 3, true),
+        (9, Some(1), 1, true),
+        (9, None, 0, false),
+    ] {
+        let case = format!("{questions} of {popular:?}");
+        let mut rows = Memory::default();
+        take_in(&mut rows, &ca, Ok(OcspReply::Signed(signed(&ca, 0, false))), 0);
+        let sum: usize = (0..questions).map(|now| ask(&mut rows, now, popular)).sum();
+        assert_eq!(sum, written, "{case}");
+        let alarm = if renewed { at(500) } else { at(LIFE + 86_400) };
+        assert_eq!(rows.next_due().unwrap(), Some(alarm), "{case}");
+        let (changes, asked) = due(&rows, of, at(500), at(510)).unwrap();
+        rows.commit(&changes).unwrap();
+        assert_eq!(asked.map(|ask| ask.request.urgency), renewed.then_some(Urgency::Refresh), "{case}");
+        // Who was popular once must be so again.
+        take_in(&mut rows, &ca, Ok(OcspReply::Signed(signed(&ca, 500, false))), 500);
+        assert_eq!(rows.next_due().unwrap(), Some(at(500 + LIFE + 86_400)), "{case}");
     }
 }
 

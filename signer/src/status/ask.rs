@@ -82,7 +82,11 @@ impl Issuance {
         let record = self.works.journal.read(&location).map_err(|_| unreadable())?;
         let Event::Signed(signed) = record.event else { return Err(unreadable()) };
         let [leaf, above, ..] = signed.chain.as_slice() else { return Err(unreadable()) };
-        let is_above = |issuer: &chain::Issuer| issuer.der() == above.0;
+        // A new certificate for the same name and key is the same issuer (RFC 6960 §4.1.1).
+        let is_above = |issuer: &chain::Issuer| {
+            let same = |above: chain::Issuer| above.subject() == issuer.subject() && above.key() == issuer.key();
+            issuer.der() == above.0 || chain::Issuer::from_der(&above.0).is_ok_and(same)
+        };
         let position = self.works.issuers.iter().position(|ours| ours.id() == issuer && is_above(ours.certificate()));
         let position = position.ok_or_else(|| unknown("it is of another issuer"))?;
         let leaf = Certificate::from_der(&leaf.0).map_err(|_| unreadable())?;
