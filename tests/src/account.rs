@@ -172,7 +172,11 @@ impl Account {
         self.order_with(names, json!({"profile": profile}))
     }
 
-    fn order_with(&self, names: &[&str], mut members: Value) -> Result<Order> {
+    /// The same with other members.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn order_with(&self, names: &[&str], mut members: Value) -> Result<Order> {
         let kind = |name: &str| if name.parse::<IpAddr>().is_ok() { "ip" } else { "dns" };
         let identifiers: Vec<Value> = names.iter().map(|name| json!({"type": kind(name), "value": name})).collect();
         members["identifiers"] = identifiers.into();

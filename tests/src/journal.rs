@@ -57,6 +57,14 @@ pub fn revocations(state: &Path, serial: &str) -> Result<usize> {
     Ok(records(state)?.iter().filter(|record| record["event"]["revoked"]["serial"] == serial).count())
 }
 
+/// How many OCSP responses about the certificate of this serial number were signed.
+///
+/// # Errors
+/// As [`signed`].
+pub fn responses(state: &Path, serial: &str) -> Result<usize> {
+    Ok(records(state)?.iter().filter(|record| record["event"]["response"]["serial"] == serial).count())
+}
+
 /// How many records of all journals are of this kind.
 ///
 /// # Errors

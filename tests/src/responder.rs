@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -17,7 +17,7 @@ const PREFIX: &str = "/.well-known/acme-challenge/";
 struct Book {
     /// By path: the status line, headers, and the body.
     answers: BTreeMap<String, (String, String)>,
-    /// By path: the heads of the requests, in their order.
+    /// By path: the heads of the requests, in their order; a body follows an empty line.
     asked: BTreeMap<String, Vec<String>>,
 }
 
@@ -69,7 +69,13 @@ impl Responder {
     /// The heads of the requests for this token so far.
     #[must_use]
     pub fn asked(&self, token: &str) -> Vec<String> {
-        lock(&self.book).asked.get(&format!("{PREFIX}{token}")).cloned().unwrap_or_default()
+        self.asked_for(&format!("{PREFIX}{token}"))
+    }
+
+    /// The requests for this path so far: the head, and after an empty line the body.
+    #[must_use]
+    pub fn asked_for(&self, path: &str) -> Vec<String> {
+        lock(&self.book).asked.get(path).cloned().unwrap_or_default()
     }
 
     /// The `Host` that this token was last asked for with.
@@ -91,12 +97,21 @@ fn answer(mut stream: TcpStream, book: &Shared) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut head = Vec::new();
     // Closing with unread input would reset the connection.
-    for line in BufReader::new(stream.try_clone()?).lines() {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    for line in reader.by_ref().lines() {
         let line = line?;
         if line.is_empty() {
             break;
         }
         head.push(line);
+    }
+    let length = head.iter().find_map(|line| {
+        line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))?.1.trim().parse().ok()
+    });
+    if let Some(length) = length {
+        let mut body = String::new();
+        reader.take(length).read_to_string(&mut body)?;
+        head.extend([String::new(), body]);
     }
     let path = head.first().and_then(|first| first.split(' ').nth(1)).unwrap_or_default().to_owned();
     let found = {

@@ -19,6 +19,8 @@ pub fn html(config: &Config, urls: &Urls) -> String {
         .map(|(name, line)| format!("<dt>{name}</dt><dd><pre>{}</pre></dd>\n", escape(line)))
         .collect();
     let directory = escape(&directory);
+    let host = config.status.host.as_ref().map(|host| escape(host.as_str()));
+    let status = host.map(|host| format!("\n<dt>Status of certificates</dt><dd>{host}</dd>")).unwrap_or_default();
     document(
         &title,
         &format!(
@@ -31,7 +33,7 @@ Compare its fingerprint with one that you got another way.</p>
 <dl>
 <dt>Subject</dt><dd>{subject}</dd>
 <dt>Valid until</dt><dd>{not_after}</dd>
-<dt>SHA-256</dt><dd class="fingerprint"><code>{fingerprint}</code></dd>
+<dt>SHA-256</dt><dd class="fingerprint"><code>{fingerprint}</code></dd>{status}
 </dl>
 <pre>{pem}</pre>
 <h2>Clients</h2>

@@ -1,11 +1,12 @@
 //! Revocation, from the client to the signer's journal (RFC 8555 §7.6).
 
-use std::thread;
+use std::{fs, thread};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use shared::{base64url, chain::Leaf};
+use tempfile::NamedTempFile;
 use tests::{account::Account, client::Reply, journal, key::AccountKey, openssl, subject};
 
 use crate::world::{World, world};
@@ -137,5 +138,24 @@ fn many_at_once_are_one_revocation() -> Result<()> {
     }
     assert!(revoked >= 1);
     assert_eq!(journaled(world, &certificate)?, 1);
+    Ok(())
+}
+
+/// RFC 5280 §5: the root's CRL, as a client finds it.
+#[test]
+fn openssl_verifies_the_roots_crl_and_the_chain_with_it() -> Result<()> {
+    let world = world();
+    let reply = world.client.get(&format!("{}/root.crl", world.stack.report.status_url))?.expect(200)?;
+    assert_eq!(reply.media_type(), Some("application/pkix-crl"));
+    let mut verify = openssl::command(["crl", "-inform", "DER", "-verify", "-CAfile"]);
+    let crl = openssl::run(verify.arg(&world.stack.report.root), &reply.body)?;
+    let account = Account::new(&world.client)?;
+    let (_, chain) = account.issue(&["root-crl.test"], &world.responder)?;
+    let (_, issuer) = chain.split_once("-----END CERTIFICATE-----\n").context("a chain has two certificates")?;
+    let file = NamedTempFile::new()?;
+    fs::write(file.path(), crl)?;
+    let mut verify = openssl::command(["verify", "-crl_check", "-CAfile"]);
+    verify.arg(&world.stack.report.root).arg("-CRLfile").arg(file.path());
+    openssl::run(&mut verify, issuer.as_bytes())?;
     Ok(())
 }

@@ -17,7 +17,7 @@ const OCSP_BOUND: Duration = Duration::from_secs(2);
 const CRL_BOUND: Duration = Duration::from_secs(60);
 
 /// Waits until something holds, and gives how long that took.
-fn within(bound: Duration, what: &str, holds: impl Fn() -> Result<bool>) -> Result<Duration> {
+pub(crate) fn within(bound: Duration, what: &str, holds: impl Fn() -> Result<bool>) -> Result<Duration> {
     let started = Instant::now();
     loop {
         if holds()? {
@@ -28,11 +28,11 @@ fn within(bound: Duration, what: &str, holds: impl Fn() -> Result<bool>) -> Resu
     }
 }
 
-fn is_revoked(world: &World, subject: &Subject) -> Result<bool> {
+pub(crate) fn is_revoked(world: &World, subject: &Subject) -> Result<bool> {
     Ok(matches!(world.status(subject)?, Some(CertStatus::Revoked(..))))
 }
 
-fn is_on_the_crl(world: &World, subject: &Subject) -> Result<bool> {
+pub(crate) fn is_on_the_crl(world: &World, subject: &Subject) -> Result<bool> {
     let reply = world.client.get(&subject.crl)?;
     if reply.status != 200 {
         return Ok(false);

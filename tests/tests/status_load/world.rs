@@ -3,6 +3,7 @@
 use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -13,9 +14,10 @@ use shared::{
     chain::{Issuer, Leaf},
     ocsp::CertStatus,
     serial::SerialNumber,
+    timestamp::Timestamp,
 };
 use tests::{
-    account::Account,
+    account::{Account, Order},
     client::{Client, Reply},
     journal, ocsp, openssl,
     responder::Responder,
@@ -25,6 +27,10 @@ use tests::{
 
 /// Threads that ask or issue at the same time.
 pub(crate) const THREADS: usize = 16;
+/// The zone whose caches are purged, where the responder is the platform's API.
+const ZONE: &str = "0123456789abcdef0123456789abcdef";
+/// So many questions make a certificate popular.
+pub(crate) const PRESIGN: usize = 3;
 /// Whose certificates these are: proved once by each account.
 const NAME: &str = "load.test";
 
@@ -68,6 +74,9 @@ impl World {
         let responder = Responder::start()?;
         let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "status-load")?.http_port(responder.port);
         let options = options.set("lifetimes.authorization_reuse", &json!(3600)).with(["--restart"]);
+        let api = format!("http://127.0.0.1:{}/client/v4", responder.port);
+        let options = options.set("status.purge", &json!({"zone": ZONE, "api": api}));
+        let options = options.set("status.presign", &json!(PRESIGN)).set("status.crl_memory_seconds", &json!(1));
         let stack = Stack::up(options)?;
         let client = Client::of(&stack.report)?;
         let account = Account::new(&client)?;
@@ -91,6 +100,26 @@ impl World {
         };
         let all = in_parallel(accounts, |_| one())?;
         Ok(all.into_iter().flatten().collect())
+    }
+
+    /// One that ends in so many seconds.
+    pub(crate) fn ending(&self, seconds: u64) -> Result<Subject> {
+        let end = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + seconds;
+        let end = serde_json::to_value(Timestamp::from_seconds(end))?;
+        let order = self.account.order_with(&[NAME], json!({"profile": "monthly", "notAfter": end}))?;
+        self.subject(&finished(&self.account, &self.responder, &order)?)
+    }
+
+    /// The requests to the API that have this tag in them.
+    pub(crate) fn purges(&self, tag: &str) -> Vec<String> {
+        let requests = self.responder.asked_for(&purge_path());
+        requests.into_iter().filter(|request| request.contains(&format!("\"{tag}\""))).collect()
+    }
+
+    /// What the API answers from now on.
+    pub(crate) fn answer_purges(&self, success: bool) {
+        let head = if success { "200 OK" } else { "429 Too Many Requests" };
+        self.responder.answer(&purge_path(), head, json!({ "success": success }).to_string());
     }
 
     /// A certificate of our own account.
@@ -135,13 +164,20 @@ impl World {
 
 /// The chain of a new certificate, PEM.
 fn issue(account: &Account, responder: &Responder) -> Result<String> {
-    let order = account.order_of("monthly", &[NAME])?;
+    finished(account, responder, &account.order_of("monthly", &[NAME])?)
+}
+
+fn finished(account: &Account, responder: &Responder, order: &Order) -> Result<String> {
     if order.object["status"] != "ready" {
-        account.prove(&order, responder)?;
+        account.prove(order, responder)?;
     }
     let csr = base64url::encode(&subject::csr_of(&[NAME], &KeyPair::generate()?)?);
     account.post(&order.finalize()?, &json!({ "csr": csr }))?.expect(200)?;
-    account.certificate(&order)
+    account.certificate(order)
+}
+
+fn purge_path() -> String {
+    format!("/client/v4/zones/{ZONE}/purge_cache")
 }
 
 /// Does something in several threads, and gives what came of it.

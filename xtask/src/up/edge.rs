@@ -40,6 +40,8 @@ pub(crate) struct Edge<'a> {
     pub(crate) infrastructure: &'a Authority,
     /// The issuing root (PEM file).
     pub(crate) root: &'a Path,
+    /// Its CRL (PEM file).
+    pub(crate) root_crl: &'a Path,
     /// Its signers.
     pub(crate) signers: &'a [Signer],
     /// Where names are looked up.
@@ -79,6 +81,7 @@ impl Edge<'_> {
             ("front-authority.pem", &self.front_authority.certificate()),
             ("url-secret", &state.secret("url")?),
             ("nonce-secret", &state.secret("nonce")?),
+            ("cache-purge-token", &state.secret("cache-purge")?),
         ] {
             write_private(&folder.join(name), &fs::read(file).with_context(|| format!("reading {}", file.display()))?)?;
         }
@@ -114,6 +117,7 @@ impl Edge<'_> {
             (["identifiers", "single_labels"], json!(true)),
             (["identifiers", "ip_networks"], json!(LOOPBACK)),
             (["status", "host"], json!(self.front.status_url())),
+            (["status", "root_crl"], json!(fs::read_to_string(self.root_crl)?)),
             (["validation", "resolvers"], json!([self.resolver])),
             (["validation", "http_port"], json!(self.http_port)),
             (["validation", "tls_alpn_port"], json!(self.tls_alpn_port)),
@@ -154,6 +158,7 @@ impl Edge<'_> {
             "    (name = \"COLOPHON\", json = embed \"colophon.json\"),
     (name = \"URL_SECRET\", text = embed \"url-secret\"),
     (name = \"NONCE_SECRET\", text = embed \"nonce-secret\"),
+    (name = \"CACHE_PURGE_TOKEN\", text = embed \"cache-purge-token\"),
     (name = \"KUBERNETES_TOKENS\", text = embed \"kubernetes-tokens\"),\n",
         );
         for signer in self.signers {
@@ -255,6 +260,7 @@ mod tests {
             client: &infrastructure.leaf("edge", &["edge.test"], Purpose::Client).unwrap(),
             infrastructure: &infrastructure,
             root: &front_authority.certificate(),
+            root_crl: &front_authority.certificate(),
             signers: &[Signer { number: 2, address: "127.0.0.1:7003".parse().unwrap() }],
             resolver: "tcp://127.0.0.1:7004",
             http_port: 5002,

@@ -56,6 +56,29 @@ impl Ceremony {
         self.root.join("root.pem")
     }
 
+    /// The root's CRL (PEM file), which revokes nothing; made when there is none.
+    pub(crate) fn root_crl(&self) -> Result<PathBuf> {
+        let crl = self.root.join("root.crl");
+        if !crl.exists() {
+            let partial = partial(&crl)?;
+            let plan = partial.join("ceremony.toml");
+            let (made, text) =
+                (partial.join("root.crl"), |path: PathBuf| toml::Value::from(path.display().to_string()));
+            let lines = format!(
+                "number = 1\nform = \"pem\"\nnext_update_days = 1825\nout = {}\n[root]\ncertificate = {}\nkey.file = {}\n",
+                text(made.clone()),
+                text(self.root_certificate()),
+                text(self.root.join("root.key")),
+            );
+            fs::write(&plan, lines)?;
+            let mut sign = command(&self.signer);
+            run(sign.args(["root", "crl", "--ceremony"]).arg(&plan)).context("making the CRL of the issuing root")?;
+            fs::rename(made, &crl)?;
+            fs::remove_dir_all(partial)?;
+        }
+        Ok(crl)
+    }
+
     /// The PKCS#11 module.
     pub(crate) fn module(&self) -> &Path {
         &self.module
