@@ -7,7 +7,7 @@ use edge::{
         problem::Problem,
         revoke::by_certificate_key,
         route::{Resource, Route},
-        storage::{Failure, Memory, Rows, Storage},
+        storage::{Change, Failure, Memory, Rows, Storage},
     },
     status::revocation::{self, Ask, Due, Outcome, Revoking, begin, due},
 };

@@ -12,7 +12,7 @@ fn checked(config: Value, loopback: bool) -> Result<Result<(), BadStatus>, Strin
 fn every_number_has_bounds() {
     assert_eq!(checked(json!({}), false), Ok(Ok(())));
     for (key, least, most) in [
-        ("presign", 1, 100),
+        ("presign", 1_u64, 100_u64),
         ("memory_seconds", 0, 60),
         ("crl_memory_seconds", 0, 300),
         ("crl_poll_seconds", 1, 3600),

@@ -1,7 +1,7 @@
 //! The stored CRL: its number never goes back, and nothing is sent that has expired.
 
 use edge::{
-    acme::storage::{Memory, Storage},
+    acme::storage::{Memory, Rows, Storage},
     status::crl::{Due, Look, Outcome, Times, answered, due, look, purged, revoked},
 };
 use shared::{

@@ -273,6 +273,9 @@ fn so_many_questions_make_a_certificate_popular_and_no_later_one_costs_a_row() {
         let (changes, asked) = due(&rows, of, at(500), at(510)).unwrap();
         rows.commit(&changes).unwrap();
         assert_eq!(asked.map(|ask| ask.request.urgency), renewed.then_some(Urgency::Refresh), "{case}");
+        // The same again, of a signer whose clock is late, does not end it.
+        take_in(&mut rows, &ca, Ok(OcspReply::Signed(signed(&ca, 0, false))), 500);
+        assert_eq!(rows.next_due().unwrap() == Some(at(510)), renewed, "{case}");
         // Who was popular once must be so again.
         take_in(&mut rows, &ca, Ok(OcspReply::Signed(signed(&ca, 500, false))), 500);
         assert_eq!(rows.next_due().unwrap(), Some(at(500 + LIFE + 86_400)), "{case}");

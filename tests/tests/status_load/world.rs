@@ -89,7 +89,9 @@ impl World {
         let ocsp = pointer("authorityInfoAccess", "OCSP - URI:")?;
         let (_, above) = chain.split_once("-----END CERTIFICATE-----\n").context("a chain has two certificates")?;
         let issuer = Issuer::from_pem(above)?;
-        Ok(Self { stack, client, responder, issuer, ocsp, account })
+        let world = Self { stack, client, responder, issuer, ocsp, account };
+        world.answer_purges(true);
+        Ok(world)
     }
 
     /// So many certificates, by so many accounts at the same time.
