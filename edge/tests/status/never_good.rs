@@ -85,7 +85,7 @@ proptest! {
                         _ => None,
                     }
                 }
-                Step::Ask => match look(&rows, &question(&ca), at(now), RefreshPolicy::OnDemand).unwrap().1 {
+                Step::Ask => match look(&rows, &question(&ca), at(now), None).unwrap().1 {
                     Look::Fresh(document) | Look::Aging(document) => Some(document),
                     Look::Missing => None,
                 },

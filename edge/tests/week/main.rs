@@ -7,7 +7,7 @@ mod responder;
 
 use std::{borrow::Cow, env, fs, path::Path, thread};
 
-use edge::status::config::RefreshPolicy;
+use edge::status::config::{RefreshPolicy, StatusConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -89,7 +89,8 @@ const fn case(name: &'static str, monthly: u32, asking: Asking, refresh: &'stati
 fn simulate(case: &Case, every: u32) -> Figures {
     let refresh = if case.refresh == "asked" { RefreshPolicy::Asked } else { RefreshPolicy::OnDemand };
     let estate = Estate::new((case.monthly, every), case.asking, (BEFORE + DAYS) * DAY);
-    let mut responder = Responder::new(&estate, refresh, BEFORE * DAY);
+    let popular = StatusConfig { refresh, ..StatusConfig::default() }.popular();
+    let mut responder = Responder::new(&estate, popular, BEFORE * DAY);
     for event in estate.events() {
         responder.happens(event);
     }

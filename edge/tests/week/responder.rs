@@ -9,7 +9,7 @@ use edge::{
         storage::{Change, Key, Memory, Storage as _},
     },
     status::{
-        config::{RefreshPolicy, StatusConfig},
+        config::StatusConfig,
         document::Document,
         exchange::Question,
         memory::DocumentMemory,
@@ -48,7 +48,7 @@ pub(crate) struct Responder<'a> {
     ca: TestCa,
     issuer: IssuerHashes,
     issuer_id: IssuerId,
-    refresh: RefreshPolicy,
+    popular: Option<u32>,
     memory: DocumentMemory<Question>,
     memory_seconds: u64,
     rows: Memory,
@@ -67,7 +67,7 @@ pub(crate) struct Responder<'a> {
 }
 
 impl<'a> Responder<'a> {
-    pub(crate) fn new(estate: &'a Estate, refresh: RefreshPolicy, since: u64) -> Self {
+    pub(crate) fn new(estate: &'a Estate, popular: Option<u32>, since: u64) -> Self {
         let ca = TestCa::new(1);
         let figures =
             Figures { questions: 0, asked_about: 0, signatures: 0, awaited: 0, most_in_a_minute: 0, revocations: 0 };
@@ -76,7 +76,7 @@ impl<'a> Responder<'a> {
             issuer: IssuerHashes::of(ca.chain.issuer(), HASH).unwrap(),
             issuer_id: IssuerId::of(ca.chain.issuer()),
             ca,
-            refresh,
+            popular,
             memory: DocumentMemory::default(),
             memory_seconds: StatusConfig::default().memory_seconds,
             rows: Memory::default(),
@@ -126,7 +126,7 @@ impl<'a> Responder<'a> {
         if self.memory.find(&question, now).is_some() {
             return;
         }
-        let (changes, look) = response::look(&self.rows, &question, now, self.refresh).unwrap();
+        let (changes, look) = response::look(&self.rows, &question, now, self.popular).unwrap();
         self.commit(&changes);
         let document = match look {
             Look::Fresh(document) => document,
@@ -164,7 +164,7 @@ impl<'a> Responder<'a> {
         self.figures.revocations += u64::from(now >= self.since);
         let mut changes = response::forgotten(&self.rows, serial, now).unwrap();
         let revoked = Revoked { serial, reason: RevocationReason::KeyCompromise, at: now, journal_index: 1 };
-        let record = CertificateRecord { state: CertificateState::Revoked(revoked) };
+        let record = CertificateRecord::new(CertificateState::Revoked(revoked));
         changes.push(record.put(Key::Certificate(serial), None).unwrap());
         self.commit(&changes);
         self.rings(Key::Response(serial, HASH), now);
@@ -181,7 +181,7 @@ impl<'a> Responder<'a> {
         if self.all % SAMPLE != 1 {
             let record = self.record(&ask, signed(Base64Url(vec![u8::from(revoked)])));
             self.commit(&[record.put(Key::Response(serial, HASH), Some(due)).unwrap()]);
-            let (_, look) = response::look(&self.rows, &ask.question, now, RefreshPolicy::OnDemand).unwrap();
+            let (_, look) = response::look(&self.rows, &ask.question, now, None).unwrap();
             let Look::Fresh(document) = look else { panic!("{look:?}") };
             return document;
         }
@@ -227,7 +227,7 @@ impl<'a> Responder<'a> {
     fn record(&self, ask: &Ask, signed: SignedResponse) -> ResponseRecord {
         let (name, key) = (ask.question.name.clone(), ask.question.key.clone());
         let (issuer, signer) = (ask.request.issuer, ask.signer.clone());
-        ResponseRecord { name, key, issuer, signer, signed: Some(signed), asked: false }
+        ResponseRecord { name, key, issuer, signer, signed: Some(signed), questions: 0, asked: false }
     }
 
     fn commit(&mut self, changes: &[Change]) {
