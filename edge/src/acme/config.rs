@@ -16,7 +16,9 @@ use super::{
     challenge::ChallengeType,
     external_account::BindingPolicy,
     kubernetes::cluster::{BadCluster, ClusterConfig, Clusters},
+    lifetimes::LifetimesConfig,
     policy::IdentifiersConfig,
+    pool::config::{self as pool_config, BadSigners, SignerConfig},
     rate_limit::{Rate, RateLimits},
     scope::{ScopeConfig, Scopes},
     validation::{Validation, ValidationConfig},
@@ -100,39 +102,6 @@ pub struct ProfileSummary {
     pub extended_key_usage: BTreeSet<Usage>,
 }
 
-/// One signer.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SignerConfig {
-    /// The service binding that presents our client certificate.
-    pub binding: String,
-    /// The URL to fetch through it: `https://host[:port]`, no trailing slash.
-    pub url: String,
-}
-
-/// How long things live, in seconds.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LifetimesConfig {
-    /// From newOrder until the order expires.
-    pub order: u64,
-    /// From its creation until an authorization expires.
-    pub authorization: u64,
-    /// So long after it was proved an authorization also serves later orders; 0: each order proves anew. One that was
-    /// asked for by newAuthz serves orders for as long as it is valid.
-    pub authorization_reuse: u64,
-    /// A nonce of newNonce.
-    pub edge_nonce: u64,
-    /// An account that has issued nothing for so long, and has no certificate that is still valid, deletes itself.
-    pub idle_account: u64,
-    /// So long after its end an order or an authorization can still be read; then it is deleted.
-    pub retention: u64,
-    /// After so long an alarm drives a lost probe or signature again.
-    pub redrive: u64,
-    /// So long a finalize waits for its certificate before it answers `processing`.
-    pub finalize_wait: u64,
-}
-
 /// Sizes and counts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -209,9 +178,9 @@ pub enum BadConfig {
     /// One of `alternate_chains`, counted from 1.
     #[error("alternate_chains: number {0}: {1}")]
     AlternateChain(usize, BadChain),
-    /// `signers` is empty, or names a binding twice.
-    #[error("signers: at least one, each binding once")]
-    Signers,
+    /// `signers`.
+    #[error("signers: {0}")]
+    Signers(#[from] BadSigners),
     /// `profiles` has a bad name.
     #[error("profiles: {0}")]
     Profiles(BadProfile),
@@ -287,18 +256,13 @@ impl TryFrom<ConfigObject> for Config {
         }
         check_url("base_url", &object.base_url)?;
         object.signers.iter().try_for_each(|signer| check_url("signers.url", &signer.url))?;
-        let mut bindings: Vec<_> = object.signers.iter().map(|signer| &signer.binding).collect();
-        bindings.sort_unstable();
-        bindings.dedup();
-        if bindings.is_empty() || bindings.len() != object.signers.len() {
-            return Err(BadConfig::Signers);
-        }
         let profiles = object.profiles.into_iter().map(|(name, summary)| name.parse().map(|name| (name, summary)));
         let profiles: BTreeMap<ProfileName, _> = profiles.collect::<Result<_, _>>().map_err(BadConfig::Profiles)?;
         let default_profile = object.default_profile.parse().map_err(|_| BadConfig::DefaultProfile)?;
         if !profiles.contains_key(&default_profile) {
             return Err(BadConfig::DefaultProfile);
         }
+        pool_config::check(&object.signers, profiles.keys())?;
         if !(1..=256).contains(&object.limits.nonce_shards) {
             return Err(BadConfig::NonceShards);
         }
@@ -397,6 +361,7 @@ fn check_not_zero(lifetimes: &LifetimesConfig, limits: &LimitsConfig) -> Result<
         ("lifetimes.idle_account", lifetimes.idle_account),
         ("lifetimes.retention", lifetimes.retention),
         ("lifetimes.redrive", lifetimes.redrive),
+        ("lifetimes.lease", lifetimes.lease),
         ("limits.orders_page", u64::try_from(limits.orders_page).unwrap_or(u64::MAX)),
         ("limits.body_bytes", u64::try_from(limits.body_bytes).unwrap_or(u64::MAX)),
     ];

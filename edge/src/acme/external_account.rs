@@ -10,7 +10,7 @@ use shared::{
     timestamp::Timestamp,
 };
 
-use super::{config::SignerConfig, problem::Problem, record::AccountRecord};
+use super::{pool::config::SignerConfig, problem::Problem, record::AccountRecord};
 
 /// Whether accounts need a binding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

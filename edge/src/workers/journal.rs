@@ -22,7 +22,7 @@ use super::{
     rollover::HOST,
     signer,
 };
-use crate::{acme::config::SignerConfig, status::journal::JournalRecord};
+use crate::{acme::pool::config::SignerConfig, status::journal::JournalRecord};
 
 /// The binding of the objects' namespace.
 const BINDING: &str = "JOURNAL";

@@ -13,7 +13,7 @@ use shared::signing::{
 use worker::{Env, Headers, Method, RequestInit, RequestRedirect};
 
 use super::{body, journal, timeout::within};
-use crate::acme::config::SignerConfig;
+use crate::acme::pool::config::SignerConfig;
 
 /// So long an answer is waited for. A signer that works answers `queued` long before; the same question is asked again
 /// later.

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use edge::acme::{
-    config::SignerConfig,
     directory::Directory,
     external_account::{BadBinding, BindingPolicy, refusal, signers},
+    pool::config::SignerConfig,
     problem::Problem,
     route::{Resource, Route},
 };

@@ -26,6 +26,7 @@ mod news;
 mod nonces;
 mod orders;
 mod perspectives;
+mod pool;
 mod records;
 mod refusals;
 mod replacements;
