@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `POST /v1/bind` | [`BindRequest`](crate::grant::BindRequest) | [`BindReply`](crate::grant::BindReply) |
 //! | `POST /v1/issue` | [`IssueRequest`] | [`IssueReply`] |
+//! | `POST /v1/settle` | [`IssueRequest`] | [`IssueReply`] |
 //! | `POST /v1/revoke` | [`RevokeRequest`] | [`RevokeReply`] |
 //! | `POST /v1/ocsp` | [`OcspRequest`] | [`OcspReply`] |
 //! | `POST /v1/crl` | [`CrlRequest`] | [`CrlReply`] |
@@ -29,6 +30,8 @@ pub use self::status::{CrlReply, CrlRequest, OcspReply, OcspRequest, SignedCrl, 
 
 /// Path of the verb `issue`.
 pub const ISSUE_PATH: &str = "/v1/issue";
+/// Path of the verb `settle`: the answer is the order's certificate, if it is signed, or that none will be under this lease.
+pub const SETTLE_PATH: &str = "/v1/settle";
 /// Path of the verb `revoke`.
 pub const REVOKE_PATH: &str = "/v1/revoke";
 /// Path of the verb `ocsp`.
@@ -67,6 +70,10 @@ pub struct IssueRequest {
     pub priority: Priority,
     /// After this the answer is of no use to anybody: the job may be dropped before it reaches a token.
     pub deadline: Timestamp,
+    /// After this the order may be another signer's, and nothing may be signed for it here. A later request may say a later
+    /// time, never an earlier one. Without it the order is this signer's for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Timestamp>,
 }
 
 /// What gives an account its rights at the signer.
@@ -117,6 +124,11 @@ pub enum IssueReply {
     Queued {
         /// Whole seconds until the certificate can be expected, at least 1: estimated from the queue, not guessed.
         retry_after: u64,
+    },
+    /// Only to `settle`: nothing is signed and nothing will be, under this lease or an earlier one.
+    Settled {
+        /// Index of the journal record that says so.
+        journal_index: u64,
     },
     /// Never, or not in this state.
     Refused(Refused),

@@ -51,6 +51,7 @@ pub(crate) struct Admitted {
     pub(crate) times: RequestedTimes,
     pub(crate) priority: Priority,
     pub(crate) deadline: Timestamp,
+    pub(crate) lease: Option<Timestamp>,
     /// The scope that gives it, and what that may spend.
     pub(crate) scope: String,
     pub(crate) budget: Budget,
@@ -133,6 +134,11 @@ impl Evidence {
         self.claim
     }
 
+    /// Until when the order is this signer's alone; nothing: for good.
+    pub(crate) const fn lease(&self) -> Option<Timestamp> {
+        self.request.lease
+    }
+
     /// Checks that the policy gives it. What an earlier intent has decided on is not judged by its times again, and is spent.
     pub(crate) fn admit(
         self,
@@ -178,6 +184,7 @@ impl Evidence {
             times,
             priority: request.priority,
             deadline: request.deadline,
+            lease: request.lease,
             scope,
             budget,
         })

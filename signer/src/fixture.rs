@@ -58,6 +58,7 @@ pub(crate) fn request(names: &[&str], csr: &[u8]) -> IssueRequest {
         not_after: None,
         priority: Priority::New,
         deadline: now.plus(600),
+        lease: None,
     }
 }
 

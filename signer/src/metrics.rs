@@ -24,6 +24,8 @@ pub(crate) struct Metrics {
     refusals: Family<Labels, Counter>,
     certificates: Counter,
     revocations: Counter,
+    settled: Counter,
+    leases_over: Counter,
     signed: Family<Labels, Counter>,
     remembered: Counter,
     crl_number: Gauges,
@@ -50,6 +52,8 @@ impl Default for Metrics {
             refusals: Family::default(),
             certificates: Counter::default(),
             revocations: Counter::default(),
+            settled: Counter::default(),
+            leases_over: Counter::default(),
             signed: Family::default(),
             remembered: Counter::default(),
             crl_number: Gauges::default(),
@@ -71,6 +75,12 @@ impl Default for Metrics {
         registry.register("refusals", "Requests refused, by reason", metrics.refusals.clone());
         registry.register("certificates", "Certificates signed and journaled", metrics.certificates.clone());
         registry.register("revocations", "Revocations journaled", metrics.revocations.clone());
+        registry.register("settled", "Orders given up to other signers", metrics.settled.clone());
+        registry.register(
+            "leases_over",
+            "Signatures dropped because their lease was over",
+            metrics.leases_over.clone(),
+        );
         registry.register("signatures", "Signatures that were journaled, by what they are of", metrics.signed.clone());
         registry.register("ocsp_remembered", "OCSP responses given again from memory", metrics.remembered.clone());
         registry.register("crl_number", "The highest number of a CRL, by issuer", metrics.crl_number.clone());
@@ -148,6 +158,16 @@ impl Metrics {
     /// A revocation is in the journal.
     pub(crate) fn revoked(&self) {
         self.revocations.inc();
+    }
+
+    /// An order was given up to another signer.
+    pub(crate) fn settled(&self) {
+        self.settled.inc();
+    }
+
+    /// A signature was dropped because its order may be another signer's.
+    pub(crate) fn lease_over(&self) {
+        self.leases_over.inc();
     }
 
     /// Somebody did not get through the handshake.

@@ -14,7 +14,7 @@ use shared::{
     grant::{BIND_PATH, BindReply},
     signing::{
         CRL_PATH, CrlReply, ISSUE_PATH, IssueReply, OCSP_PATH, OcspReply, REVOKE_PATH, Refusal, Refused, RevokeReply,
-        STATUS_PATH,
+        SETTLE_PATH, STATUS_PATH,
     },
 };
 
@@ -63,6 +63,13 @@ impl Service {
                 };
                 issue_answer(&reply)
             }
+            (&Method::POST, SETTLE_PATH) => {
+                let reply = match self.read(edge, request).await {
+                    Ok(asked) => self.issuance.settle(edge, asked).await,
+                    Err(refused) => IssueReply::Refused(refused),
+                };
+                issue_answer(&reply)
+            }
             (&Method::POST, REVOKE_PATH) => {
                 let reply = match self.read(edge, request).await {
                     Ok(asked) => self.issuance.revoke(edge, asked).await,
@@ -93,9 +100,10 @@ impl Service {
                 crl_answer(&reply)
             }
             (&Method::GET, STATUS_PATH) => json(StatusCode::OK, &self.issuance.status()),
-            (_, BIND_PATH | ISSUE_PATH | REVOKE_PATH | OCSP_PATH | CRL_PATH | JOURNAL_PATH | STATUS_PATH) => {
-                no_such(StatusCode::METHOD_NOT_ALLOWED)
-            }
+            (
+                _,
+                BIND_PATH | ISSUE_PATH | SETTLE_PATH | REVOKE_PATH | OCSP_PATH | CRL_PATH | JOURNAL_PATH | STATUS_PATH,
+            ) => no_such(StatusCode::METHOD_NOT_ALLOWED),
             _ => no_such(StatusCode::NOT_FOUND),
         }
     }
@@ -154,7 +162,7 @@ impl Service {
 
 fn issue_answer(reply: &IssueReply) -> Answer {
     match reply {
-        IssueReply::Issued(_) => json(StatusCode::OK, reply),
+        IssueReply::Issued(_) | IssueReply::Settled { .. } => json(StatusCode::OK, reply),
         IssueReply::Queued { retry_after } => queued(*retry_after, reply),
         IssueReply::Refused(refused) => json(status_of(refused), reply),
     }

@@ -20,6 +20,9 @@ use shared::{
     timestamp::Timestamp,
 };
 
+/// What the edge's log says of an order that another signer may have.
+pub(crate) const LEASE_OVER: &str = "the order's lease is over: another signer may have it";
+
 /// A certificate that waits for its token.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -66,6 +69,10 @@ impl Job {
     pub(crate) async fn prepare(mut self, works: &Works, position: usize) -> Option<Self> {
         if let Some(reason) = self.stopped(works) {
             self.give_up(Refusal::Stopped, reason);
+            return None;
+        }
+        if !self.ticket.lease().begin(clock::now()) {
+            self.give_up(Refusal::Busy, LEASE_OVER);
             return None;
         }
         // It may have waited for long.
@@ -132,6 +139,15 @@ impl Job {
         // Stopped while it was in the token: the signature is dropped, and the intent stays.
         if let Some(reason) = self.stopped(works) {
             return self.give_up(Refusal::Stopped, reason);
+        }
+        // Another signer may have the order by now.
+        if self.ticket.lease().is_over(clock::now()) {
+            works.metrics.lease_over();
+            tracing::error!(
+                order = self.admitted.order,
+                "its lease ran out while it was in the token; the signature is dropped"
+            );
+            return self.give_up(Refusal::Busy, LEASE_OVER);
         }
         let made = self.check(works, &signature);
         let (chain, decided) = match made {
@@ -200,7 +216,7 @@ impl Waits for Job {
     }
 
     fn is_forsaken(&self, now: Timestamp) -> bool {
-        !self.ticket.is_wanted(now)
+        !self.ticket.is_wanted(now) || self.ticket.lease().is_over(now)
     }
 
     fn fits(&self, issuer: usize) -> bool {

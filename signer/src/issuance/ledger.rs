@@ -7,6 +7,8 @@
 //!    ^                 |  ^
 //!    +-- no intent ----+  +--begin-- intended <-- crash, or given up with an intent
 //! ```
+//!
+//! What is not signed and not begun can be settled: then it begins again only under a later lease (see [`Lease`]).
 
 use std::{
     collections::HashMap,
@@ -25,7 +27,10 @@ use shared::{
 };
 use tokio::sync::watch;
 
-use super::certificates::Certificates;
+use super::{
+    certificates::Certificates,
+    lease::{CannotEnd, Lease},
+};
 use crate::{
     journal::{BadRecord, Event, Fault, Location, Record},
     queue::Place,
@@ -49,6 +54,9 @@ pub(crate) struct Running {
     pub(crate) place: Place,
     /// Until when somebody can be expected to ask again; in seconds since 1970.
     pub(crate) wanted: Arc<AtomicU64>,
+    pub(crate) lease: Arc<Lease>,
+    /// What an earlier job had decided on.
+    intent: Option<Location>,
     pub(crate) outcome: watch::Receiver<Option<Outcome>>,
 }
 
@@ -63,7 +71,24 @@ pub(crate) enum Known {
     Running(Running),
     /// A certificate; where the journal says so.
     Signed(Location),
+    /// It was settled: nothing is signed under this lease.
+    Settled,
     /// It belongs to another account or another request, for ever.
+    Used,
+}
+
+/// What can be said of an order that is to be settled.
+#[derive(Debug)]
+pub(crate) enum Settlement {
+    /// Nothing begins for it under this lease; to be written.
+    Settled,
+    /// A certificate; where the journal says so.
+    Signed(Location),
+    /// It is in a token.
+    Begun,
+    /// A later lease was given since.
+    Later,
+    /// It belongs to another account or another request.
     Used,
 }
 
@@ -74,7 +99,10 @@ pub(crate) struct Ticket {
     order: OrderHash,
     claim: Claim,
     intent: Option<Location>,
+    /// Leases that end then or sooner count no more.
+    settled: Option<Timestamp>,
     wanted: Arc<AtomicU64>,
+    lease: Arc<Lease>,
     outcome: watch::Sender<Option<Outcome>>,
     ended: bool,
 }
@@ -94,6 +122,7 @@ type OrderHash = [u8; 32];
 enum Entry {
     Running { claim: Claim, running: Running },
     Intended { claim: Claim, intent: Location },
+    Settled { claim: Claim, intent: Option<Location>, lease: Timestamp },
     Signed { claim: Claim, signed: Location },
 }
 
@@ -116,13 +145,17 @@ impl Ledger {
                 if let (Some(shard), Some(issuer)) = (intent.crl_shard, status::issuer_id(&intent.issuer_sha256.0)) {
                     self.trail().points(issuer, shard, intent.not_after);
                 }
-                if orders.insert(hash(&intent.order), Entry::Intended { claim, intent: location }).is_some() {
-                    return Err(bad);
+                match orders.insert(hash(&intent.order), Entry::Intended { claim, intent: location }) {
+                    None | Some(Entry::Settled { intent: None, .. }) => {}
+                    Some(_) => return Err(bad),
                 }
             }
             Event::Signed(signed) => {
                 let entry = orders.get_mut(&hash(&signed.order)).ok_or(bad)?;
-                let Entry::Intended { claim, intent } = entry else { return Err(bad) };
+                let (Entry::Intended { claim, intent } | Entry::Settled { claim, intent: Some(intent), .. }) = entry
+                else {
+                    return Err(bad);
+                };
                 if intent.index != signed.intent {
                     return Err(bad);
                 }
@@ -130,6 +163,18 @@ impl Ledger {
                 if !self.certificates.signed(signed.serial, location) {
                     return Err(bad);
                 }
+            }
+            Event::Settled(settled) => {
+                let account = <[u8; 32]>::try_from(settled.account.0.as_slice()).map_err(|_| bad)?;
+                let csr = <[u8; 32]>::try_from(settled.csr.0.as_slice()).map_err(|_| bad)?;
+                let claim = Claim { account: Thumbprint(account), csr: CsrHash(csr) };
+                let intent = match orders.get(&hash(&settled.order)) {
+                    None => None,
+                    Some(Entry::Intended { intent, .. }) => Some(*intent),
+                    Some(Entry::Settled { intent, .. }) => *intent,
+                    Some(_) => return Err(bad),
+                };
+                orders.insert(hash(&settled.order), Entry::Settled { claim, intent, lease: settled.lease });
             }
             Event::Revoked(revoked) => {
                 if !self.certificates.revoked(revoked.serial, location) {
@@ -150,9 +195,29 @@ impl Ledger {
         &self.certificates
     }
 
-    /// What is known about an order, to whoever has this claim.
-    pub(crate) fn look_up(&self, order: &str, claim: Claim) -> Known {
-        self.orders().get(&hash(order)).map_or(Known::Nothing, |entry| entry.to(claim))
+    /// What is known about an order, to whoever has this claim and this lease. A running job has the lease from then on.
+    pub(crate) fn look_up(&self, order: &str, claim: Claim, lease: Option<Timestamp>) -> Known {
+        self.orders().get(&hash(order)).map_or(Known::Nothing, |entry| entry.to(claim, lease))
+    }
+
+    /// Lets nothing begin for an order under a lease that ends then or sooner, unless something has begun.
+    pub(crate) fn settle(&self, order: &str, claim: Claim, lease: Timestamp) -> Settlement {
+        let mut orders = self.orders();
+        let intent = match orders.get(&hash(order)) {
+            None => None,
+            Some(entry) if entry.claim() != claim => return Settlement::Used,
+            Some(Entry::Signed { signed, .. }) => return Settlement::Signed(*signed),
+            Some(Entry::Intended { intent, .. }) => Some(*intent),
+            Some(Entry::Settled { lease: before, .. }) if *before > lease => return Settlement::Later,
+            Some(Entry::Settled { intent, .. }) => *intent,
+            Some(Entry::Running { running, .. }) => match running.lease.end(lease) {
+                Ok(()) => running.intent,
+                Err(CannotEnd::Begun) => return Settlement::Begun,
+                Err(CannotEnd::Later) => return Settlement::Later,
+            },
+        };
+        orders.insert(hash(order), Entry::Settled { claim, intent, lease });
+        Settlement::Settled
     }
 
     /// Starts the job of an order, unless there is one or it is done. With the ticket comes the intent of an earlier job.
@@ -161,19 +226,26 @@ impl Ledger {
         order: &str,
         claim: Claim,
         place: Place,
+        lease: Option<Timestamp>,
     ) -> Result<(Ticket, Running, Option<Location>), Known> {
         let order = hash(order);
         let mut orders = self.orders();
-        let intent = match orders.get(&order) {
-            None => None,
-            Some(Entry::Intended { claim: other, intent }) if *other == claim => Some(*intent),
-            Some(entry) => return Err(entry.to(claim)),
+        let (intent, settled) = match orders.get(&order) {
+            None => (None, None),
+            Some(Entry::Intended { claim: other, intent }) if *other == claim => (Some(*intent), None),
+            Some(entry @ Entry::Settled { intent, lease: before, .. }) => match entry.to(claim, lease) {
+                Known::Nothing | Known::Intended => (*intent, Some(*before)),
+                known => return Err(known),
+            },
+            Some(entry) => return Err(entry.to(claim, lease)),
         };
         let (sender, outcome) = watch::channel(None);
         let wanted = Arc::new(AtomicU64::new(u64::MAX));
-        let running = Running { place, wanted: Arc::clone(&wanted), outcome };
+        let lease = Arc::new(Lease::new(lease));
+        let running = Running { place, wanted: Arc::clone(&wanted), lease: Arc::clone(&lease), intent, outcome };
         orders.insert(order, Entry::Running { claim, running: running.clone() });
-        let ticket = Ticket { ledger: Arc::clone(self), order, claim, intent, wanted, outcome: sender, ended: false };
+        let ledger = Arc::clone(self);
+        let ticket = Ticket { ledger, order, claim, intent, settled, wanted, lease, outcome: sender, ended: false };
         Ok((ticket, running, intent))
     }
 
@@ -196,6 +268,11 @@ impl Ticket {
         self.intent.is_some() || self.wanted.load(Ordering::Relaxed) >= now.seconds()
     }
 
+    /// How long the order is this signer's.
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
     /// The intent is on the disk.
     pub(crate) const fn intended(&mut self, intent: Location) {
         self.intent = Some(intent);
@@ -215,16 +292,23 @@ impl Ticket {
     }
 
     fn entry_when_given_up(&self) -> Option<Entry> {
-        self.intent.map(|intent| Entry::Intended { claim: self.claim, intent })
+        match (self.settled, self.intent) {
+            (Some(lease), intent) => Some(Entry::Settled { claim: self.claim, intent, lease }),
+            (None, Some(intent)) => Some(Entry::Intended { claim: self.claim, intent }),
+            (None, None) => None,
+        }
     }
 
     fn end(&mut self, entry: Option<Entry>, outcome: Outcome) {
         self.ended = true;
         let mut orders = self.ledger.orders();
-        match entry {
-            Some(entry) => orders.insert(self.order, entry),
-            None => orders.remove(&self.order),
-        };
+        // What was settled stays so.
+        if !self.lease.is_ended() {
+            match entry {
+                Some(entry) => orders.insert(self.order, entry),
+                None => orders.remove(&self.order),
+            };
+        }
         drop(orders);
         self.outcome.send_replace(Some(outcome));
     }
@@ -240,12 +324,29 @@ impl Drop for Ticket {
 }
 
 impl Entry {
-    fn to(&self, claimed: Claim) -> Known {
+    fn to(&self, claimed: Claim, lease: Option<Timestamp>) -> Known {
+        if self.claim() != claimed {
+            return Known::Used;
+        }
         match self {
-            Self::Running { claim, running } if *claim == claimed => Known::Running(running.clone()),
-            Self::Intended { claim, .. } if *claim == claimed => Known::Intended,
-            Self::Signed { claim, signed } if *claim == claimed => Known::Signed(*signed),
-            Self::Running { .. } | Self::Intended { .. } | Self::Signed { .. } => Known::Used,
+            Self::Running { running, .. } => {
+                running.lease.extend(lease);
+                Known::Running(running.clone())
+            }
+            Self::Intended { .. } => Known::Intended,
+            Self::Settled { lease: before, .. } if lease.is_none_or(|lease| lease <= *before) => Known::Settled,
+            Self::Settled { intent: Some(_), .. } => Known::Intended,
+            Self::Settled { intent: None, .. } => Known::Nothing,
+            Self::Signed { signed, .. } => Known::Signed(*signed),
+        }
+    }
+
+    const fn claim(&self) -> Claim {
+        match self {
+            Self::Running { claim, .. }
+            | Self::Intended { claim, .. }
+            | Self::Settled { claim, .. }
+            | Self::Signed { claim, .. } => *claim,
         }
     }
 }

@@ -5,8 +5,10 @@
 mod bind;
 mod certificates;
 pub(crate) mod job;
+mod lease;
 mod ledger;
 mod revoke;
+mod settle;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +21,7 @@ use tokio::{sync::watch, time::timeout};
 
 pub(crate) use self::ledger::{Claim, Ledger};
 use self::{
-    job::{Decided, Job},
+    job::{Decided, Job, LEASE_OVER},
     ledger::{Known, Running},
 };
 use crate::{
@@ -121,10 +123,15 @@ impl Issuance {
             return Err(refused(Refusal::BadCsr, "the key is a CA's"));
         }
         let (order, claim, now) = (evidence.order().to_owned(), evidence.claim(), clock::now());
-        let running = match self.ledger.look_up(&order, claim) {
+        let lease = evidence.lease();
+        let running = match self.ledger.look_up(&order, claim, lease) {
             Known::Signed(location) => return self.stored(&location),
             Known::Running(running) => running,
             Known::Used => return Err(used()),
+            Known::Settled => return Err(refused(Refusal::Busy, LEASE_OVER)),
+            Known::Nothing | Known::Intended if lease.is_some_and(|lease| lease < now) => {
+                return Err(refused(Refusal::Busy, LEASE_OVER));
+            }
             known @ (Known::Nothing | Known::Intended) => {
                 let resumed = matches!(known, Known::Intended);
                 let admitted = {
@@ -145,11 +152,13 @@ impl Issuance {
     fn start(&self, admitted: Admitted, now: Timestamp) -> Result<Started, Refused> {
         let works = &self.works;
         let place = works.queue.place(admitted.priority.into());
-        let (ticket, running, intent) = match self.ledger.begin(&admitted.order, admitted.claim, place) {
+        let (ticket, running, intent) = match self.ledger.begin(&admitted.order, admitted.claim, place, admitted.lease)
+        {
             Ok(begun) => begun,
             // Another request was faster since we looked.
             Err(Known::Running(running)) => return Ok(Started::Running(running)),
             Err(Known::Signed(location)) => return Ok(Started::Signed(location)),
+            Err(Known::Settled) => return Err(refused(Refusal::Busy, LEASE_OVER)),
             Err(_) => return Err(used()),
         };
         let decided = match intent.map(|location| self.decided(location)).transpose() {

@@ -31,7 +31,7 @@ pub(crate) use self::{
     file::{Head, Location, Marks},
     record::{
         BadRecord, BoundAccount, Event, Fault, Intent, JournaledCrl, JournaledResponder, Record, RefusedRequest,
-        RevokedCertificate, Signed, SignedStatus,
+        RevokedCertificate, SettledOrder, Signed, SignedStatus,
     },
     search::{Query, Search},
     stats::{Counter, Stats},
@@ -218,6 +218,7 @@ pub(crate) fn verify(state: &Path, kept: Option<&Checkpoint>) -> anyhow::Result<
             | Event::Response(_)
             | Event::Crl(_)
             | Event::Responder(_)
+            | Event::Settled(_)
             | Event::Stops(_) => {}
         }
         Ok(())

@@ -47,6 +47,8 @@ pub(crate) enum Event {
     Intent(Box<Intent>),
     /// The certificate of an intent was signed.
     Signed(Signed),
+    /// An order that may go to another signer is not signed here any more.
+    Settled(SettledOrder),
     /// A certificate was revoked, for ever.
     Revoked(RevokedCertificate),
     /// An account was given the rights of a binding.
@@ -114,6 +116,22 @@ pub(crate) struct Signed {
     /// DER certificates as they are sent: the leaf, then its issuers. Kept whole, so that the same request gets the same
     /// bytes after any change of the configuration.
     pub(crate) chain: Vec<Base64Url>,
+}
+
+/// An order that is not signed under any lease that ends then or sooner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SettledOrder {
+    /// The order's URL.
+    pub(crate) order: String,
+    /// Thumbprint of the account's key (RFC 7638).
+    pub(crate) account: Base64Url,
+    /// SHA-256 of the CSR's DER.
+    pub(crate) csr: Base64Url,
+    /// When the last lease ends that counts no more.
+    pub(crate) lease: Timestamp,
+    /// The edge that asked.
+    pub(crate) edge: String,
 }
 
 /// A certificate that was revoked.

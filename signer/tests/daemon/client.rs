@@ -68,6 +68,7 @@ pub(crate) fn request(number: usize, account: &TestKey, csr: &[u8], names: &[&st
         not_after: None,
         priority: Priority::New,
         deadline: now.plus(600),
+        lease: None,
     }
 }
 

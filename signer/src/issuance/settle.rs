@@ -1,0 +1,51 @@
+//! The verb `settle`: an order that may go to another signer is signed here, or will not be.
+
+use shared::{
+    base64url::Base64Url,
+    signing::{IssueReply, IssueRequest, Refusal, Refused},
+};
+
+use super::{Issuance, job::LEASE_OVER, ledger::Settlement, unavailable, used};
+use crate::{
+    admit::{Evidence, refused},
+    journal::{Event, SettledOrder},
+};
+
+impl Issuance {
+    /// The verb `settle`, asked by this edge.
+    pub(crate) async fn settle(&self, edge: &str, request: IssueRequest) -> IssueReply {
+        let order = request.order.clone();
+        match self.try_settle(edge, request).await {
+            Ok(reply) => reply,
+            Err(refused) => {
+                self.note(edge, &order, &refused).await;
+                IssueReply::Refused(refused)
+            }
+        }
+    }
+
+    async fn try_settle(&self, edge: &str, request: IssueRequest) -> Result<IssueReply, Refused> {
+        let lease = request.lease.ok_or_else(|| refused(Refusal::Malformed, "only a lease can be settled"))?;
+        let evidence = Evidence::verify(&self.policy(), edge, request)?;
+        let (order, claim) = (evidence.order().to_owned(), evidence.claim());
+        match self.ledger.settle(&order, claim, lease) {
+            Settlement::Signed(location) => return self.stored(&location),
+            Settlement::Begun => return Ok(IssueReply::Queued { retry_after: 1 }),
+            Settlement::Later => return Err(refused(Refusal::Busy, LEASE_OVER)),
+            Settlement::Used => return Err(used()),
+            Settlement::Settled => {}
+        }
+        let event = Event::Settled(SettledOrder {
+            order: order.clone(),
+            account: Base64Url(claim.account.0.to_vec()),
+            csr: Base64Url(claim.csr.0.to_vec()),
+            lease,
+            edge: edge.to_owned(),
+        });
+        // A request of an earlier lease may still be on its way, and this daemon may start anew.
+        let location = self.works.journal.append(event).await.map_err(|_| unavailable())?;
+        self.works.metrics.settled();
+        tracing::info!(order, record = location.index, "settled: another signer may have it");
+        Ok(IssueReply::Settled { journal_index: location.index })
+    }
+}
