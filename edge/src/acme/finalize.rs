@@ -13,6 +13,7 @@ use shared::{
     jws::{Unverified, Verified},
     kubernetes::evidence::TokenEvidence,
     profile::ProfileName,
+    public_key::PublicKey,
     signing::{self, IssueReply, IssueRequest, Priority, ProvenIdentifier, Refusal},
 };
 
@@ -21,6 +22,7 @@ use super::{
     caa_check::{self, CaaFindings},
     config::ProfileSummary,
     external_account::{HeldGrant, grant_of},
+    lease::{self, Leased, Turn},
     object_id::ObjectId,
     order,
     problem::{Problem, ProblemDocument},
@@ -65,17 +67,20 @@ pub fn finalize(
     let renewed = newer.is_some();
     let account = account.with_grant(newer);
     let proven = prove(&record, &authorizations)?;
+    let (signer, lease) = lease::first(id, &record.profile, csr.public_key().kind(), context)?;
     let processing = Processing {
         finalize: request.into_flattened(),
         account_key: account.key.clone(),
         grant: account.bound().map(|(_, grant)| grant.token.clone()),
         caa_due: caa_check::is_due(&proven, context),
         proven,
-        signer: lease(id, context)?,
+        signer,
+        lease,
+        expected: None,
         since: context.now,
         attempts: 0,
     };
-    let effect = next(id, &record, &processing, context);
+    let effect = next(id, &record, &processing, false, context);
     record.state = OrderState::Processing(processing);
     let mut changes = vec![order::put(id, &record, context)?];
     changes.extend(authorization::used(&record.authorizations, authorizations, context)?);
@@ -99,7 +104,8 @@ pub fn signed(
 ) -> Result<Settled, Problem> {
     let mut record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
     let OrderState::Processing(processing) = &mut record.state else { return Ok(Settled::default()) };
-    let again_in = match answer {
+    let mut leased = Leased::new(id, &record.profile, processing, context);
+    let turn = match answer {
         Ok(IssueReply::Issued(issued)) => match check(&record.identifiers, processing, &issued, context) {
             Ok(leaf) => {
                 record.state = OrderState::Valid(Issued {
@@ -124,11 +130,22 @@ pub fn signed(
             record.state = OrderState::Invalid(refusal(refused.reason));
             return settled(id, &record, context);
         }
-        Ok(IssueReply::Queued { retry_after }) => retry_after.max(1),
-        Ok(IssueReply::Refused(_)) | Err(_) => context.config.lifetimes.redrive,
+        Ok(IssueReply::Queued { retry_after }) => leased.queued(retry_after),
+        Ok(IssueReply::Settled { .. }) if leased.is_settling() => leased.give_to_another(),
+        Ok(IssueReply::Settled { .. } | IssueReply::Refused(_)) => leased.refused(),
+        Err(_) => leased.unreached(),
     };
-    processing.attempts = processing.attempts.saturating_add(1);
-    Ok(Settled::changes(vec![record.put(Key::Order(id), Some(context.now.plus(again_in)))?]))
+    take(id, record, turn, context)
+}
+
+/// The changes and the effect of a turn.
+fn take(id: ObjectId, record: OrderRecord, turn: Turn, context: &Context<'_>) -> Result<Settled, Problem> {
+    let OrderState::Processing(processing) = &record.state else { return Ok(Settled::default()) };
+    if let Turn::Wait(seconds) = turn {
+        return Ok(Settled::changes(vec![record.put(Key::Order(id), Some(context.now.plus(seconds)))?]));
+    }
+    let effect = Some(next(id, &record, processing, turn == Turn::Settle, context));
+    Ok(Settled { effect, ..settled(id, &record, context)? })
 }
 
 /// The CAA records of an order's names were looked up, because that was too long ago. A late or doubled outcome changes
@@ -152,23 +169,17 @@ pub fn caa_checked(
         return settled(id, &record, context);
     }
     processing.caa_due = false;
-    let processing = processing.clone();
-    let effect = Some(next(id, &record, &processing, context));
-    Ok(Settled { effect, ..settled(id, &record, context)? })
+    take(id, record, Turn::Ask, context)
 }
 
-/// An alarm found an order still processing: the same signer is asked the same question again.
+/// An alarm found an order still processing: its signer is asked the same question again.
 ///
 /// # Errors
 /// When rows cannot be read.
-pub fn ask_again(
-    id: ObjectId,
-    record: &OrderRecord,
-    processing: &Processing,
-    context: &Context<'_>,
-) -> Result<Settled, Problem> {
-    let effect = next(id, record, processing, context);
-    Ok(Settled { effect: Some(effect), ..Settled::changes(vec![order::put(id, record, context)?]) })
+pub fn ask_again(id: ObjectId, mut record: OrderRecord, context: &Context<'_>) -> Result<Settled, Problem> {
+    let OrderState::Processing(processing) = &mut record.state else { return Ok(Settled::default()) };
+    let turn = Leased::new(id, &record.profile, processing, context).due();
+    take(id, record, turn, context)
 }
 
 fn settled(id: ObjectId, record: &OrderRecord, context: &Context<'_>) -> Result<Settled, Problem> {
@@ -203,25 +214,15 @@ fn prove(record: &OrderRecord, authorizations: &[AuthorizationRecord]) -> Result
     record.identifiers.iter().zip(authorizations).map(prove).collect()
 }
 
-/// The signer that this order is leased to for good: a fixed function of its id.
-fn lease(id: ObjectId, context: &Context<'_>) -> Result<String, Problem> {
-    let signers = &context.config.signers;
-    let index = id.random_part().checked_rem(signers.len()).unwrap_or(0);
-    signers.get(index).map(|signer| signer.binding.clone()).ok_or(Problem::Internal("there is no signer"))
-}
-
 /// What an order waits for.
-fn next(id: ObjectId, record: &OrderRecord, processing: &Processing, context: &Context<'_>) -> Effect {
+fn next(id: ObjectId, record: &OrderRecord, processing: &Processing, settle: bool, context: &Context<'_>) -> Effect {
     if processing.caa_due {
         return Effect::CheckCaa(caa_check::of_order(id, processing));
     }
-    sign(id, record, processing, context)
-}
-
-fn sign(id: ObjectId, record: &OrderRecord, processing: &Processing, context: &Context<'_>) -> Effect {
     Effect::Sign(Box::new(Sign {
         order: id,
         signer: processing.signer.clone(),
+        settle,
         request: IssueRequest {
             order: context.urls.resource(context.account, Resource::Order(id)),
             finalize: processing.finalize.clone(),
@@ -235,6 +236,7 @@ fn sign(id: ObjectId, record: &OrderRecord, processing: &Processing, context: &C
             priority: if record.replaces.is_some() { Priority::Renewal } else { Priority::New },
             // The certificate is of use as long as the client may still ask for it.
             deadline: record.expires.max(context.now.plus(context.config.lifetimes.redrive)),
+            lease: processing.lease.map(|lease| lease.until),
         },
     }))
 }
@@ -258,11 +260,16 @@ fn check(
     chain.verify_to_proved(&context.config.root, context.now, context.proved)?;
     let leaf = chain.verify_leaf_proved(&leaf.0, context.proved)?;
     let names: BTreeSet<_> = identifiers.iter().cloned().collect();
-    let request = Unverified::from_flattened(processing.finalize.clone()).map_err(|_| BadChain::NotOurLeaf)?;
-    let asked: Finalize = json::object(request.payload()).map_err(|_| BadChain::NotOurLeaf)?;
-    let key = Csr::public_key_of(&asked.csr.0).map_err(|_| BadChain::NotOurLeaf)?;
+    let key = key_of(processing).ok_or(BadChain::NotOurLeaf)?;
     let as_asked = leaf.names == names && leaf.public_key == key && leaf.serial == issued.serial;
     if as_asked && leaf.not_after >= context.now { Ok(leaf) } else { Err(BadChain::NotOurLeaf) }
+}
+
+/// The key that a certificate is asked for.
+pub(super) fn key_of(processing: &Processing) -> Option<PublicKey> {
+    let request = Unverified::from_flattened(processing.finalize.clone()).ok()?;
+    let asked: Finalize = json::object(request.payload()).ok()?;
+    Csr::public_key_of(&asked.csr.0).ok()
 }
 
 /// What a client is told of a signer's refusal. The signer's own words are for the log.

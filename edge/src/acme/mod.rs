@@ -26,6 +26,7 @@ pub mod identifier_refusal;
 pub mod issue_value;
 pub mod key_change;
 pub mod kubernetes;
+pub mod lease;
 pub mod lifetimes;
 pub mod network;
 pub mod nonce;

@@ -151,8 +151,8 @@ fn deleted_at(record: &OrderRecord, context: &Context<'_>) -> Timestamp {
 /// When rows cannot be read.
 pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settled, Problem> {
     let record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
-    if let OrderState::Processing(processing) = &record.state {
-        return finalize::ask_again(id, &record, processing, context);
+    if matches!(record.state, OrderState::Processing(_)) {
+        return finalize::ask_again(id, record, context);
     }
     let ended = deleted_at(&record, context) <= context.now;
     Ok(Settled::changes(vec![if ended { Change::Delete(Key::Order(id)) } else { put(id, &record, context)? }]))
@@ -232,7 +232,12 @@ pub fn reply(
     };
     let probed = authorizations.iter().any(|record| matches!(record.state, AuthorizationState::Processing(_)));
     // A client that polls sooner than this learns nothing new.
-    let retry_after = (status == OrderStatus::Processing || (status == OrderStatus::Pending && probed)).then_some(1);
+    let retry_after = match &record.state {
+        OrderState::Processing(processing) => {
+            Some(processing.expected.map_or(1, |expected| expected.since(context.now).max(1)))
+        }
+        _ => (status == OrderStatus::Pending && probed).then_some(1),
+    };
     Ok(Reply::json(http_status, &view)?.at(url(Resource::Order(id))).retry_after(retry_after))
 }
 

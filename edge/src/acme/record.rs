@@ -19,6 +19,7 @@ use super::{
     challenge::ChallengeType,
     external_account::Binding,
     kubernetes::presented::Presented,
+    lease::Lease,
     object_id::ObjectId,
     perspective::Seen,
     problem::ProblemDocument,
@@ -134,6 +135,12 @@ pub struct Processing {
     pub caa_due: bool,
     /// The binding of the signer that the order is leased to.
     pub signer: String,
+    /// How long the order is that signer's alone; nothing: for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// When the certificate can be expected, as far as its signer or a wait for it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Timestamp>,
     /// When it was finalized.
     pub since: Timestamp,
     /// Questions without a final answer so far.

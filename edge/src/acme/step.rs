@@ -26,6 +26,7 @@ use super::{
     object_id::ObjectId,
     order, orders,
     perspective::Sighting,
+    pool::Outlook,
     probe::{Probe, ProbeOutcome},
     problem::Problem,
     record::{AccountRecord, AccountStatus, Record},
@@ -52,6 +53,8 @@ pub struct Context<'a> {
     pub entropy: &'a Entropy,
     /// The address that the request came from, where the deployment knows it.
     pub client: Option<IpAddr>,
+    /// What is known of signers, where that is asked for.
+    pub outlook: Option<Outlook<'a>>,
     /// Signatures that the platform has found to be valid; all others are computed here.
     pub proved: &'a Proved,
 }
@@ -115,7 +118,9 @@ pub struct Sign {
     pub order: ObjectId,
     /// The binding of the signer that the order is leased to.
     pub signer: String,
-    /// What to ask; the same for the same order every time, but for its deadline.
+    /// True: whether it is signed, and else not to sign it; in place of the certificate.
+    pub settle: bool,
+    /// What to ask; the same for the same order every time, but for its deadline and its lease.
     pub request: IssueRequest,
 }
 

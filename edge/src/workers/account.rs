@@ -23,7 +23,7 @@ use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, 
 use super::{
     alarm::Alarm,
     environment::{self, Environment},
-    external_account, meter, nonce_shard,
+    external_account, meter, nonce_shard, pool,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
@@ -108,6 +108,7 @@ impl DurableObject for Account {
         };
         let body = request.bytes().await?;
         let client = client_address(&request);
+        pool::seen_at(request.headers().get(COLO).ok().flatten());
         if request.inner().url() == rollover::HOST {
             return self.incarnation.answer_object(&body, &environment).await;
         }
@@ -208,8 +209,10 @@ impl Incarnation {
             {
                 webcrypto::prove(&signed, &mut proved).await;
             }
-            let context = Context { proved: &proved, client, ..context(environment, account, &entropy) };
-            step::step(&rows, route, verified, admission, &context)?
+            pool::with_outlook(environment, |outlook| {
+                let context = Context { proved: &proved, client, outlook, ..context(environment, account, &entropy) };
+                step::step(&rows, route, verified, admission, &context)
+            })?
         };
         // Between the step and its commit no await.
         self.commit(rows.clone(), &step.changes)?;
@@ -225,6 +228,10 @@ impl Incarnation {
             },
             Effect::Probe(_) => None,
         };
+        if let Effect::Sign(sign) = &effect {
+            pool::chosen(environment, &sign.signer);
+            pool::refresh(&self.state, &self.env, environment);
+        }
         let ended = self.start(effect, environment, account);
         let Some(order) = order else { return Ok(step.reply) };
         // Most certificates are there within the time that a client is willing to wait.
@@ -271,6 +278,9 @@ impl Incarnation {
 /// The header in which the front says which address asks.
 pub(super) const CLIENT: &str = "Colophon-Client";
 
+/// The header in which the front says at which of the platform's places it is.
+pub(super) const COLO: &str = "Colophon-Colo";
+
 /// The client's address as the front read it.
 fn client_address(request: &Request) -> Option<IpAddr> {
     request.headers().get(CLIENT).ok()??.parse().ok()
@@ -280,5 +290,15 @@ fn client_address(request: &Request) -> Option<IpAddr> {
 pub(super) fn context<'a>(environment: &'a Environment, account: AccountId, entropy: &'a Entropy) -> Context<'a> {
     static NOTHING: Proved = Proved::nothing();
     let (config, urls, now) = (&environment.config, &environment.urls, environment::now());
-    Context { config, scope: &config.scopes.open, urls, account, now, entropy, client: None, proved: &NOTHING }
+    Context {
+        config,
+        scope: &config.scopes.open,
+        urls,
+        account,
+        now,
+        entropy,
+        client: None,
+        outlook: None,
+        proved: &NOTHING,
+    }
 }

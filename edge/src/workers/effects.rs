@@ -11,13 +11,16 @@ use super::{
     account::{Incarnation, context},
     caa,
     environment::{self, Environment},
-    meter, perspective, signer,
+    meter, perspective,
+    pool::{self, Question},
+    signer::{self, Unreachable},
     storage::SqlRows,
     webcrypto,
 };
 use crate::acme::{
     caa_check::CaaSubject,
     object_id::ObjectId,
+    pool::Outcome,
     problem::Problem,
     rate_limit,
     record::{AuthorizationRecord, AuthorizationState, Record as _},
@@ -80,14 +83,16 @@ impl Incarnation {
     }
 
     /// Runs an effect and what follows from it, one at a time for each row.
-    async fn drive(&self, first: Effect, environment: &Environment, account: AccountId) {
+    async fn drive(&self, first: Effect, environment: &Rc<Environment>, account: AccountId) {
         let mut next = Some(first);
         while let Some(effect) = next.take() {
             let key = row_of(&effect);
             if !self.running.borrow_mut().insert(key) {
                 return;
             }
+            let asked = question(&effect).map(|sign| sign.signer.clone());
             let event = self.run_effect(effect, environment).await;
+            let unreached = matches!(&event, Event::Signed(_, Err(_)));
             let proved = match &event {
                 Event::Signed(_, Ok(IssueReply::Issued(issued))) => {
                     webcrypto::prove_chain(&issued.chain, &environment.config.root).await
@@ -103,6 +108,9 @@ impl Incarnation {
             match self.settle(event, &proved, environment, account).await {
                 Ok(effect) => {
                     next = effect;
+                    if let (Some(before), Some(sign)) = (asked, next.as_ref().and_then(question)) {
+                        moved(&before, sign, unreached, environment);
+                    }
                     if let Some(id) = probed {
                         self.report(id, environment, account).await;
                     }
@@ -136,7 +144,7 @@ impl Incarnation {
         }
     }
 
-    async fn run_effect(&self, effect: Effect, environment: &Environment) -> Event {
+    async fn run_effect(&self, effect: Effect, environment: &Rc<Environment>) -> Event {
         match effect {
             Effect::Probe(probe) => perspective::run(&self.env, environment, probe).await,
             Effect::CheckCaa(check) => {
@@ -147,12 +155,17 @@ impl Incarnation {
     }
 
     /// The log gets what the client does not: why there is no certificate.
-    async fn ask_signer(&self, sign: &Sign, environment: &Environment) -> Result<IssueReply, String> {
+    async fn ask_signer(&self, sign: &Sign, environment: &Rc<Environment>) -> Result<IssueReply, String> {
         let signer = environment.config.signers.iter().find(|signer| signer.binding == sign.signer);
+        let question = Question::to(&sign.signer, environment);
         let answer = match signer {
-            Some(signer) => signer::issue(&self.env, signer, &sign.request).await.map_err(|error| error.to_string()),
-            None => Err("the configuration no longer has this signer".to_owned()),
+            Some(signer) if sign.settle => signer::settle(&self.env, signer, &sign.request).await,
+            Some(signer) => signer::issue(&self.env, signer, &sign.request).await,
+            None => Err(Unreachable::NoBinding(sign.signer.clone())),
         };
+        let answer = answer.map_err(|error| error.to_string());
+        question.end(Outcome::of(&answer));
+        pool::refresh(&self.state, &self.env, environment);
         match &answer {
             Ok(IssueReply::Refused(refused)) => {
                 console_error!(
@@ -164,7 +177,7 @@ impl Incarnation {
                 );
             }
             Err(words) => console_error!("{} for {}: {words}", sign.signer, sign.request.order),
-            Ok(IssueReply::Issued(_) | IssueReply::Queued { .. }) => {}
+            Ok(IssueReply::Issued(_) | IssueReply::Queued { .. } | IssueReply::Settled { .. }) => {}
         }
         answer
     }
@@ -179,14 +192,38 @@ impl Incarnation {
     ) -> Result<Option<Effect>, Problem> {
         let rows = self.rows(account)?;
         let entropy = environment::entropy()?;
-        let context = Context { proved, ..context(environment, account, &entropy) };
-        let settled = step::settle(&rows, event, &context)?;
+        let settled = pool::with_outlook(environment, |outlook| {
+            step::settle(&rows, event, &Context { proved, outlook, ..context(environment, account, &entropy) })
+        })?;
         if settled.ends {
             self.delete().await?;
             return Ok(None);
         }
         self.commit(rows, &settled.changes)?;
         Ok(settled.effect)
+    }
+}
+
+/// The question to a signer, if it is one.
+fn question(effect: &Effect) -> Option<&Sign> {
+    match effect {
+        Effect::Sign(sign) => Some(sign),
+        Effect::Probe(_) | Effect::CheckCaa(_) => None,
+    }
+}
+
+/// Notes that an order goes to another signer. Only one that was settled has certainly not signed it.
+fn moved(before: &str, sign: &Sign, unsettled: bool, environment: &Environment) {
+    if before == sign.signer {
+        return;
+    }
+    pool::chosen(environment, &sign.signer);
+    if unsettled {
+        console_error!(
+            "{} goes to {}: {before} cannot be asked and its lease is over. If it has signed, nobody has that certificate.",
+            sign.request.order,
+            sign.signer
+        );
     }
 }
 

@@ -156,11 +156,17 @@ async fn signed(
     };
     let mut init = RequestInit::new();
     init.with_method(Method::Post).with_body(Some(Uint8Array::from(bytes.as_slice()).into()));
+    let headers = Headers::new();
     if let Some(client) = client_address(request, environment) {
-        let headers = Headers::new();
         headers.set(account::CLIENT, &client.to_string()).map_err(failed)?;
-        init.with_headers(headers);
     }
+    // Only where it makes a difference.
+    if let Some(place) =
+        request.cf().filter(|_| environment.config.signers.iter().any(|signer| !signer.colos.is_empty()))
+    {
+        headers.set(account::COLO, &place.colo()).map_err(failed)?;
+    }
+    init.with_headers(headers);
     let forwarded = Request::new_with_init(&format!("https://object{}", request.path()), &init).map_err(failed)?;
     let stub = match parsed.home {
         Home::Account(account) => account::stub(env, environment, account),

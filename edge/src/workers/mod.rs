@@ -30,6 +30,7 @@ mod news;
 mod nonce_shard;
 mod ocsp_responder;
 mod perspective;
+mod pool;
 mod probe;
 mod purge;
 mod reply;

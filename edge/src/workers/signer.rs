@@ -8,7 +8,7 @@ use shared::checkpoint::{JOURNAL_PATH, JournalReply, JournalRequest};
 use shared::grant::{BIND_PATH, BindReply, BindRequest};
 use shared::signing::{
     CRL_PATH, CrlReply, CrlRequest, ISSUE_PATH, IssueReply, IssueRequest, OCSP_PATH, OcspReply, OcspRequest,
-    REVOKE_PATH, RevokeReply, RevokeRequest, STATUS_PATH, Status,
+    REVOKE_PATH, RevokeReply, RevokeRequest, SETTLE_PATH, STATUS_PATH, Status,
 };
 use worker::{Env, Headers, Method, RequestInit, RequestRedirect};
 
@@ -18,6 +18,12 @@ use crate::acme::pool::config::SignerConfig;
 /// So long an answer is waited for. A signer that works answers `queued` long before; the same question is asked again
 /// later.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// So long an answer about an order is waited for that may go to another signer. One that works answers `queued` before.
+const LEASED: Duration = Duration::from_secs(13);
+
+/// So long a signer is waited for that is to settle an order.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// The largest answer, in bytes: a chain of a few certificates.
 const MAX_ANSWER: usize = 256 * 1024;
@@ -38,7 +44,7 @@ pub(super) enum Unreachable {
     #[error("no answer: {0}")]
     NoAnswer(String),
     /// Nothing within the time.
-    #[error("no answer in {} seconds", TIMEOUT.as_secs())]
+    #[error("no answer in time")]
     Timeout,
     /// Something answered that is no signer of this version.
     #[error("status {status} and a body that is no answer of the protocol")]
@@ -51,7 +57,24 @@ pub(super) enum Unreachable {
 /// Asks for an order's certificate. Asking again is harmless: the same request gets the same bytes. The status of the
 /// answer says nothing that its body does not.
 pub(super) async fn issue(env: &Env, signer: &SignerConfig, request: &IssueRequest) -> Result<IssueReply, Unreachable> {
-    ask(env, signer, ISSUE_PATH, Some(request)).await
+    let limit = if request.lease.is_some() { LEASED } else { TIMEOUT };
+    let answer = within(limit, ask(env, signer, ISSUE_PATH, Some(request))).await;
+    answer.unwrap_or_else(|| Err(late(signer)))
+}
+
+/// Asks whether an order is signed, and else not to sign it under its lease. Asking again is harmless.
+pub(super) async fn settle(
+    env: &Env,
+    signer: &SignerConfig,
+    request: &IssueRequest,
+) -> Result<IssueReply, Unreachable> {
+    let answer = within(SETTLING, ask(env, signer, SETTLE_PATH, Some(request))).await;
+    answer.unwrap_or_else(|| Err(late(signer)))
+}
+
+fn late(signer: &SignerConfig) -> Unreachable {
+    journal::forget(signer);
+    Unreachable::Timeout
 }
 
 /// Asks for a grant. Asking again is harmless: an account is counted once.

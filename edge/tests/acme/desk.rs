@@ -12,6 +12,7 @@ use edge::acme::{
     kubernetes::judgement::Seen,
     nonce::{Nonce, NonceSecrets, Redeemed, Window},
     object_id::ObjectId,
+    pool::{Outlook, Pool},
     probe::{Evidence, Probe, ProbeOutcome},
     problem::Problem,
     record::{AuthorizationRecord, Record as _},
@@ -46,6 +47,8 @@ pub(crate) struct Desk {
     /// A grant that a signer has renewed, for the next finalize request.
     pub(crate) renewed: Option<HeldGrant>,
     pub(crate) proved: Proved,
+    /// What is known of signers, where a test has several.
+    pub(crate) pool: Option<Pool>,
     pub(crate) window: Window,
     pub(crate) now: Timestamp,
     /// Where requests come from.
@@ -94,6 +97,7 @@ impl Desk {
             binding_keys: BTreeMap::new(),
             renewed: None,
             proved: Proved::default(),
+            pool: None,
             secrets: NonceSecrets::new("a nonce secret of enough length..", None),
             window: Window::new([1; 8]),
             now: "2026-11-21T12:00:00Z".parse().unwrap(),
@@ -373,6 +377,7 @@ impl Desk {
             now: self.now,
             entropy,
             client: self.client,
+            outlook: self.pool.as_ref().map(|pool| Outlook { pool, colo: None, now: self.now.seconds() * 1000 }),
             proved: &self.proved,
         }
     }

@@ -39,6 +39,7 @@ fn roll(desk: &mut Desk, inner: &Value, new_home: &mut Memory) -> Result<Reply, 
         now: desk.now,
         entropy: &entropy,
         client: None,
+        outlook: None,
         proved: &desk.proved,
     };
     let home = desk.account();
@@ -138,6 +139,7 @@ fn a_reservation_is_the_homes_alone_and_may_be_asked_for_again() {
         now: desk.now,
         entropy: &entropy,
         client: None,
+        outlook: None,
         proved: &desk.proved,
     };
     let mut rows = Memory::default();

@@ -19,6 +19,7 @@ mod key_changes;
 mod kubernetes;
 mod kubernetes_challenges;
 mod kubernetes_config;
+mod leases;
 mod life;
 mod limits;
 mod lists;

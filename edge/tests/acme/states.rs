@@ -102,6 +102,7 @@ fn run(desk: &Desk, rows: &mut Memory, event: impl FnOnce(&Memory, &Context<'_>)
         now,
         entropy: &entropy,
         client: None,
+        outlook: None,
         proved: &desk.proved,
     };
     let settled = event(rows, &context);
@@ -217,6 +218,8 @@ fn order_table() {
         proven: vec![],
         caa_due: false,
         signer: "SIGNER_1".to_owned(),
+        lease: None,
+        expected: None,
         since: Timestamp::from_seconds(NOW),
         attempts: 0,
     });

@@ -8,7 +8,12 @@ mod breaker;
 pub mod config;
 mod member;
 
-use shared::{base64url::Base64Url, profile::ProfileName, public_key::KeyKind, signing::Status};
+use shared::{
+    base64url::Base64Url,
+    profile::ProfileName,
+    public_key::KeyKind,
+    signing::{IssueReply, Status},
+};
 
 use self::{config::SignerConfig, member::Member};
 
@@ -20,6 +25,9 @@ const HYSTERESIS: Millis = 100;
 
 /// So much later, in milliseconds, a signer may have the certificate ready that is preferred at this place.
 const PREFERENCE: Millis = 1000;
+
+/// What a change of the signer must win, in milliseconds.
+const WORTH: Millis = 5000;
 
 /// All signers of a deployment, in the order of its configuration.
 #[derive(Clone, Debug)]
@@ -66,6 +74,19 @@ pub enum Outcome {
     Unreachable,
 }
 
+impl Outcome {
+    /// What an answer about an order means.
+    #[must_use]
+    pub const fn of<E>(answer: &Result<IssueReply, E>) -> Self {
+        match answer {
+            Ok(IssueReply::Queued { retry_after }) => Self::Queued(*retry_after),
+            Ok(IssueReply::Refused(refused)) if refused.reason.is_temporary() => Self::Refused,
+            Ok(_) => Self::Settled,
+            Err(_) => Self::Unreachable,
+        }
+    }
+}
+
 /// How usable a signer is, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
@@ -103,12 +124,12 @@ impl<'a> Outlook<'a> {
     }
 
     /// Another signer than `wanted.not` that can be used now, where that one has the certificate ready in so many milliseconds or
-    /// not at all: what is won must be more than half of that.
+    /// not at all: what is won must be more than half of that, and worth the way.
     #[must_use]
     pub fn another(&self, wanted: &Wanted<'_>, wait: Option<Millis>) -> Option<&'a str> {
         let other = self.choose(wanted).filter(|other| Some(*other) != wanted.not)?;
         let member = self.pool.members.iter().find(|member| member.binding() == other)?;
-        let takes = member.expected_wait(self.now).saturating_mul(2).saturating_add(PREFERENCE);
+        let takes = member.expected_wait(self.now).saturating_mul(2).saturating_add(WORTH);
         let usable = member.standing(wanted, self.now) <= Standing::LastResort;
         (usable && wait.is_none_or(|wait| takes < wait)).then_some(other)
     }
