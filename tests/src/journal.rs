@@ -20,8 +20,20 @@ pub struct Signed {
 /// # Errors
 /// When a journal is missing or is not what its document says. A last line without its end is one that is being written.
 pub fn signed(state: &Path) -> Result<Vec<Signed>> {
+    signed_in(records(state)?)
+}
+
+/// The same of the signer with this number, from 1.
+///
+/// # Errors
+/// As [`signed`].
+pub fn signed_by(state: &Path, number: usize) -> Result<Vec<Signed>> {
+    signed_in(records_in(&state.join("signers").join(number.to_string()))?)
+}
+
+fn signed_in(records: Vec<Value>) -> Result<Vec<Signed>> {
     let mut all = Vec::new();
-    for record in records(state)? {
+    for record in records {
         if let Some(signed) = record["event"].get("signed") {
             let order = signed["order"].as_str().context("a signed record has its order")?.to_owned();
             let leaf = signed["chain"][0].as_str().context("a signed record has its chain")?;
@@ -34,16 +46,22 @@ pub fn signed(state: &Path) -> Result<Vec<Signed>> {
 fn records(state: &Path) -> Result<Vec<Value>> {
     let mut records = Vec::new();
     for signer in fs::read_dir(state.join("signers"))? {
-        let folder = signer?.path().join("state/journal");
-        let segments = fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
-        let mut segments = segments.map(|segment| Ok(segment?.path())).collect::<Result<Vec<_>>>()?;
-        // Their names are numbers of one length.
-        segments.sort_unstable();
-        for file in segments {
-            let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-            for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-                records.push(serde_json::from_str(line).with_context(|| format!("a record of {}", file.display()))?);
-            }
+        records.extend(records_in(&signer?.path())?);
+    }
+    Ok(records)
+}
+
+fn records_in(signer: &Path) -> Result<Vec<Value>> {
+    let mut records = Vec::new();
+    let folder = signer.join("state/journal");
+    let segments = fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
+    let mut segments = segments.map(|segment| Ok(segment?.path())).collect::<Result<Vec<_>>>()?;
+    // Their names are numbers of one length.
+    segments.sort_unstable();
+    for file in segments {
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            records.push(serde_json::from_str(line).with_context(|| format!("a record of {}", file.display()))?);
         }
     }
     Ok(records)

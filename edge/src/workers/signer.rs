@@ -10,9 +10,10 @@ use shared::signing::{
     CRL_PATH, CrlReply, CrlRequest, ISSUE_PATH, IssueReply, IssueRequest, OCSP_PATH, OcspReply, OcspRequest,
     REVOKE_PATH, RevokeReply, RevokeRequest, SETTLE_PATH, STATUS_PATH, Status,
 };
+use shared::timestamp::Timestamp;
 use worker::{Env, Headers, Method, RequestInit, RequestRedirect};
 
-use super::{body, journal, timeout::within};
+use super::{body, environment, journal, timeout::within};
 use crate::acme::pool::config::SignerConfig;
 
 /// So long an answer is waited for. A signer that works answers `queued` long before; the same question is asked again
@@ -57,7 +58,8 @@ pub(super) enum Unreachable {
 /// Asks for an order's certificate. Asking again is harmless: the same request gets the same bytes. The status of the
 /// answer says nothing that its body does not.
 pub(super) async fn issue(env: &Env, signer: &SignerConfig, request: &IssueRequest) -> Result<IssueReply, Unreachable> {
-    let limit = if request.lease.is_some() { LEASED } else { TIMEOUT };
+    let left = |lease: Timestamp| LEASED.min(Duration::from_secs(lease.since(environment::now()).max(1)));
+    let limit = request.lease.map_or(TIMEOUT, left);
     let answer = within(limit, ask(env, signer, ISSUE_PATH, Some(request))).await;
     answer.unwrap_or_else(|| Err(late(signer)))
 }

@@ -3,7 +3,6 @@
 use edge::{
     acme::storage::Memory,
     status::{
-        config::RefreshPolicy,
         response::{Look, Outcome, look},
     },
 };

@@ -11,7 +11,8 @@ use shared::{
     jws::Flattened,
     signing::{
         CRL_PATH, CrlReply, CrlRequest, Grant, ISSUE_PATH, IssueReply, IssueRequest, Issued, OCSP_PATH, OcspReply,
-        OcspRequest, Priority, ProvenIdentifier, REVOKE_PATH, Refusal, RevokeReply, RevokeRequest, STATUS_PATH, Status,
+        OcspRequest, Priority, ProvenIdentifier, REVOKE_PATH, Refusal, RevokeReply, RevokeRequest, SETTLE_PATH,
+        STATUS_PATH, Status,
     },
     testing::TestKey,
     timestamp::Timestamp,
@@ -115,6 +116,12 @@ impl Edge {
     pub(crate) fn post(&self, body: &[u8]) -> anyhow::Result<(u16, Value)> {
         let (status, answer) = self.post_to(ISSUE_PATH, body)?;
         Ok((status, serde_json::from_str(&answer)?))
+    }
+
+    /// Asks whether an order is signed, and else not to sign it.
+    pub(crate) fn settle(&self, request: &IssueRequest) -> IssueReply {
+        let (_, answer) = self.post_to(SETTLE_PATH, &serde_json::to_vec(request).unwrap()).unwrap();
+        serde_json::from_str(&answer).unwrap()
     }
 
     pub(crate) fn post_revocation(&self, body: &[u8]) -> anyhow::Result<(u16, String)> {

@@ -15,6 +15,7 @@ mod grants;
 mod handshake;
 mod issue;
 mod journal;
+mod leases;
 mod manual;
 mod ocsp;
 mod operations;

@@ -8,6 +8,7 @@ use shared::signing::{IssueReply, Priority, Refusal, TokenState};
 use crate::{
     client::{Edge, simple},
     clones::{clone_site, tokens, write_tokens},
+    leases::{is_refused, later, leased},
     site::{EDGE, Site, eventually, issue_identity, signal, stopwatch},
 };
 
@@ -237,4 +238,24 @@ fn a_signer_that_is_told_to_stop_under_load_answers_everybody_and_loses_nothing(
         }
     });
     assert_eq!((site.events("intent").len(), site.events("signed").len()), (44, 44));
+}
+
+#[test]
+fn a_signer_that_hung_beyond_the_lease_drops_what_was_in_its_token() {
+    let mut site = slow_site(&["a1"]);
+    site.write_config(&["a1"], "latency_ms = 1500");
+    let daemon = site.serve();
+    let (edge, asked) = (Edge::new(&site), leased(1, 3));
+    thread::scope(|scope| {
+        let pending = scope.spawn(|| edge.issue(&asked));
+        eventually("the intent", || !site.events("intent").is_empty());
+        signal(daemon.child.id(), Signal::SIGSTOP);
+        thread::sleep(Duration::from_secs(6));
+        signal(daemon.child.id(), Signal::SIGCONT);
+        assert!(is_refused(&pending.join().unwrap().unwrap(), Refusal::Busy));
+    });
+    assert!(site.events("signed").is_empty(), "another signer may have signed it");
+    assert!(matches!(edge.settle(&asked), IssueReply::Settled { .. }));
+    edge.issued(&later(&asked, 600));
+    assert_eq!((site.events("intent").len(), site.events("signed").len()), (1, 1), "the intent is signed as it stands");
 }

@@ -76,6 +76,13 @@ fn the_lines_of_a_journal_are_unchanged() {
         follows: Some(Base64Url(vec![7])),
         edge: "edge.test".into(),
     });
+    let settled = Event::Settled(SettledOrder {
+        order: "https://ca.test/acme/order/a/b".into(),
+        account: Base64Url(vec![1]),
+        csr: Base64Url(vec![2]),
+        lease: Timestamp::from_seconds(9),
+        edge: "edge.test".into(),
+    });
     let line = |index, event| {
         let previous = Base64Url(BEFORE_THE_FIRST.to_vec());
         let record = Record { index, previous, at: Timestamp::from_seconds(0), policy: None, event };
@@ -132,6 +139,12 @@ fn the_lines_of_a_journal_are_unchanged() {
         line(7, bound),
         format!(
             r#"{{"index":7,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"bound":{{"binding":"kid","scope":"team","account":"Bg","follows":"Bw","edge":"edge.test"}}}}}}"#
+        )
+    );
+    assert_eq!(
+        line(8, settled),
+        format!(
+            r#"{{"index":8,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"settled":{{"order":"https://ca.test/acme/order/a/b","account":"AQ","csr":"Ag","lease":"1970-01-01T00:00:09Z","edge":"edge.test"}}}}}}"#
         )
     );
 }
