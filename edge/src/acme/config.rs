@@ -19,13 +19,14 @@ use super::{
     lifetimes::LifetimesConfig,
     policy::IdentifiersConfig,
     pool::config::{self as pool_config, BadSigners, SignerConfig},
-    rate_limit::{Rate, RateLimits},
+    rate_limit::RateLimits,
     scope::{ScopeConfig, Scopes},
     validation::{Validation, ValidationConfig},
 };
 use crate::status::{
     config::{BadStatus, StatusConfig},
     document::Document,
+    renewal_config::RenewalConfig,
 };
 
 /// The configuration as an operator writes it. Unknown keys are errors.
@@ -88,6 +89,9 @@ pub struct ConfigObject {
     /// How the status of certificates is told.
     #[serde(default)]
     pub status: StatusConfig,
+    /// When clients are told to renew.
+    #[serde(default)]
+    pub renewal: RenewalConfig,
 }
 
 /// What the edge knows of a profile. The signer has the profile itself; this must not promise more.
@@ -159,6 +163,8 @@ pub struct Config {
     pub rate_limits: RateLimits,
     /// How the status of certificates is told.
     pub status: StatusConfig,
+    /// When clients are told to renew.
+    pub renewal: RenewalConfig,
     /// The root's CRL, which may have expired since.
     pub root_crl: Option<Document>,
 }
@@ -241,6 +247,9 @@ pub enum BadConfig {
     /// `status.root_crl`.
     #[error("status.root_crl: {0}")]
     RootCrl(BadCrl),
+    /// One of the keys of `renewal`.
+    #[error("renewal.{0}")]
+    Renewal(&'static str),
     /// A lifetime or a limit that is zero.
     #[error("{0}: must not be zero")]
     Zero(&'static str),
@@ -267,13 +276,14 @@ impl TryFrom<ConfigObject> for Config {
             return Err(BadConfig::NonceShards);
         }
         check_not_zero(&object.lifetimes, &object.limits)?;
+        object.renewal.fault().map_or(Ok(()), |fault| Err(BadConfig::Renewal(fault)))?;
         let mut alternate_chains = Vec::new();
         for pem in &object.alternate_chains {
             let number = alternate_chains.len().saturating_add(1);
             let chain = AlternateChain::from_pem(pem).map_err(|error| BadConfig::AlternateChain(number, error))?;
             alternate_chains.push(chain);
         }
-        check_rates(&object.rate_limits)?;
+        object.rate_limits.check()?;
         let caa = object.validation.caa;
         let (validation, mut networks) = object.validation.check()?;
         object.status.check(networks.loopback)?;
@@ -318,6 +328,7 @@ impl TryFrom<ConfigObject> for Config {
             limits: object.limits,
             rate_limits: object.rate_limits,
             status: object.status,
+            renewal: object.renewal,
         })
     }
 }
@@ -336,21 +347,6 @@ fn check_url(key: &'static str, url: &str) -> Result<(), BadConfig> {
     let host = url.strip_prefix("https://").unwrap_or_default();
     let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'@' | b'"' | b'\\');
     if host.is_empty() || !host.bytes().all(allowed) { Err(BadConfig::Url(key)) } else { Ok(()) }
-}
-
-fn check_rates(limits: &RateLimits) -> Result<(), BadConfig> {
-    if limits.accounts_per_address.is_some() && limits.client_address_header.is_none() {
-        return Err(BadConfig::AddressHeader);
-    }
-    let rates = [
-        ("rate_limits.accounts_per_address", limits.accounts_per_address),
-        ("rate_limits.orders_per_account", limits.orders_per_account),
-        ("rate_limits.orders_per_binding", limits.orders_per_binding),
-        ("rate_limits.failures_per_account", limits.failures_per_account),
-        ("rate_limits.failures_per_binding", limits.failures_per_binding),
-    ];
-    let zero = |(_, rate): &&(_, Option<Rate>)| rate.is_some_and(|rate| rate.count == 0 || rate.seconds == 0);
-    rates.iter().find(zero).map_or(Ok(()), |(key, _)| Err(BadConfig::Zero(key)))
 }
 
 fn check_not_zero(lifetimes: &LifetimesConfig, limits: &LimitsConfig) -> Result<(), BadConfig> {

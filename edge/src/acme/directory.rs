@@ -9,6 +9,7 @@ use super::{
     config::Config,
     dns_persist,
     external_account::BindingPolicy,
+    renewal_info,
     route::{Route, Urls},
 };
 
@@ -22,6 +23,9 @@ pub struct Directory<'a> {
     new_authz: String,
     revoke_cert: String,
     key_change: String,
+    /// RFC 9773 §3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renewal_info: Option<String>,
     meta: Meta<'a>,
 }
 
@@ -57,6 +61,7 @@ impl<'a> Directory<'a> {
             new_authz: urls.of(Route::NewAuthorization),
             revoke_cert: urls.of(Route::RevokeCertificate),
             key_change: urls.of(Route::KeyChange),
+            renewal_info: config.renewal.offered.then(|| urls.absolute(renewal_info::PATH)),
             meta: Meta {
                 terms_of_service: config.terms_of_service.as_deref(),
                 website: config.website.as_deref(),

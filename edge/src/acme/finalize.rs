@@ -24,7 +24,7 @@ use super::{
     external_account::{HeldGrant, grant_of},
     lease::{self, Leased, Turn},
     object_id::ObjectId,
-    order,
+    order, placement,
     problem::{Problem, ProblemDocument},
     record::{
         AccountRecord, AuthorizationRecord, AuthorizationState, Issued, OrderRecord, OrderState, Processing, Record,
@@ -114,8 +114,9 @@ pub fn signed(
                     signer: processing.signer.clone(),
                     journal_index: issued.journal_index,
                     not_after: leaf.not_after,
+                    unplaced: context.config.renewal.offered,
                 });
-                return settled(id, &record, context);
+                return placement::wanted(id, &record, context);
             }
             Err(_) => {
                 record.state = OrderState::Invalid(ProblemDocument::new(

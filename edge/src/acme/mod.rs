@@ -36,6 +36,7 @@ pub mod orders;
 pub mod own_hosts;
 pub mod page;
 pub mod perspective;
+pub mod placement;
 pub mod policy;
 pub mod pool;
 pub mod probe;

@@ -13,10 +13,10 @@ use shared::{
 use super::{
     authorization, finalize,
     object_id::ObjectId,
-    policy,
+    placement, policy,
     problem::{Problem, ProblemDocument},
     rate_limit,
-    record::{AuthorizationRecord, AuthorizationState, OrderRecord, OrderState, Record},
+    record::{AuthorizationRecord, AuthorizationState, Issued, OrderRecord, OrderState, Record},
     renewal_info,
     route::Resource,
     step::{Context, Reply, Settled, Step, payload, require_post_as_get},
@@ -131,7 +131,9 @@ pub fn authorizations(
 /// Never: an order can be serialized.
 pub fn put(id: ObjectId, record: &OrderRecord, context: &Context<'_>) -> Result<Change, StorageFault> {
     let due = match &record.state {
-        OrderState::Processing(_) => context.now.plus(context.config.lifetimes.redrive),
+        OrderState::Processing(_) | OrderState::Valid(Issued { unplaced: true, .. }) => {
+            context.now.plus(context.config.lifetimes.redrive)
+        }
         _ => deleted_at(record, context),
     };
     record.put(Key::Order(id), Some(due))
@@ -154,8 +156,10 @@ pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settl
     if matches!(record.state, OrderState::Processing(_)) {
         return finalize::ask_again(id, record, context);
     }
-    let ended = deleted_at(&record, context) <= context.now;
-    Ok(Settled::changes(vec![if ended { Change::Delete(Key::Order(id)) } else { put(id, &record, context)? }]))
+    if deleted_at(&record, context) <= context.now {
+        return Ok(Settled::changes(vec![Change::Delete(Key::Order(id))]));
+    }
+    placement::wanted(id, &record, context)
 }
 
 /// The state of an order that clients see; nothing when there is no such order.

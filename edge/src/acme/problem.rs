@@ -60,6 +60,8 @@ pub enum Problem {
     },
     /// What an order says that it replaces is nothing that it can; why is given.
     Replaces(&'static str),
+    /// A path that should have the identifier of a certificate (RFC 9773 §4.1).
+    CertificateId,
     /// Another order has replaced the certificate, or is about to (RFC 9773 §5).
     AlreadyReplaced,
     /// No external account binding where one is required.
@@ -211,6 +213,11 @@ impl Problem {
             Self::Replaces(why) => {
                 ("malformed", 400, format!("\"replaces\": {why}. Leave it out to make a new order."))
             }
+            Self::CertificateId => say(
+                "malformed",
+                400,
+                "This is not the identifier of a certificate: base64url of its authority key identifier, a dot, base64url of its serial number.",
+            ),
             Self::AlreadyReplaced => say(
                 "alreadyReplaced",
                 409,

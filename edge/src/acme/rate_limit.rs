@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use shared::timestamp::Timestamp;
 
 use super::{
-    config::Config,
+    config::{BadConfig, Config},
     problem::Problem,
     record::{AccountRecord, Record},
     route::{Resource, Route},
@@ -89,6 +89,27 @@ pub struct MeterQuestion {
     pub take: Option<Rate>,
     /// Asks whether failures have used up this rate.
     pub failures: Option<Rate>,
+}
+
+impl RateLimits {
+    /// Refuses what can limit nothing.
+    ///
+    /// # Errors
+    /// [`BadConfig::AddressHeader`], [`BadConfig::Zero`].
+    pub fn check(&self) -> Result<(), BadConfig> {
+        if self.accounts_per_address.is_some() && self.client_address_header.is_none() {
+            return Err(BadConfig::AddressHeader);
+        }
+        let rates = [
+            ("rate_limits.accounts_per_address", self.accounts_per_address),
+            ("rate_limits.orders_per_account", self.orders_per_account),
+            ("rate_limits.orders_per_binding", self.orders_per_binding),
+            ("rate_limits.failures_per_account", self.failures_per_account),
+            ("rate_limits.failures_per_binding", self.failures_per_binding),
+        ];
+        let zero = |(_, rate): &&(_, Option<Rate>)| rate.is_some_and(|rate| rate.count == 0 || rate.seconds == 0);
+        rates.iter().find(zero).map_or(Ok(()), |(key, _)| Err(BadConfig::Zero(key)))
+    }
 }
 
 impl Rate {

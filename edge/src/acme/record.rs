@@ -160,6 +160,9 @@ pub struct Issued {
     pub journal_index: u64,
     /// Last valid second.
     pub not_after: Timestamp,
+    /// True until its status object has given it a window for its renewal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unplaced: bool,
 }
 
 /// An authorization and its challenges as stored. Expiry is not stored as a state: it follows from the time.

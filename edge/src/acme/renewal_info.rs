@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use serde::Serialize;
 use shared::{
     base64url::{self, Base64Url},
     chain::Issuer,
@@ -18,6 +19,10 @@ use super::{
     storage::{Change, Key, Rows},
     view::OrderStatus,
 };
+use crate::status::renewal_window::Window;
+
+/// What the identifier of a certificate is appended to, after a slash (RFC 9773 §4.1).
+pub const PATH: &str = "/acme/renewal-info";
 
 /// A certificate's unique identifier: its authority key identifier and its serial number (RFC 9773 §4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +33,33 @@ pub struct CertificateId {
     pub serial: SerialNumber,
 }
 
+/// When a certificate is to be renewed (RFC 9773 §4.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RenewalInfo {
+    /// Within these times.
+    pub suggested_window: Window,
+    /// Why then.
+    #[serde(rename = "explanationURL", skip_serializing_if = "Option::is_none")]
+    pub explanation_url: Option<String>,
+    /// Seconds after which to ask again: sent as a header (RFC 9773 §4.3).
+    #[serde(skip)]
+    pub retry_after: u64,
+}
+
 /// The text is not the identifier of a certificate of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not base64url of an authority key identifier, a dot, and base64url of a serial number")]
 pub struct NotACertificateId;
+
+impl CertificateId {
+    /// Out of a path; nothing when that is another resource's.
+    #[must_use]
+    pub fn of_path(path: &str) -> Option<Result<Self, Problem>> {
+        let text = path.strip_prefix(PATH)?.strip_prefix('/')?;
+        Some(text.parse().map_err(|NotACertificateId| Problem::CertificateId))
+    }
+}
 
 impl FromStr for CertificateId {
     type Err = NotACertificateId;

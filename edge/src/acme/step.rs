@@ -26,6 +26,7 @@ use super::{
     object_id::ObjectId,
     order, orders,
     perspective::Sighting,
+    placement,
     pool::Outlook,
     probe::{Probe, ProbeOutcome},
     problem::Problem,
@@ -35,6 +36,7 @@ use super::{
     storage::{Change, Key, Rows},
     terms,
 };
+use crate::status::renewal::Placement;
 
 /// What a step may look at besides the rows and the request.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +111,8 @@ pub enum Effect {
     CheckCaa(CaaCheck),
     /// Ask a signer for the certificate of an order.
     Sign(Box<Sign>),
+    /// Have the certificate of an order given a window for its renewal. Nobody waits for it.
+    Place(ObjectId, Placement),
 }
 
 /// A question to a signer.
@@ -135,6 +139,8 @@ pub enum Event {
     CaaChecked(CaaSubject, CaaFindings),
     /// A signer answered, or could not be reached; then the words are for the log.
     Signed(ObjectId, Result<IssueReply, String>),
+    /// The certificate of an order has a window; false: its status object could not be asked.
+    Placed(ObjectId, bool),
     /// An alarm found the row due.
     Due(Key),
 }
@@ -246,13 +252,22 @@ pub fn settle(rows: &dyn Rows, event: Event, context: &Context<'_>) -> Result<Se
         }
         Event::CaaChecked(CaaSubject::Order(id), findings) => finalize::caa_checked(rows, id, &findings, context),
         Event::Signed(order, answer) => finalize::signed(rows, order, answer, context),
+        Event::Placed(order, true) => placement::placed(rows, order, context),
+        Event::Placed(_, false) => Ok(Settled::default()),
         Event::Due(Key::Account) => account::due(rows, context),
         Event::Due(Key::Order(id)) => order::due(rows, id, context),
         Event::Due(Key::Authorization(id)) => authorization::due(rows, id, context),
         // A meter is due when it says nothing any more.
         Event::Due(key @ Key::Meter(_)) => Ok(Settled::changes(vec![Change::Delete(key)])),
         Event::Due(
-            Key::Pointer | Key::Retired | Key::Reusable(_) | Key::Certificate(_) | Key::Response(..) | Key::Crl,
+            Key::Pointer
+            | Key::Retired
+            | Key::Reusable(_)
+            | Key::Certificate(_)
+            | Key::Response(..)
+            | Key::Crl
+            | Key::Renewal(_)
+            | Key::Load(_),
         ) => Ok(Settled::default()),
     }
 }

@@ -34,6 +34,10 @@ pub enum Key {
     Response(SerialNumber, CertIdHash),
     /// In the object of a CRL: the newest one.
     Crl,
+    /// In an object of certificate status: when a certificate is to be renewed.
+    Renewal(SerialNumber),
+    /// In an object of certificate status: how many certificates were given each slot of this row.
+    Load(u32),
 }
 
 /// What a commit does to one row.

@@ -226,7 +226,7 @@ impl Incarnation {
                 CaaSubject::Order(id) => Some(id),
                 CaaSubject::Authorization(..) => None,
             },
-            Effect::Probe(_) => None,
+            Effect::Probe(_) | Effect::Place(..) => None,
         };
         if let Effect::Sign(sign) = &effect {
             pool::chosen(environment, &sign.signer);

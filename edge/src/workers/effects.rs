@@ -13,6 +13,7 @@ use super::{
     environment::{self, Environment},
     meter, perspective,
     pool::{self, Question},
+    renewal,
     signer::{self, Unreachable},
     storage::SqlRows,
     webcrypto,
@@ -44,9 +45,12 @@ impl Incarnation {
         let (end, ended) = oneshot::channel();
         let (incarnation, environment) = (Rc::clone(self), Rc::clone(environment));
         self.state.wait_until(async move {
-            incarnation.drive(effect, &environment, account).await;
+            let rest = incarnation.drive(effect, &environment, account).await;
             // Nobody may be listening any more.
             let _ = end.send(());
+            if let Some(effect) = rest {
+                incarnation.drive(effect, &environment, account).await;
+            }
         });
         ended
     }
@@ -82,13 +86,13 @@ impl Incarnation {
         Ok(())
     }
 
-    /// Runs an effect and what follows from it, one at a time for each row.
-    async fn drive(&self, first: Effect, environment: &Rc<Environment>, account: AccountId) {
+    /// Runs an effect and what follows from it, one at a time for each row. What is returned follows too, and nobody waits for it.
+    async fn drive(&self, first: Effect, environment: &Rc<Environment>, account: AccountId) -> Option<Effect> {
         let mut next = Some(first);
         while let Some(effect) = next.take() {
             let key = row_of(&effect);
             if !self.running.borrow_mut().insert(key) {
-                return;
+                return None;
             }
             let asked = question(&effect).map(|sign| sign.signer.clone());
             let event = self.run_effect(effect, environment).await;
@@ -122,7 +126,11 @@ impl Incarnation {
                 Ok(rows) => self.alarm.arm(&self.state, &rows, environment::now()).await,
                 Err(fault) => console_error!("{key:?}: {fault}"),
             }
+            if let Some(Effect::Place(..)) = next {
+                return next;
+            }
         }
+        None
     }
 
     /// The log hears which perspectives found no proof. A validation that failed counts for the account's binding too, where
@@ -151,6 +159,10 @@ impl Incarnation {
                 Event::CaaChecked(check.subject, caa::look_up(&check.names, &environment.config.validation).await)
             }
             Effect::Sign(sign) => Event::Signed(sign.order, self.ask_signer(&sign, environment).await),
+            Effect::Place(order, placement) => {
+                let placed = renewal::place(&self.env, environment, &placement).await;
+                Event::Placed(order, placed.map_err(|error| console_error!("{}: {error}", placement.serial)).is_ok())
+            }
         }
     }
 
@@ -208,7 +220,7 @@ impl Incarnation {
 fn question(effect: &Effect) -> Option<&Sign> {
     match effect {
         Effect::Sign(sign) => Some(sign),
-        Effect::Probe(_) | Effect::CheckCaa(_) => None,
+        Effect::Probe(_) | Effect::CheckCaa(_) | Effect::Place(..) => None,
     }
 }
 
@@ -236,5 +248,6 @@ fn row_of(effect: &Effect) -> Key {
             CaaSubject::Order(id) => Key::Order(id),
         },
         Effect::Sign(sign) => Key::Order(sign.order),
+        Effect::Place(order, _) => Key::Order(*order),
     }
 }

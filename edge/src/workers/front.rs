@@ -11,7 +11,7 @@ use super::{
     account,
     body::{self, Unread},
     environment::Environment,
-    front_status,
+    front_status, renewal,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
@@ -23,6 +23,7 @@ use crate::{
         directory::Directory,
         page,
         problem::Problem,
+        renewal_info::CertificateId,
         route::{AccountId, Route},
         terms,
     },
@@ -66,6 +67,15 @@ async fn fetch(mut request: Request, env: Env, _context: Context) -> worker::Res
 }
 
 async fn serve(request: &mut Request, env: &Env, environment: &Environment) -> Result<Served, Problem> {
+    if environment.config.renewal.offered
+        && let Some(id) = CertificateId::of_path(&request.path())
+    {
+        return match (is_encrypted(request), request.method()) {
+            (false, _) => Err(Problem::PlainHttp),
+            (true, Method::Get) => renewal::ask(env, environment, &request.path(), id?).await.map(Served::ByObject),
+            (true, _) => Err(Problem::MethodNotAllowed("GET")),
+        };
+    }
     let route = environment.urls.parse(&request.path()).map_err(|_| Problem::NotFound)?;
     if !is_encrypted(request) && !matches!(route, Route::RootPem | Route::RootDer) {
         return Err(Problem::PlainHttp);

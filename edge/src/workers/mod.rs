@@ -33,6 +33,7 @@ mod perspective;
 mod pool;
 mod probe;
 mod purge;
+mod renewal;
 mod reply;
 mod rollover;
 mod signed_request;

@@ -15,7 +15,7 @@ use super::{
     crl,
     environment::{self, Environment},
     flight::Flights,
-    issuers, nonce_shard, ocsp_responder,
+    issuers, nonce_shard, ocsp_responder, renewal,
     reply::{self, Answer},
     rollover::HOST,
     signed_request::SignedRequest,
@@ -28,6 +28,7 @@ use crate::{
         authentication::Home,
         nonce::{BadNonce, Nonce},
         problem::Problem,
+        renewal_info::CertificateId,
         revoke::{self, RevocationOrder},
         route::AccountId,
         step::Reply,
@@ -35,6 +36,7 @@ use crate::{
     },
     status::{
         news::Announcement,
+        renewal as renewals,
         revocation::{self, Ask, Due, Outcome, Revoking},
     },
 };
@@ -111,6 +113,11 @@ impl From<Verdict> for Result<Reply, Problem> {
     }
 }
 
+/// What the platform is told when an object fails.
+fn internal(problem: Problem) -> worker::Error {
+    worker::Error::RustError(format!("{problem:?}"))
+}
+
 /// The first byte of the serial number.
 fn shard(serial: SerialNumber) -> String {
     serial.to_string().chars().take(2).collect()
@@ -167,6 +174,14 @@ impl DurableObject for Status {
             let order = serde_json::from_slice(&body)?;
             return Response::from_json(&Verdict::from(self.incarnation.revoke(order, &environment).await));
         }
+        if url == renewal::URL {
+            self.incarnation.place(serde_json::from_slice(&body)?, &environment).await.map_err(internal)?;
+            return Response::empty();
+        }
+        if let Some(id) = CertificateId::of_path(&request.path()) {
+            let answer = self.incarnation.renewal_info(id, &environment).unwrap_or_else(Answer::from);
+            return answer.send(&environment, environment.mint_nonce().ok(), 1);
+        }
         let hops = Cell::new(1);
         let reply = self.incarnation.answer(&request.path(), &body, &environment, &hops).await;
         let nonce = environment.mint_nonce().ok();
@@ -174,22 +189,21 @@ impl DurableObject for Status {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
-        let failed = |problem: Problem| worker::Error::RustError(format!("{problem:?}"));
         let environment =
             Environment::of(&self.incarnation.env).map_err(|error| worker::Error::RustError(error.to_string()))?;
         self.incarnation.alarm.rang();
-        let rows = self.incarnation.rows().map_err(failed)?;
+        let rows = self.incarnation.rows().map_err(internal)?;
         let mut news = Vec::new();
-        for key in rows.due(environment::now(), BATCH).map_err(|fault| failed(fault.into()))? {
+        for key in rows.due(environment::now(), BATCH).map_err(|fault| internal(fault.into()))? {
             match key {
                 Key::Certificate(serial) => {
                     self.incarnation.revocation_is_due(serial, &environment).map(|told| news.extend(told))
                 }
                 Key::Response(serial, hash) => self.incarnation.response_is_due((serial, hash), &environment),
                 Key::Crl => self.incarnation.crl_is_due(&environment),
-                _ => Ok(()),
+                key => self.incarnation.commit(renewals::due(key).as_slice()),
             }
-            .map_err(failed)?;
+            .map_err(internal)?;
         }
         self.incarnation.tell(news, &environment);
         self.incarnation.alarm.arm(&self.incarnation.state, &rows, environment::now().plus(1)).await;

@@ -218,6 +218,8 @@ fn columns(key: Key) -> (i64, String) {
         Key::Response(serial, CertIdHash::Sha1) => (8, serial.to_string()),
         Key::Response(serial, CertIdHash::Sha256) => (9, serial.to_string()),
         Key::Crl => (10, String::new()),
+        Key::Renewal(serial) => (20, serial.to_string()),
+        Key::Load(number) => (21, number.to_string()),
         Key::Retired => (6, String::new()),
         Key::Meter(Metered::Orders) => (7, "orders".to_owned()),
         Key::Meter(Metered::Failures) => (7, "failures".to_owned()),
@@ -245,6 +247,8 @@ fn key(row: &[SqlStorageValue]) -> Option<Key> {
             serial.parse().ok().map(|serial| Key::Response(serial, CertIdHash::Sha256))
         }
         [SqlStorageValue::Integer(10), SqlStorageValue::String(_)] => Some(Key::Crl),
+        [SqlStorageValue::Integer(20), SqlStorageValue::String(serial)] => serial.parse().ok().map(Key::Renewal),
+        [SqlStorageValue::Integer(21), SqlStorageValue::String(number)] => number.parse().ok().map(Key::Load),
         _ => None,
     }
 }

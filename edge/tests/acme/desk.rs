@@ -21,6 +21,7 @@ use edge::acme::{
     step::{Admission, Body, Context, Effect, Event, Reply, Sign, settle, step},
     storage::{Key, Memory, Rows, Storage},
 };
+use edge::status::renewal::Placement;
 use serde_json::{Value, json};
 use shared::{
     base64url::Base64Url,
@@ -60,6 +61,9 @@ pub(crate) struct Desk {
     pub(crate) subject_key: TestKey,
     /// Effects that were started and have not come back.
     pub(crate) effects: Vec<Effect>,
+    /// What the status objects were told, and whether they answered.
+    pub(crate) placed: Vec<Placement>,
+    pub(crate) places: bool,
     serials: Cell<u8>,
     seed: u8,
 }
@@ -107,6 +111,8 @@ impl Desk {
             rolled_over: None,
             subject_key: TestKey::new(2),
             effects: Vec::new(),
+            placed: Vec::new(),
+            places: true,
             serials: Cell::new(0),
             seed: 0,
         }
@@ -195,6 +201,10 @@ impl Desk {
             self.rows = Memory::default();
         } else if !settled.changes.is_empty() {
             self.rows.commit(&settled.changes)?;
+        }
+        if let Some(Effect::Place(order, placement)) = settled.effect {
+            self.placed.push(placement);
+            return self.event(Event::Placed(order, self.places));
         }
         self.effects.extend(settled.effect);
         Ok(())

@@ -22,6 +22,7 @@ fn drive(desk: &mut Desk, questions: &mut Vec<String>) {
                     Event::Probed(probe, outcome)
                 }
                 Effect::CheckCaa(_) => panic!("not configured"),
+                Effect::Place(..) => panic!("the desk answers it"),
                 Effect::Sign(sign) => {
                     questions.push(format!("{} {:?}", sign.request.order, sign.request.finalize));
                     let answer = desk.signer_answer(&sign);

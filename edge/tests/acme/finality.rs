@@ -131,6 +131,7 @@ fn happen(desk: &mut Desk, seen: &mut Seen, happening: Happening) {
                     Event::Probed(probe, if outcome < 3 { right } else { Err(ProbeFault::Timeout) })
                 }
                 Effect::CheckCaa(_) => panic!("not configured"),
+                Effect::Place(..) => panic!("the desk answers it"),
                 Effect::Sign(sign) => {
                     let refused = |reason| IssueReply::Refused(Refused { reason, detail: String::new() });
                     let answer = match outcome {

@@ -27,6 +27,7 @@ mod news;
 mod nonces;
 mod orders;
 mod perspectives;
+mod placements;
 mod pool;
 mod records;
 mod refusals;

@@ -5,7 +5,10 @@ use edge::{
         rate_limit::Meter,
         record::{AccountRecord, AuthorizationRecord, OrderRecord, PointerRecord, RetiredRecord, ReusableRecord},
     },
-    status::revocation::CertificateRecord,
+    status::{
+        renewal::{LoadRecord, RenewalRecord},
+        revocation::CertificateRecord,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -36,6 +39,16 @@ fn authorization_record_json_is_unchanged() {
 #[test]
 fn certificate_record_json_is_unchanged() {
     pinned::<CertificateRecord>(include_str!("../records/1/certificate.jsonl"));
+}
+
+#[test]
+fn renewal_record_json_is_unchanged() {
+    pinned::<RenewalRecord>(include_str!("../records/1/renewal.jsonl"));
+}
+
+#[test]
+fn load_record_json_is_unchanged() {
+    pinned::<LoadRecord>(include_str!("../records/1/load.jsonl"));
 }
 
 #[test]

@@ -229,6 +229,7 @@ fn order_table() {
         signer: "SIGNER_1".to_owned(),
         journal_index: 1,
         not_after: Timestamp::from_seconds(NOW),
+        unplaced: false,
     });
     // state, then whether it stays the same after: queued, unreachable, a certificate that is none, an alarm
     let table = [

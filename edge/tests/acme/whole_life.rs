@@ -152,6 +152,7 @@ impl Life {
                         Event::Probed(probe, if fail { Err(ProbeFault::Timeout) } else { right })
                     }
                     Effect::CheckCaa(_) => panic!("not configured"),
+                    Effect::Place(..) => panic!("the desk answers it"),
                     Effect::Sign(sign) => {
                         self.questions.push((sign.order, format!("{:?}", sign.request.finalize)));
                         let answer = if refuse {

@@ -6,4 +6,6 @@ mod crls;
 mod exchange;
 mod issuers;
 mod never_good;
+mod renewal_slots;
+mod renewals;
 mod responses;

@@ -2,9 +2,7 @@
 
 use edge::{
     acme::storage::Memory,
-    status::{
-        response::{Look, Outcome, look},
-    },
+    status::response::{Look, Outcome, look},
 };
 use proptest::prelude::*;
 use shared::{

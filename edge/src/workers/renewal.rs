@@ -1,0 +1,68 @@
+//! When certificates are to be renewed: questions of the front and of accounts' objects, and the status objects' answers, in one hop.
+
+use worker::{Env, Method, Request, RequestInit, Response, console_error};
+
+use super::{
+    environment::{self, Environment},
+    reply::Answer,
+    status::{self, Incarnation},
+};
+use crate::{
+    acme::{problem::Problem, renewal_info::CertificateId, step::Reply},
+    status::renewal::{self, Placement},
+};
+
+/// The URL of a certificate that is to be given a window.
+pub(super) const URL: &str = "https://renewal.objects/";
+
+/// What the object says of a certificate: anybody may ask (RFC 9773 §4.1).
+///
+/// # Errors
+/// When the object cannot be asked.
+pub(super) async fn ask(
+    env: &Env,
+    environment: &Environment,
+    path: &str,
+    id: CertificateId,
+) -> Result<Response, Problem> {
+    let failed = |error: worker::Error| {
+        console_error!("renewal of {}: {error}", id.serial);
+        Problem::Internal("a status object cannot be asked")
+    };
+    let stub = status::stub(env, environment, id.serial).map_err(failed)?;
+    stub.fetch_with_str(&format!("https://object{path}")).await.map_err(failed)
+}
+
+/// Has a certificate given a window.
+///
+/// # Errors
+/// When the object cannot be asked, or fails.
+pub(super) async fn place(env: &Env, environment: &Environment, placement: &Placement) -> worker::Result<()> {
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_body(Some(serde_json::to_string(placement)?.into()));
+    let request = Request::new_with_init(URL, &init)?;
+    let answer = status::stub(env, environment, placement.serial)?.fetch_with_request(request).await?;
+    if answer.status_code() == 200 { Ok(()) } else { Err(worker::Error::RustError(answer.status_code().to_string())) }
+}
+
+impl Incarnation {
+    /// A certificate was issued.
+    pub(super) async fn place(&self, placement: Placement, environment: &Environment) -> Result<(), Problem> {
+        // No await before the commit.
+        let changes = renewal::place(&self.rows()?, placement, &environment.config.renewal)?;
+        self.commit(&changes)?;
+        self.alarm.arm(&self.state, &self.rows()?, environment::now()).await;
+        Ok(())
+    }
+
+    /// Somebody asks when a certificate is to be renewed.
+    pub(super) fn renewal_info(
+        &self,
+        id: Result<CertificateId, Problem>,
+        environment: &Environment,
+    ) -> Result<Answer, Problem> {
+        let info = renewal::look(&self.rows()?, &id?, environment::now(), &environment.config.renewal)?;
+        let info = info.ok_or(Problem::NotOurCertificate)?;
+        Ok(Reply::json(200, &info)?.retry_after(Some(info.retry_after)).into())
+    }
+}
