@@ -151,6 +151,57 @@ fn lego_http(names: &[&str]) -> Result<()> {
     verified(&[&place.path().join("certificates").join(format!("{}.crt", names[0]))], names)
 }
 
+/// RFC 9773 §4.2: a window that has passed says to renew at once, which is what a revoked certificate has.
+#[test]
+fn certbot_renews_what_was_revoked_and_nothing_else_because_renewal_information_says_so() -> Result<()> {
+    let (world, _turn, place) = (world(), one_at_a_time(), TempDir::new()?);
+    let port = world.http_port.to_string();
+    let standalone = ["--standalone", "--http-01-address", "127.0.0.1", "--http-01-port", port.as_str()];
+    let names = ["kept.ari.test", "revoked.ari.test"];
+    for name in names {
+        let anonymous = ["certonly", "--agree-tos", "--register-unsafely-without-email", "-d", name];
+        run(certbot_at(&place, &anonymous)?.args(standalone))?;
+    }
+    let read =
+        || names.map(|name| std::fs::read(place.path().join("e/live").join(name).join("cert.pem")).unwrap_or_default());
+    let [kept, revoked] = read();
+    let revoke = ["revoke", "--cert-name", names[1], "--reason", "superseded", "--no-delete-after-revoke"];
+    run(&mut certbot_at(&place, &revoke)?)?;
+    run(certbot_at(&place, &["renew", "--no-random-sleep-on-renew"])?.args(standalone))?;
+    let [still, new] = read();
+    ensure!(kept == still, "its window is hours away");
+    ensure!(revoked != new, "renewed at once");
+    verified(&[&place.path().join("e/live").join(names[1]).join("fullchain.pem")], &[names[1]])
+}
+
+#[test]
+fn a_newer_lego_renews_what_was_revoked_because_renewal_information_says_so() -> Result<()> {
+    let (world, _turn, place) = (world(), one_at_a_time(), TempDir::new()?);
+    let program = env::var_os("COLOPHON_LEGO").context("COLOPHON_LEGO must name lego 4: run `cargo xtask test`")?;
+    let file = place.path().join("certificates/ari.lego.test.crt");
+    let lego = |arguments: &[&str]| -> Result<Vec<u8>> {
+        let mut command = Command::new(&program);
+        command.env("LEGO_CA_CERTIFICATES", &world.stack.report.ca);
+        command.args([
+            "--server",
+            &world.stack.report.directory,
+            "--accept-tos",
+            "--email",
+            "a@clients.test",
+            "--path",
+        ]);
+        command.arg(place.path()).args(["--http", "--http.port", &format!("127.0.0.1:{}", world.http_port)]);
+        run(command.args(["-d", "ari.lego.test"]).args(arguments))?;
+        Ok(std::fs::read(&file)?)
+    };
+    let renew = ["renew", "--no-random-sleep", "--dynamic"];
+    let first = lego(&["run"])?;
+    ensure!(lego(&renew)? == first, "its window is hours away");
+    lego(&["revoke", "--keep"])?;
+    ensure!(lego(&renew)? != first, "renewed at once");
+    verified(&[&file], &["ari.lego.test"])
+}
+
 #[test]
 fn certbot_standalone_gets_a_certificate_of_one_name() -> Result<()> {
     certbot(&["certbot.test"])

@@ -181,6 +181,7 @@ pub(crate) fn docs(paths: &Paths) -> Result<()> {
         ["--config", "profile.dev.package.edge.opt-level=2", "--config", "profile.dev.package.shared.opt-level=2"];
     write(&[&["edge", "--test", "week"][..], &optimized].concat())?;
     write(&["signer", "--lib", "status::week"])?;
+    write(&["edge", "--test", "renewal_load"])?;
     write(&["tests", "--test", "pages"])
 }
 

@@ -1,8 +1,6 @@
 //! When certificates are to be renewed, as their status object stores it: the window is chosen when the certificate is issued, and
 //! what is told later follows from it, from what became of the certificate, and from the configuration.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use shared::{base64url::Base64Url, serial::SerialNumber, timestamp::Timestamp};
 
@@ -24,9 +22,8 @@ const SLOTS_A_ROW: u64 = 96;
 /// Seconds that a row of loads outlives its slots: ranks of certificates that are pulled forward count in it.
 const KEPT: u64 = 31 * 86_400;
 
-/// A certificate that was issued.
+/// A certificate that was issued; a part of a stored form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Placement {
     /// Its number: its first byte names the object.
     pub serial: SerialNumber,
@@ -43,14 +40,8 @@ pub struct Placement {
 /// A certificate as its status object stores it. Additive, as all stored forms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenewalRecord {
-    /// The key identifier of its issuer.
-    pub issuer: Base64Url,
-    /// Whose it is.
-    pub account: AccountId,
-    /// First valid second.
-    pub not_before: Timestamp,
-    /// Last valid second.
-    pub not_after: Timestamp,
+    /// What the object was told.
+    pub certificate: Placement,
     /// When it is to be renewed.
     pub window: Window,
 }
@@ -59,7 +50,7 @@ pub struct RenewalRecord {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadRecord {
     /// From the row's first slot on; what is missing is zero.
-    pub issuers: BTreeMap<Base64Url, Vec<u32>>,
+    pub issuers: Vec<(Base64Url, Vec<u32>)>,
 }
 
 impl Record for RenewalRecord {}
@@ -69,20 +60,20 @@ impl Record for LoadRecord {}
 ///
 /// # Errors
 /// When rows cannot be read.
-pub fn place(rows: &dyn Rows, placement: Placement, config: &RenewalConfig) -> Result<Vec<Change>, StorageFault> {
-    let Placement { serial, issuer, account, not_before, not_after } = placement;
+pub fn place(rows: &dyn Rows, certificate: Placement, config: &RenewalConfig) -> Result<Vec<Change>, StorageFault> {
+    let (serial, due) = (certificate.serial, certificate.not_after);
     let key = Key::Renewal(serial);
     if rows.read(key)?.is_some() {
         return Ok(Vec::new());
     }
-    let allowed = Allowed::of(not_before, not_after, config);
+    let allowed = Allowed::of(certificate.not_before, certificate.not_after, config);
     let slots = allowed.slots();
     let mut loads = Loads::read(rows, slots.start, slots.end)?;
-    let mut changes = Vec::new();
-    let slot = least_loaded(slots, serial, |slot| loads.of_all(slot));
+    let slot = least_loaded(slots, serial, |slot| loads.of(slot, None));
     let window = slot.map_or_else(|| allowed.half(serial), Window::slot);
-    changes.extend(slot.map(|slot| loads.count(slot, &issuer)).transpose()?);
-    changes.push(RenewalRecord { issuer, account, not_before, not_after, window }.put(key, Some(not_after))?);
+    let counted = slot.map(|slot| loads.count(slot, &certificate.issuer)).transpose()?;
+    let mut changes = Vec::from_iter(counted.flatten());
+    changes.push(RenewalRecord { certificate, window }.put(key, Some(due))?);
     Ok(changes)
 }
 
@@ -98,7 +89,8 @@ pub fn look(
 ) -> Result<Option<RenewalInfo>, StorageFault> {
     let serial = id.serial;
     let Some(record) = RenewalRecord::load(rows, Key::Renewal(serial))? else { return Ok(None) };
-    if record.issuer.0 != id.key_identifier || record.not_after < now {
+    let Placement { issuer, not_before, not_after, .. } = &record.certificate;
+    if issuer.0 != id.key_identifier || *not_after < now {
         return Ok(None);
     }
     let mut window = record.window;
@@ -108,12 +100,11 @@ pub fn look(
             CertificateState::Revoked(revoked) => revoked.at,
         };
         window = Window::past(at.min(now));
-    } else if let Some(pull) = config.pull_forward.iter().find(|pull| pull.issuer.0 == record.issuer) {
+    } else if let Some(pull) = config.pull_forward.iter().find(|pull| pull.issuer.0 == *issuer) {
         window = window.pulled(rank(rows, serial, &record, pull)?, serial, pull);
     }
     let explanation_url = config.explanation_url.clone().filter(|_| window != record.window);
-    let life = record.not_after.since(record.not_before);
-    let retry_after = retry_after(life, serial, config);
+    let retry_after = retry_after(not_after.since(*not_before), serial, config);
     Ok(Some(RenewalInfo { suggested_window: window, explanation_url, retry_after }))
 }
 
@@ -133,49 +124,53 @@ fn rank(
 ) -> Result<u64, StorageFault> {
     let (first, own) = (slot_of(pull.since), slot_of(record.window.start));
     let loads = Loads::read(rows, first, own.saturating_add(1))?;
-    let before = (first..own).fold(0, |sum: u64, slot| sum.saturating_add(loads.of(slot, &record.issuer)));
-    Ok(before.saturating_add(below(loads.of(own, &record.issuer), serial)))
+    let of = |slot| loads.of(slot, Some(&record.certificate.issuer));
+    let before = (first..own).fold(0, |sum: u64, slot| sum.saturating_add(of(slot)));
+    Ok(before.saturating_add(below(of(own), serial)))
 }
 
-/// Rows of loads by their numbers.
-struct Loads(BTreeMap<u32, LoadRecord>);
+/// Rows of loads: the number of the first, and from it on without a gap.
+struct Loads(u32, Vec<LoadRecord>);
 
 impl Loads {
     /// Those that have the slots from this one to before that one.
     fn read(rows: &dyn Rows, from: u64, to: u64) -> Result<Self, StorageFault> {
-        if from >= to {
-            return Ok(Self(BTreeMap::new()));
-        }
-        let numbers = row_of(from)..=row_of(to.saturating_sub(1));
-        let read = |number| Ok((number, LoadRecord::load(rows, Key::Load(number))?.unwrap_or_default()));
-        numbers.map(read).collect::<Result<_, _>>().map(Self)
+        let first = row_of(from);
+        let end = if from < to { row_of(to.saturating_sub(1)).saturating_add(1) } else { first };
+        let read = |number| Ok(LoadRecord::load(rows, Key::Load(number))?.unwrap_or_default());
+        Ok(Self(first, (first..end).map(read).collect::<Result<_, _>>()?))
     }
 
-    fn of_all(&self, slot: u64) -> u64 {
-        let issuers = self.0.get(&row_of(slot)).into_iter().flat_map(|record| record.issuers.values());
-        issuers.fold(0, |sum, counts| sum.saturating_add(count_of(counts, slot)))
-    }
-
-    fn of(&self, slot: u64, issuer: &Base64Url) -> u64 {
-        let record = self.0.get(&row_of(slot));
-        record.and_then(|record| record.issuers.get(issuer)).map_or(0, |counts| count_of(counts, slot))
+    /// Certificates in a slot, all or those of one issuer.
+    fn of(&self, slot: u64, issuer: Option<&Base64Url>) -> u64 {
+        let record = index(row_of(slot).checked_sub(self.0)).and_then(|index| self.1.get(index));
+        let counts = record.into_iter().flat_map(|record| &record.issuers);
+        counts
+            .filter(|(of, _)| issuer.is_none_or(|issuer| issuer == of))
+            .fold(0, |sum, (_, counts)| sum.saturating_add(counts.get(column_of(slot)).copied().unwrap_or(0).into()))
     }
 
     /// One more.
-    fn count(&mut self, slot: u64, issuer: &Base64Url) -> Result<Change, StorageFault> {
-        let number = row_of(slot);
-        let record = self.0.entry(number).or_default();
-        let counts = record.issuers.entry(issuer.clone()).or_default();
-        let column = column_of(slot);
-        if counts.len() <= column {
-            counts.resize(column.saturating_add(1), 0);
+    fn count(&mut self, slot: u64, issuer: &Base64Url) -> Result<Option<Change>, StorageFault> {
+        let (number, column) = (row_of(slot), column_of(slot));
+        let record = index(number.checked_sub(self.0)).and_then(|index| self.1.get_mut(index));
+        let Some(record) = record else { return Ok(None) };
+        if !record.issuers.iter().any(|(of, _)| of == issuer) {
+            record.issuers.push((issuer.clone(), Vec::new()));
         }
-        if let Some(count) = counts.get_mut(column) {
-            *count = count.saturating_add(1);
+        for (_, counts) in record.issuers.iter_mut().filter(|(of, _)| of == issuer) {
+            if counts.len() <= column {
+                counts.resize(column.saturating_add(1), 0);
+            }
+            counts.get_mut(column).into_iter().for_each(|count| *count = count.saturating_add(1));
         }
         let end = Window::slot(u64::from(number).saturating_add(1).saturating_mul(SLOTS_A_ROW)).start;
-        record.put(Key::Load(number), Some(end.plus(KEPT)))
+        record.put(Key::Load(number), Some(end.plus(KEPT))).map(Some)
     }
+}
+
+fn index(offset: Option<u32>) -> Option<usize> {
+    offset.and_then(|offset| usize::try_from(offset).ok())
 }
 
 fn row_of(slot: u64) -> u32 {
@@ -184,8 +179,4 @@ fn row_of(slot: u64) -> u32 {
 
 fn column_of(slot: u64) -> usize {
     usize::try_from(slot.checked_rem(SLOTS_A_ROW).unwrap_or(0)).unwrap_or(0)
-}
-
-fn count_of(counts: &[u32], slot: u64) -> u64 {
-    counts.get(column_of(slot)).copied().unwrap_or(0).into()
 }

@@ -10,6 +10,7 @@ mod mutual_tls;
 mod nonces;
 mod page;
 mod problems;
+mod renewals;
 mod revocation;
 mod rollover;
 mod world;
