@@ -104,6 +104,9 @@ pub struct ProfileSummary {
     pub validity_seconds: u64,
     /// What its certificates may be used for.
     pub extended_key_usage: BTreeSet<Usage>,
+    /// Whether who asks again for what it has just got, with the same key, gets that (see [`super::absorb`]).
+    #[serde(default = "yes")]
+    pub absorb: bool,
 }
 
 /// Sizes and counts.
@@ -347,6 +350,10 @@ fn check_url(key: &'static str, url: &str) -> Result<(), BadConfig> {
     let host = url.strip_prefix("https://").unwrap_or_default();
     let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'@' | b'"' | b'\\');
     if host.is_empty() || !host.bytes().all(allowed) { Err(BadConfig::Url(key)) } else { Ok(()) }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 fn check_not_zero(lifetimes: &LifetimesConfig, limits: &LimitsConfig) -> Result<(), BadConfig> {

@@ -18,10 +18,10 @@ use shared::{
 };
 
 use super::{
-    account, authorization,
+    absorb, account, authorization,
     caa_check::{self, CaaFindings},
     config::ProfileSummary,
-    external_account::{HeldGrant, grant_of},
+    external_account::grant_of,
     lease::{self, Leased, Turn},
     object_id::ObjectId,
     order, placement,
@@ -30,12 +30,12 @@ use super::{
         AccountRecord, AuthorizationRecord, AuthorizationState, Issued, OrderRecord, OrderState, Processing, Record,
     },
     route::Resource,
-    step::{Context, Effect, Settled, Sign, Step, payload},
+    step::{Admission, Context, Effect, Settled, Sign, Step, payload},
     storage::{Key, Rows},
     view::OrderStatus,
 };
 
-/// A POST to an order's finalize URL. `newer` is a grant that a signer has renewed just now.
+/// A POST to an order's finalize URL.
 ///
 /// # Errors
 /// `orderNotReady`, `badCSR`, `malformed` (404 when there is no such order).
@@ -44,7 +44,7 @@ pub fn finalize(
     account: AccountRecord,
     id: ObjectId,
     request: Verified,
-    newer: Option<HeldGrant>,
+    admission: Admission,
     context: &Context<'_>,
 ) -> Result<Step, Problem> {
     let mut record = OrderRecord::load(rows, Key::Order(id))?.ok_or(Problem::NotFound)?;
@@ -64,8 +64,15 @@ pub fn finalize(
     if !record.profile_named {
         record.profile = profile_for(&csr, record.profile, context)?;
     }
-    let renewed = newer.is_some();
-    let account = account.with_grant(newer);
+    if let Some(held) = admission.held
+        && let Some(issued) = absorb::held(rows, held, &record, csr.public_key(), context)?
+    {
+        record.state = OrderState::Valid(Issued { unplaced: false, ..issued });
+        let reply = order::reply(200, id, &record, &[], context)?;
+        return Ok(Step { changes: vec![order::put(id, &record, context)?], effect: None, reply });
+    }
+    let renewed = admission.grant.is_some();
+    let account = account.with_grant(admission.grant);
     let proven = prove(&record, &authorizations)?;
     let (signer, lease) = lease::first(id, &record.profile, csr.public_key().kind(), context)?;
     let processing = Processing {
@@ -116,7 +123,9 @@ pub fn signed(
                     not_after: leaf.not_after,
                     unplaced: context.config.renewal.offered,
                 });
-                return placement::wanted(id, &record, context);
+                let mut settled = placement::wanted(id, &record, context)?;
+                settled.changes.extend(absorb::keep(id, &record, &leaf.public_key, context)?);
+                return Ok(settled);
             }
             Err(_) => {
                 record.state = OrderState::Invalid(ProblemDocument::new(

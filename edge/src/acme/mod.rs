@@ -4,6 +4,7 @@
 //! of what is stored, the request, the time and fresh entropy; it returns changes for one commit, at most one effect, and the
 //! reply. The effect's outcome comes back as an event through the same door.
 
+pub mod absorb;
 pub mod account;
 pub mod authentication;
 pub mod authorization;

@@ -139,7 +139,9 @@ pub fn put(id: ObjectId, record: &OrderRecord, context: &Context<'_>) -> Result<
     record.put(Key::Order(id), Some(due))
 }
 
-fn deleted_at(record: &OrderRecord, context: &Context<'_>) -> Timestamp {
+/// When an order is deleted that has ended.
+#[must_use]
+pub fn deleted_at(record: &OrderRecord, context: &Context<'_>) -> Timestamp {
     let end = match &record.state {
         OrderState::Valid(issued) => issued.not_after.max(record.expires),
         _ => record.expires,

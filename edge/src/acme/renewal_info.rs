@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::{
     base64url::{self, Base64Url},
     chain::Issuer,
@@ -34,7 +34,7 @@ pub struct CertificateId {
 }
 
 /// When a certificate is to be renewed (RFC 9773 §4.2).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RenewalInfo {
     /// Within these times.
@@ -53,6 +53,14 @@ pub struct RenewalInfo {
 pub struct NotACertificateId;
 
 impl CertificateId {
+    /// Where anybody may ask about it (RFC 9773 §4.1).
+    #[must_use]
+    pub fn path(&self) -> String {
+        // The content of a DER INTEGER: what has its top bit set is given a zero in front, though no number of ours has.
+        let serial = self.serial.to_x509().map(|serial| base64url::encode(serial.as_bytes())).unwrap_or_default();
+        format!("{PATH}/{}.{serial}", base64url::encode(&self.key_identifier))
+    }
+
     /// Out of a path; nothing when that is another resource's.
     #[must_use]
     pub fn of_path(path: &str) -> Option<Result<Self, Problem>> {

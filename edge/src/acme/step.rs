@@ -78,6 +78,8 @@ pub struct Admission {
     pub binding: Option<Binding>,
     /// A newer grant for the account of a finalize request.
     pub grant: Option<HeldGrant>,
+    /// The order whose certificate a finalize request may be given, and that there is no reason to renew.
+    pub held: Option<ObjectId>,
 }
 
 /// What a request leads to.
@@ -211,9 +213,7 @@ pub fn step(
         Route::Of(_, Resource::Account) => account::read_or_update(account, &request, context),
         Route::Of(_, Resource::Orders(before)) => orders::read(rows, before, &request, context),
         Route::Of(_, Resource::Order(id)) => order::read(rows, id, &request, context),
-        Route::Of(_, Resource::Finalize(id)) => {
-            finalize::finalize(rows, account, id, request, admission.grant, context)
-        }
+        Route::Of(_, Resource::Finalize(id)) => finalize::finalize(rows, account, id, request, admission, context),
         Route::Of(_, Resource::Certificate(id, alternate)) => certificate::read(rows, id, alternate, &request, context),
         Route::Of(_, Resource::Authorization(id)) => authorization::read_or_deactivate(rows, id, &request, context),
         Route::Of(_, Resource::Challenge(id, kind)) => authorization::respond(rows, id, kind, &request, context),
@@ -257,8 +257,8 @@ pub fn settle(rows: &dyn Rows, event: Event, context: &Context<'_>) -> Result<Se
         Event::Due(Key::Account) => account::due(rows, context),
         Event::Due(Key::Order(id)) => order::due(rows, id, context),
         Event::Due(Key::Authorization(id)) => authorization::due(rows, id, context),
-        // A meter is due when it says nothing any more.
-        Event::Due(key @ Key::Meter(_)) => Ok(Settled::changes(vec![Change::Delete(key)])),
+        // A meter is due when it says nothing any more, and what is held when its order is deleted.
+        Event::Due(key @ (Key::Meter(_) | Key::Held(_))) => Ok(Settled::changes(vec![Change::Delete(key)])),
         Event::Due(
             Key::Pointer
             | Key::Retired

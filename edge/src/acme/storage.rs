@@ -26,6 +26,8 @@ pub enum Key {
     Authorization(ObjectId),
     /// The authorization of an identifier that later orders may use; the id is a hash of the identifier.
     Reusable(ObjectId),
+    /// The newest certificate of certain names and a certain key; the id is a hash of these.
+    Held(ObjectId),
     /// How often the account did something.
     Meter(Metered),
     /// In an object of certificate status: a certificate.

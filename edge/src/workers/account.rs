@@ -18,12 +18,12 @@ use std::{
 };
 
 use shared::signed_der::{Proved, SignedDer};
-use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, durable_object};
+use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, console_log, durable_object};
 
 use super::{
     alarm::Alarm,
     environment::{self, Environment},
-    external_account, meter, nonce_shard, pool,
+    external_account, meter, nonce_shard, pool, renewal,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
@@ -33,7 +33,7 @@ use super::{
     webcrypto::{self, ImportedKey},
 };
 use crate::acme::{
-    account,
+    absorb, account,
     authentication::key_of,
     caa_check::CaaSubject,
     entropy::Entropy,
@@ -190,7 +190,7 @@ impl Incarnation {
             hops.set(hops.get().saturating_add(1));
             self.change_key(change, environment, account).await?
         } else {
-            let mut admission = Admission { nonce: redeemed, binding: None, grant: None };
+            let mut admission = Admission { nonce: redeemed, binding: None, grant: None, held: None };
             if route == Route::NewAccount {
                 let context = context(environment, account, &entropy);
                 if let Some(claim) = account::binding_claim(&rows, &verified, &context)? {
@@ -204,15 +204,28 @@ impl Incarnation {
             {
                 admission.grant = external_account::renew(&self.env, environment, &record).await;
             }
-            if let Route::Of(_, Resource::Finalize(_)) = route
-                && let Some(signed) = finalize::csr_of(&verified).and_then(|der| SignedDer::request(&der))
+            if let Route::Of(_, Resource::Finalize(id)) = route
+                && let Some(csr) = finalize::csr_of(&verified)
             {
-                webcrypto::prove(&signed, &mut proved).await;
+                if let Some(signed) = SignedDer::request(&csr) {
+                    webcrypto::prove(&signed, &mut proved).await;
+                }
+                let context = context(environment, account, &entropy);
+                if let Some(held) = absorb::candidate(&rows, id, &csr, &context)? {
+                    hops.set(hops.get().saturating_add(1));
+                    let early = renewal::is_early(&self.env, environment, held.certificate).await;
+                    admission.held = early.then_some(held.order);
+                }
             }
-            pool::with_outlook(environment, |outlook| {
+            let held = admission.held;
+            let step = pool::with_outlook(environment, |outlook| {
                 let context = Context { proved: &proved, client, outlook, ..context(environment, account, &entropy) };
                 step::step(&rows, route, verified, admission, &context)
-            })?
+            })?;
+            if let (Some(order), None) = (held, &step.effect) {
+                console_log!("absorbed: {account} was given the certificate of {order} again");
+            }
+            step
         };
         // Between the step and its commit no await.
         self.commit(rows.clone(), &step.changes)?;

@@ -8,7 +8,11 @@ use super::{
     status::{self, Incarnation},
 };
 use crate::{
-    acme::{problem::Problem, renewal_info::CertificateId, step::Reply},
+    acme::{
+        problem::Problem,
+        renewal_info::{CertificateId, RenewalInfo},
+        step::Reply,
+    },
     status::renewal::{self, Placement},
 };
 
@@ -31,6 +35,14 @@ pub(super) async fn ask(
     };
     let stub = status::stub(env, environment, id.serial).map_err(failed)?;
     stub.fetch_with_str(&format!("https://object{path}")).await.map_err(failed)
+}
+
+/// True when its status object knows the certificate, and no reason to renew it now.
+pub(super) async fn is_early(env: &Env, environment: &Environment, id: CertificateId) -> bool {
+    let path = id.path();
+    let Ok(mut answer) = ask(env, environment, &path, id).await else { return false };
+    let Ok(info) = answer.json::<RenewalInfo>().await else { return false };
+    environment::now() < info.suggested_window.start
 }
 
 /// Has a certificate given a window.

@@ -220,6 +220,7 @@ fn columns(key: Key) -> (i64, String) {
         Key::Crl => (10, String::new()),
         Key::Renewal(serial) => (20, serial.to_string()),
         Key::Load(number) => (21, number.to_string()),
+        Key::Held(id) => (22, id.to_string()),
         Key::Retired => (6, String::new()),
         Key::Meter(Metered::Orders) => (7, "orders".to_owned()),
         Key::Meter(Metered::Failures) => (7, "failures".to_owned()),
@@ -249,6 +250,7 @@ fn key(row: &[SqlStorageValue]) -> Option<Key> {
         [SqlStorageValue::Integer(10), SqlStorageValue::String(_)] => Some(Key::Crl),
         [SqlStorageValue::Integer(20), SqlStorageValue::String(serial)] => serial.parse().ok().map(Key::Renewal),
         [SqlStorageValue::Integer(21), SqlStorageValue::String(number)] => number.parse().ok().map(Key::Load),
+        [SqlStorageValue::Integer(22), SqlStorageValue::String(id)] => id.parse().ok().map(Key::Held),
         _ => None,
     }
 }

@@ -3,12 +3,14 @@
 use std::{cell::Cell, collections::BTreeMap, net::IpAddr};
 
 use edge::acme::{
+    absorb,
     account::binding_claim,
     authentication::{account_of, key_of},
     challenge::{self, ChallengeType, dns_value, key_authorization},
-    config::{Config, ConfigObject},
+    config::Config,
     entropy::Entropy,
     external_account::{BadBinding, Binding, HeldGrant},
+    finalize,
     kubernetes::judgement::Seen,
     nonce::{Nonce, NonceSecrets, Redeemed, Window},
     object_id::ObjectId,
@@ -36,6 +38,7 @@ use shared::{
     timestamp::Timestamp,
 };
 
+pub(crate) use crate::deployment::{config, config_object};
 use crate::tls_alpn::Presented;
 
 /// A client, its account's object and a signer.
@@ -64,31 +67,10 @@ pub(crate) struct Desk {
     /// What the status objects were told, and whether they answered.
     pub(crate) placed: Vec<Placement>,
     pub(crate) places: bool,
+    /// Whether they know no reason to renew.
+    pub(crate) early: bool,
     serials: Cell<u8>,
     seed: u8,
-}
-
-pub(crate) fn config(ca: &TestCa) -> Config {
-    serde_json::from_value::<ConfigObject>(config_object(ca)).unwrap().try_into().unwrap()
-}
-
-/// The configuration as an operator writes it.
-pub(crate) fn config_object(ca: &TestCa) -> Value {
-    json!({
-        "deployment": "test", "base_url": "https://ca.test", "title": "Test", "root_certificate": ca.root_pem,
-        "diagnostics": true, "signers": [{"binding": "SIGNER_1", "url": "https://signer-1.test"}],
-        "default_profile": "server",
-        "profiles": {
-            "client": {"description": "TLS clients", "validity_seconds": 86400, "extended_key_usage": ["clientAuth"]},
-            "server": {"description": "TLS servers", "validity_seconds": 86400, "extended_key_usage": ["serverAuth"]},
-        },
-        "identifiers": {"dns_suffixes": ["test"], "wildcards": true, "per_order": 3},
-        "validation": {"resolvers": ["tcp://127.0.0.1:53"], "http_port": 80, "tls_alpn_port": 443,
-            "allow_loopback": false, "timeout_ms": 1000},
-        "lifetimes": {"order": 1000, "authorization": 500, "authorization_reuse": 0, "edge_nonce": 100, "idle_account": 100_000, "retention": 2000, "redrive": 10,
-            "finalize_wait": 1},
-        "limits": {"orders_page": 2, "body_bytes": 65536, "nonce_shards": 4},
-    })
 }
 
 impl Desk {
@@ -113,6 +95,7 @@ impl Desk {
             effects: Vec::new(),
             placed: Vec::new(),
             places: true,
+            early: true,
             serials: Cell::new(0),
             seed: 0,
         }
@@ -173,7 +156,13 @@ impl Desk {
         let entropy = self.entropy();
         let step = {
             let context = self.context(&entropy);
-            let mut admission = Admission { nonce: redeemed, binding: None, grant: self.renewed.clone() };
+            let mut admission = Admission { nonce: redeemed, binding: None, grant: self.renewed.clone(), held: None };
+            if let Route::Of(_, Resource::Finalize(id)) = route
+                && let Some(csr) = finalize::csr_of(&verified)
+            {
+                let held = absorb::candidate(&self.rows, id, &csr, &context)?;
+                admission.held = held.filter(|_| self.early).map(|held| held.order);
+            }
             if route == Route::NewAccount
                 && let Some(claim) = binding_claim(&self.rows, &verified, &context)?
             {

@@ -1,6 +1,7 @@
 //! The ACME core without a platform: whole lives of orders on rows in memory, every pair of state and event, and storage
 //! that fails at every commit.
 
+mod absorption;
 mod accounts;
 mod alternates;
 mod authorizations;
@@ -8,6 +9,7 @@ mod bindings;
 mod caa;
 mod challenges;
 mod choices;
+mod deployment;
 mod desk;
 mod dns_challenges;
 mod faults;

@@ -2,6 +2,7 @@
 
 use edge::{
     acme::{
+        absorb::HeldRecord,
         rate_limit::Meter,
         record::{AccountRecord, AuthorizationRecord, OrderRecord, PointerRecord, RetiredRecord, ReusableRecord},
     },
@@ -59,6 +60,11 @@ fn pointer_record_json_is_unchanged() {
 #[test]
 fn retired_record_json_is_unchanged() {
     pinned::<RetiredRecord>(include_str!("../records/1/retired.jsonl"));
+}
+
+#[test]
+fn held_record_json_is_unchanged() {
+    pinned::<HeldRecord>(include_str!("../records/1/held.jsonl"));
 }
 
 #[test]
