@@ -19,6 +19,7 @@ pub mod ocsp;
 pub mod openssl;
 pub mod pebble;
 pub mod random;
+pub mod renewal;
 pub mod requirements;
 pub mod resolver;
 pub mod responder;

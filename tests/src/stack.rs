@@ -178,6 +178,17 @@ impl Stack {
         Ok(serde_json::from_slice::<Report>(&text)?.pids)
     }
 
+    /// Ends it and starts it again on the same state and ports, with these options in place of its own.
+    ///
+    /// # Errors
+    /// As [`Stack::up`].
+    pub fn restart_with(mut self, change: impl FnOnce(Options) -> Options) -> Result<Self> {
+        keeper::end(&mut self.process);
+        let options = change(self.options.clone());
+        drop(self);
+        Self::up(options)
+    }
+
     /// Kills the process of this role (SIGKILL), and says which one that was.
     ///
     /// # Errors
