@@ -36,6 +36,7 @@ mod refusals;
 mod replacements;
 mod revocations;
 mod scopes;
+mod signers_config;
 mod states;
 mod terms;
 mod tls_alpn;

@@ -5,10 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
-use edge::acme::{
-    config::{Config, ConfigObject},
-    pool::{Millis, Outcome, Outlook, Pool, Wanted, config::SignerConfig},
-};
+use edge::acme::pool::{Millis, Outcome, Outlook, Pool, Wanted, config::SignerConfig};
 use serde_json::{Value, json};
 use shared::{
     base64url::Base64Url,
@@ -372,41 +369,4 @@ fn a_signer_without_an_issuer_under_the_root_gets_nothing_and_one_that_is_near_i
     assert_eq!(taken(&pool, Some("EWR")), ["SIGNER_2".to_owned()].into(), "the near one is for others");
     (0..6).for_each(|_| pool.chosen("SIGNER_2", 0));
     assert_eq!(taken(&pool, Some("EWR")), ["SIGNER_0".to_owned()].into(), "but a long wait is worse than a long way");
-}
-
-#[test]
-fn signers_are_checked_at_the_start() {
-    let desk = crate::desk::Desk::new();
-    let read = |signers: &Value| {
-        let mut object = crate::desk::config_object(&desk.ca);
-        object["signers"] = signers.clone();
-        let object: ConfigObject = serde_json::from_value(object).map_err(|error| error.to_string())?;
-        Config::try_from(object).map(drop).map_err(|error| error.to_string())
-    };
-    let one = |more: Value| {
-        let mut signer = json!({"binding": "A", "url": "https://a.test"});
-        signer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        read(&json!([signer, {"binding": "B", "url": "https://b.test", "profiles": ["server"]}]))
-    };
-    let whole = json!({"weight": 100, "colos": ["AMS"], "last_resort": true, "drain": true, "keys": ["p256", "p384", "rsa"],
-        "profiles": ["server", "client"]});
-    assert_eq!(one(whole), Ok(()));
-    for (wrong, says) in [
-        (json!({"weight": 0}), "A: weight"),
-        (json!({"weight": 101}), "A: weight"),
-        (json!({"colos": ["ams"]}), "A: colos"),
-        (json!({"profiles": []}), "A: profiles"),
-        (json!({"profiles": ["none"]}), "A: profiles"),
-        (json!({"profiles": ["server"]}), "profiles.client: no signer"),
-        (json!({"keys": []}), "A: profiles and keys"),
-        (json!({"keys": ["p521"]}), "p521"),
-        (json!({"wheight": 1}), "wheight"),
-        (json!({"binding": "B"}), "each binding once"),
-    ] {
-        let error = one(wrong).unwrap_err();
-        assert!(error.contains(says), "{error}");
-    }
-    assert!(read(&json!([])).unwrap_err().contains("at least one"));
-    let drained = json!([{"binding": "A", "url": "https://a.test", "drain": true}]);
-    assert!(read(&drained).unwrap_err().contains("no certificate"));
 }

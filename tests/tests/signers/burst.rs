@@ -13,7 +13,7 @@ use crate::world::{LATENCY_MS, SIGNERS, TOKENS, World, finalize, one_at_a_time, 
 
 /// `COLOPHON_BURST=2000x500`: so many orders of so many accounts, in place of the few that a small machine does in seconds.
 const SIZE: &str = "COLOPHON_BURST";
-const USUAL: (usize, usize) = (150, 10);
+const USUAL: (usize, usize) = (96, 8);
 
 fn size() -> Result<(usize, usize)> {
     let Ok(text) = env::var(SIZE) else { return Ok(USUAL) };
