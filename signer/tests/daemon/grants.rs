@@ -116,7 +116,7 @@ fn issue(edge: &Edge, number: usize, account: &TestKey, token: &GrantToken) -> R
         match edge.issue(&asked).unwrap() {
             IssueReply::Issued(_) => return Ok(()),
             IssueReply::Refused(refused) => return Err(refused.reason),
-            IssueReply::Queued { .. } => std::thread::sleep(Duration::from_millis(50)),
+            IssueReply::Queued { .. } | IssueReply::Settled { .. } => std::thread::sleep(Duration::from_millis(50)),
         }
     }
     panic!("never issued")
@@ -324,7 +324,7 @@ fn a_queued_job_ends_with_its_binding() {
         jobs.iter().all(|job| match edge.issue(job).unwrap() {
             IssueReply::Refused(refused) => refused.reason == Refusal::UnknownBinding,
             IssueReply::Issued(_) => true,
-            IssueReply::Queued { .. } => false,
+            IssueReply::Queued { .. } | IssueReply::Settled { .. } => false,
         })
     });
     assert!(site.events("signed").len() < jobs.len() - 2, "{}", site.events("signed").len());

@@ -242,7 +242,7 @@ fn a_signer_that_is_told_to_stop_under_load_answers_everybody_and_loses_nothing(
 
 #[test]
 fn a_signer_that_hung_beyond_the_lease_drops_what_was_in_its_token() {
-    let mut site = slow_site(&["a1"]);
+    let site = slow_site(&["a1"]);
     site.write_config(&["a1"], "latency_ms = 1500");
     let daemon = site.serve();
     let (edge, asked) = (Edge::new(&site), leased(1, 3));
