@@ -144,7 +144,7 @@ fn finished(edge: &Edge, asked: &IssueRequest, estate: &Estate) -> usize {
         match reply {
             IssueReply::Issued(issued) => return estate.issuer_of(&issued),
             IssueReply::Refused(refused) => assert!(refused.reason.is_temporary(), "{refused:?}"),
-            IssueReply::Queued { .. } => {}
+            IssueReply::Queued { .. } | IssueReply::Settled { .. } => {}
         }
         thread::sleep(Duration::from_millis(50));
     }
