@@ -21,7 +21,7 @@ use crate::{
     clock,
     exit::{Final, OperatorMustAct},
     expiry,
-    issuance::{Issuance, Ledger},
+    issuance::{Issuance, Ledger, Notes},
     issuer::Issuer,
     journal::{Event, Journal, Record, checkpoint},
     listen::Listener,
@@ -127,6 +127,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         works: Arc::clone(&works),
         answer: settings.limits.answer,
         forget: settings.limits.forget,
+        notes: Notes::default(),
     };
     let listener = Listener {
         socket,

@@ -7,6 +7,7 @@ mod certificates;
 pub(crate) mod job;
 mod lease;
 mod ledger;
+mod notes;
 mod revoke;
 mod settle;
 
@@ -19,10 +20,13 @@ use shared::{
 };
 use tokio::{sync::watch, time::timeout};
 
-pub(crate) use self::ledger::{Claim, Ledger};
 use self::{
     job::{Decided, Job, LEASE_OVER},
     ledger::{Known, Running},
+};
+pub(crate) use self::{
+    ledger::{Claim, Ledger},
+    notes::Notes,
 };
 use crate::{
     admit::{Admitted, Bounds, Evidence, refused},
@@ -47,6 +51,8 @@ pub(crate) struct Issuance {
     pub(crate) answer: Duration,
     /// So long after somebody should have asked again a job that nobody has begun is dropped.
     pub(crate) forget: Duration,
+    /// What the refusals of each caller may still write into the journal.
+    pub(crate) notes: Notes,
 }
 
 impl Issuance {
@@ -91,16 +97,21 @@ impl Issuance {
         heads.unwrap_or(Err(JournalFailed)).unwrap_or_else(|JournalFailed| JournalReply::Refused(unavailable()))
     }
 
-    /// Logs a refusal, and journals it unless it is only a matter of time.
+    /// Logs a refusal, and journals it unless it is only a matter of time, or this caller was refused too often.
     pub(crate) async fn note(&self, edge: &str, order: &str, refused: &Refused) {
         let Refused { reason, detail } = refused;
         self.say(edge, order, refused);
         if matches!(reason, Refusal::Busy | Refusal::Unavailable) {
             return;
         }
+        let Some(left_out) = self.notes.take(cut(edge), clock::now()) else { return };
+        let mut detail = cut(detail).to_owned();
+        if left_out > 0 {
+            detail.push_str(&format!(" (before it {left_out} refusals of this caller have no record)"));
+        }
         let event = Event::Refused(RefusedRequest {
             reason: *reason,
-            detail: cut(detail).to_owned(),
+            detail,
             edge: cut(edge).to_owned(),
             order: cut(order).to_owned(),
         });

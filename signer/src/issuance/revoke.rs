@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::{
         fixture::{self, EDGE},
-        issuance::Ledger,
+        issuance::{Ledger, Notes},
         journal::Journal,
         policy,
         queue::Queue,
@@ -125,8 +125,14 @@ mod tests {
             running: TaskTracker::new(),
         };
         let (_sender, policy) = tokio::sync::watch::channel(Arc::new(policy::tests::policy()));
-        let issuance =
-            Issuance { policy, ledger, works: Arc::new(works), answer: Duration::ZERO, forget: Duration::ZERO };
+        let issuance = Issuance {
+            policy,
+            ledger,
+            works: Arc::new(works),
+            answer: Duration::ZERO,
+            forget: Duration::ZERO,
+            notes: Notes::default(),
+        };
         let account = TestKey::new(1);
         let header = json!({"kid": "https://ca.test/acme/account/1", "url": "https://ca.test/acme/revoke-cert"});
         let request = fixture::sign(&account, &header, &payload);

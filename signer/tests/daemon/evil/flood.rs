@@ -4,17 +4,22 @@ use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::Duration,
 };
 
 use shared::{
-    signing::{IssueReply, Refusal},
+    signing::{IssueReply, OCSP_PATH, Refusal},
     testing::TestKey,
 };
 
-use super::{Stage, policy, rewrite};
+use super::{
+    Stage,
+    connections::{connect, post},
+    policy, rewrite,
+};
 use crate::{
-    client::{Edge, csr, request},
-    site::Site,
+    client::{Edge, csr, request, simple},
+    site::{Site, stopwatch},
 };
 
 /// A tenth of what somebody would try: each costs this test a signature and the signer two verifications without optimization.
@@ -63,4 +68,31 @@ fn a_flood_of_orders_gets_what_the_budget_has() {
     assert_eq!(after.signatures - before.signatures, u64::try_from(BUDGET).unwrap());
     assert_eq!(stage.site.events("signed").len(), BUDGET);
     stage.site.signer_ok("journal verify --config signer.toml");
+}
+
+/// Records that one caller's refusals make at once; then there is one a second.
+const RECORDS: usize = 1_000;
+
+#[test]
+fn a_flood_of_refusals_fills_no_disk() {
+    let stage = Stage::new();
+    let before = stage.spent();
+    let mut stream = connect(&stage.site, &stage.site.edge()).unwrap();
+    let started = stopwatch();
+    for _ in 0..2 * RECORDS {
+        assert_eq!(post(&mut stream, OCSP_PATH, b"{}").unwrap().0, 400);
+    }
+    let most = RECORDS + usize::try_from(started.elapsed().as_secs()).unwrap() + 2;
+    let records = stage.site.events("refused").len();
+    assert!((RECORDS..=most).contains(&records), "{records} records, at most {most} are right");
+    thread::sleep(Duration::from_millis(1_100));
+    post(&mut stream, OCSP_PATH, b"{}").unwrap();
+    let refused = stage.site.events("refused");
+    let left_out = refused.iter().filter_map(|record| {
+        let (_, after) = record["detail"].as_str()?.split_once("before it ")?;
+        after.split(' ').next()?.parse::<usize>().ok()
+    });
+    assert_eq!(refused.len() + left_out.sum::<usize>(), 2 * RECORDS + 1, "each is counted");
+    assert_eq!(stage.spent(), before);
+    stage.edge.issued(&simple(1));
 }

@@ -64,16 +64,15 @@ fn of_point(point: &[u8]) -> Vec<u8> {
     of_key(const_oid::db::rfc5912::ID_EC_PUBLIC_KEY, Some(curve), point)
 }
 
-#[test]
-fn a_weak_key_is_refused() {
-    let stage = Stage::new();
+/// Keys that are weak, or none.
+pub(super) fn weak(stage: &Stage) -> Vec<Attempt> {
     let refused = |name, csr: &[u8]| Attempt::issue(name, Refusal::BadCsr, &asked(csr));
-    let made = |name, key| refused(name, &openssl(&stage, key));
+    let made = |name, key| refused(name, &openssl(stage, key));
     let point = SigningKey::from_slice(&[7; 32]).unwrap().verifying_key().to_sec1_point(false);
     let mut off = point.as_bytes().to_vec();
     off[64] ^= 1;
     let huge = format!("{}{}", "c5".repeat(1024), "01");
-    stage.try_each(&[
+    vec![
         made("RSA of 1024 bits", "-newkey rsa:1024"),
         made("RSA of 2047 bits", "-newkey rsa:2047"),
         made("RSA with the exponent 3", "-newkey rsa:2048 -pkeyopt rsa_keygen_pubexp:3"),
@@ -94,7 +93,7 @@ fn a_weak_key_is_refused() {
         refused("half of a point", &of_point(&point.as_bytes()[..33])),
         refused("no key", &of_point(&[])),
         refused("bytes beside a modulus", &of_key(const_oid::db::rfc5912::RSA_ENCRYPTION, Some(octets()), b"\x30\x00")),
-    ]);
+    ]
 }
 
 fn octets() -> Any {

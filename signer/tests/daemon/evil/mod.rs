@@ -178,3 +178,25 @@ proof_seconds = 600
 "#;
     rewrite(site, |text| text + more);
 }
+
+/// What is tried of one daemon, one after the other.
+const TABLES: [fn(&Stage) -> Vec<Attempt>; 10] = [
+    order::unsigned,
+    order::elsewhere,
+    name::outside,
+    name::no_names,
+    name::differing,
+    request::smuggled,
+    key::weak,
+    profile::beyond,
+    profile::other_keys,
+    wire::malformed_bodies,
+];
+
+#[test]
+fn each_forbidden_thing_is_refused_by_its_type_journaled_and_costs_no_token_anything() {
+    let stage = Stage::new();
+    let attempts: Vec<_> = TABLES.iter().flat_map(|table| table(&stage)).collect();
+    assert!(attempts.len() > 170, "{} attempts", attempts.len());
+    stage.try_each(&attempts);
+}

@@ -37,14 +37,13 @@ fn raw(identifier: Value) -> Value {
     asked
 }
 
-#[test]
-fn names_outside_of_the_scopes_are_not_given() {
-    let stage = Stage::new();
+/// Names that no scope gives, proved so.
+pub(super) fn outside(_stage: &Stage) -> Vec<Attempt> {
     let refused =
         |name, names: &[&str], method: &str| Attempt::issue(name, Refusal::NotPermitted, &asked(names, method));
     let mut upper = serde_json::to_value(asked(&["host.eviltest"], "dns-01")).unwrap();
     upper["identifiers"][0]["identifier"]["value"] = json!("HOST.EVILTEST");
-    stage.try_each(&[
+    vec![
         refused("another suffix", &["host.com"], "dns-01"),
         refused("a suffix that ends alike", &["evilplain.example"], "http-01"),
         refused("a label that ends alike", &["host.eviltest"], "dns-01"),
@@ -68,12 +67,11 @@ fn names_outside_of_the_scopes_are_not_given() {
         refused("a method that nobody knows", &["host.test"], "trust-me-01"),
         refused("a method in upper case", &["host.test"], "DNS-01"),
         refused("no method", &["host.test"], ""),
-    ]);
+    ]
 }
 
-#[test]
-fn what_is_no_name_is_no_request() {
-    let stage = Stage::new();
+/// What is no name is no request.
+pub(super) fn no_names(_stage: &Stage) -> Vec<Attempt> {
     let dns = |name, value: &str| {
         Attempt::post(name, Refusal::Malformed, ISSUE_PATH, &raw(json!({"type": "dns", "value": value})))
     };
@@ -81,7 +79,7 @@ fn what_is_no_name_is_no_request() {
         Attempt::post(name, Refusal::Malformed, ISSUE_PATH, &raw(json!({"type": "ip", "value": value})))
     };
     let whole = |name, identifier| Attempt::post(name, Refusal::Malformed, ISSUE_PATH, &raw(identifier));
-    stage.try_each(&[
+    vec![
         dns("a dot at the end", "host.test."),
         dns("a dot at the beginning", ".host.test"),
         dns("two dots", "host..test"),
@@ -106,12 +104,11 @@ fn what_is_no_name_is_no_request() {
         whole("a type in upper case", json!({"type": "DNS", "value": "host.test"})),
         whole("more than type and value", json!({"type": "dns", "value": "host.test", "wildcard": true})),
         whole("text", json!("host.test")),
-    ]);
+    ]
 }
 
-#[test]
-fn the_order_and_the_csr_have_the_same_names() {
-    let stage = Stage::new();
+/// Names that the CSR and the order do not both have.
+pub(super) fn differing(_stage: &Stage) -> Vec<Attempt> {
     let account = TestKey::new(1);
     let differ = |name, csr: Vec<u8>, names: &[&str]| {
         let mut asked = request(1, &account, &csr, &[]);
@@ -120,7 +117,7 @@ fn the_order_and_the_csr_have_the_same_names() {
     };
     let key = TestKey::new(9);
     let plain = || key.csr(&["a.test"], "");
-    stage.try_each(&[
+    vec![
         differ("more identifiers", plain(), &["a.test", "b.test"]),
         differ("fewer identifiers", key.csr(&["a.test", "b.test"], ""), &["a.test"]),
         differ("others", plain(), &["b.test"]),
@@ -140,5 +137,5 @@ fn the_order_and_the_csr_have_the_same_names() {
             key.csr(&["a.test"], "CN=10.1.0.1"),
             &["a.test"],
         ),
-    ]);
+    ]
 }

@@ -40,9 +40,8 @@ fn at(order: &str) -> IssueRequest {
     IssueRequest { order: order.to_owned(), finalize: signed(&header(&format!("{order}/finalize"))), ..simple(1) }
 }
 
-#[test]
-fn nothing_but_what_the_account_has_signed_for_this_order_counts() {
-    let stage = Stage::new();
+/// What the account has not signed for this order.
+pub(super) fn unsigned(_stage: &Stage) -> Vec<Attempt> {
     let (victim, thief) = (TestKey::new(1), TestKey::new(66));
     let (honest, other) = (simple(1), simple(2));
     let payload = json!({}).to_string();
@@ -56,7 +55,7 @@ fn nothing_but_what_the_account_has_signed_for_this_order_counts() {
     let elsewhere = |name, url: &str| evidence(name, &with(signed(&header(url))));
     let swapped = Flattened { payload: other.finalize.payload.clone(), ..honest.finalize.clone() };
     let by_jwk = victim.sign_jws_with_jwk(&json!({"nonce": "bm9uY2U", "url": url}), payload.as_bytes());
-    stage.try_each(&[
+    vec![
         evidence("the CSR of another order, under this one's signature", &with(swapped)),
         evidence(
             "a CSR of the edge's own, signed by the edge",
@@ -104,15 +103,14 @@ fn nothing_but_what_the_account_has_signed_for_this_order_counts() {
         Attempt::issue("a read in place of a finalize request", Refusal::BadCsr, &bare("")),
         Attempt::issue("two CSRs", Refusal::BadCsr, &bare(&twice)),
         Attempt::issue("a CSR that is none", Refusal::BadCsr, &bare("{\"csr\":\"AAAA\"}")),
-    ]);
+    ]
 }
 
-#[test]
-fn an_edge_speaks_for_orders_below_its_own_base_urls_alone() {
-    let stage = Stage::new();
+/// Orders that are not below a base URL of this edge.
+pub(super) fn elsewhere(_stage: &Stage) -> Vec<Attempt> {
     let edge = |name, order: &str| Attempt::issue(name, Refusal::UnknownEdge, &at(order));
     let plain = BASE_URL.trim_start_matches("https://");
-    stage.try_each(&[
+    vec![
         edge("another deployment", "https://elsewhere.test/acme/order/1"),
         edge("another edge of this signer", "https://second.test/acme/order/1"),
         edge("a host that begins alike", &format!("{BASE_URL}.evil.test/acme/order/1")),
@@ -126,7 +124,7 @@ fn an_edge_speaks_for_orders_below_its_own_base_urls_alone() {
         edge("a line's end", &format!("{BASE_URL}/acme/order/1\n")),
         edge("another script", &format!("{BASE_URL}/acme/order/\u{44f}")),
         edge("a very long one", &format!("{BASE_URL}/{}", "a".repeat(2000))),
-    ]);
+    ]
 }
 
 #[test]

@@ -9,7 +9,7 @@ use shared::{
 
 use super::{Attempt, Stage, name::asked, rewrite};
 use crate::{
-    client::{csr, request, simple},
+    client::{csr, finalize, request, simple},
     site::{MODULE, Site},
 };
 
@@ -23,9 +23,8 @@ fn changed(change: impl FnOnce(&mut IssueRequest, Timestamp)) -> IssueRequest {
     asked
 }
 
-#[test]
-fn times_and_profiles_are_the_policys() {
-    let stage = Stage::new();
+/// Times, profiles, methods and proofs that the policy does not take.
+pub(super) fn beyond(_stage: &Stage) -> Vec<Attempt> {
     let bad = |name, change: &dyn Fn(&mut IssueRequest, Timestamp)| {
         Attempt::issue(name, Refusal::BadProfile, &changed(change))
     };
@@ -42,7 +41,7 @@ fn times_and_profiles_are_the_policys() {
     late.identifiers[0].validated = late.deadline.minus(600 + 700);
     let mut rsa = asked(&["host.plain.example"], "http-01");
     rsa.profile = "client".parse().unwrap();
-    stage.try_each(&[
+    vec![
         bad("an end in a week", &|asked, now| asked.not_after = Some(now.plus(7 * DAY))),
         bad("an end a minute too late", &|asked, now| asked.not_after = Some(now.plus(DAY + 60))),
         bad("an end in the year 9999", &|asked, _| asked.not_after = Some(at("9999-12-31T23:59:59Z"))),
@@ -77,20 +76,18 @@ fn times_and_profiles_are_the_policys() {
             &changed(|asked, now| asked.deadline = now.minus(1)),
         )
         .logged("it is only a matter of time"),
-    ]);
+    ]
 }
 
-#[test]
-fn a_scope_for_one_kind_of_key_has_no_other() {
-    let stage = Stage::new();
-    let mut more = asked(&["host.plain.example"], "http-01");
-    let account = TestKey::new(1);
+/// A key of a kind that the scope does not take.
+pub(super) fn other_keys(_stage: &Stage) -> Vec<Attempt> {
+    let mut asked = asked(&["host.plain.example"], "http-01");
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
     let mut parameters = rcgen::CertificateParams::new(["host.plain.example".to_owned()]).unwrap();
     parameters.distinguished_name = rcgen::DistinguishedName::new();
     let csr = parameters.serialize_request(&key).unwrap();
-    more.finalize = crate::client::finalize(&account, &more.order, csr.der());
-    stage.try_each(&[Attempt::issue("P-384", Refusal::NotPermitted, &more)]);
+    asked.finalize = finalize(&TestKey::new(1), &asked.order, csr.der());
+    vec![Attempt::issue("P-384", Refusal::NotPermitted, &asked)]
 }
 
 #[test]

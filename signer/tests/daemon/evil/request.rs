@@ -39,9 +39,8 @@ fn asked(number: usize, csr: &[u8]) -> IssueRequest {
     request(number, &TestKey::new(1), csr, &[HOST])
 }
 
-#[test]
-fn a_csr_that_smuggles_a_name_or_cannot_be_read_is_refused() {
-    let stage = Stage::new();
+/// CSRs that smuggle a name, or cannot be read.
+pub(super) fn smuggled(stage: &Stage) -> Vec<Attempt> {
     let refused = |name, csr: &[u8]| Attempt::issue(name, Refusal::BadCsr, &asked(1, csr));
     let named = |name, other: GeneralName| refused(name, &plain().name(other).sign(&key()));
     let text = |text: &str| Ia5String::new(text).unwrap();
@@ -58,7 +57,7 @@ fn a_csr_that_smuggles_a_name_or_cannot_be_read_is_refused() {
     let san = SubjectAltName(vec![GeneralName::DnsName(text("evil.com"))]);
     let second = plain().extension(SubjectAltName::OID, false, &san);
     let lists = plain().attribute(const_oid::db::rfc5912::ID_EXTENSION_REQ, &Vec::<Any>::new());
-    stage.try_each(&[
+    vec![
         named("an e-mail address", GeneralName::Rfc822Name(text("root@host.test"))),
         named("a URI", GeneralName::UniformResourceIdentifier(text("spiffe://evil/root"))),
         named("a directory name", GeneralName::DirectoryName("CN=evil.com".parse().unwrap())),
@@ -95,7 +94,7 @@ fn a_csr_that_smuggles_a_name_or_cannot_be_read_is_refused() {
         refused("less than all", &torn),
         refused("a certificate in place of a request", &stage.edge.status().unwrap().issuers[0].chain[0].0),
         refused("nothing", b""),
-    ]);
+    ]
 }
 
 /// Everything of a certificate but its serial number, its times and its signature.

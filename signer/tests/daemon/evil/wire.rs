@@ -33,9 +33,8 @@ fn malformed(name: &'static str, body: impl Into<Vec<u8>>) -> Attempt {
     Attempt::bytes(name, Refusal::Malformed, ISSUE_PATH, body)
 }
 
-#[test]
-fn what_is_not_of_the_protocol_is_malformed() {
-    let stage = Stage::new();
+/// What is not of the protocol.
+pub(super) fn malformed_bodies(_stage: &Stage) -> Vec<Attempt> {
     let good = serde_json::to_vec(&simple(1)).unwrap();
     let text = String::from_utf8(good.clone()).unwrap();
     let nested = |open: &str| open.repeat(20_000);
@@ -75,7 +74,7 @@ fn what_is_not_of_the_protocol_is_malformed() {
             attempts.push(Attempt::bytes(name, Refusal::Malformed, path, body));
         }
     }
-    stage.try_each(&attempts);
+    attempts
 }
 
 /// A request with this head, and all of its answer.
