@@ -76,42 +76,56 @@ impl Stage {
     }
 
     fn spent(&self) -> Spent {
+        self.look().0
+    }
+
+    /// What was spent, and the records of refusals.
+    fn look(&self) -> (Spent, Vec<Value>) {
         let issuers = self.edge.status().unwrap().issuers;
         let signatures = issuers.iter().flat_map(|issuer| &issuer.tokens).map(|token| token.signatures).sum();
-        let records = self.site.journal().len() - self.site.events("refused").len();
-        Spent { signatures, records }
+        let events = self.site.journal().into_iter().map(|mut record| record["event"].take());
+        let (refused, others): (Vec<_>, Vec<_>) = events.partition(|event| event.get("refused").is_some());
+        let refused = refused.into_iter().map(|mut event| event["refused"].take()).collect();
+        (Spent { signatures, records: others.len() }, refused)
     }
 
     /// Tries each of these. All that is not as it should be is said at the end.
     fn try_each(&self, attempts: &[Attempt]) {
-        let mut faults = String::new();
+        let (mut faults, mut before) = (String::new(), self.look());
         for attempt in attempts {
-            if let Err(fault) = self.attempt(attempt) {
+            let answer = self.edge.post_to(attempt.path, &attempt.body).map_err(|error| error.to_string());
+            let after = self.look();
+            if let Err(fault) = answer.and_then(|answer| attempt.judge(&answer, &before, &after)) {
                 writeln!(faults, "{}: {fault}", attempt.name).unwrap();
             }
+            before = after;
         }
         assert!(faults.is_empty(), "\n{faults}\n{}", self.daemon.log());
         // Not because it refuses everything.
         self.edge.issued(&simple(900_000 + self.site.journal().len()));
     }
+}
 
-    fn attempt(&self, attempt: &Attempt) -> Result<(), String> {
-        let Attempt { path, body, refusal, trace, .. } = attempt;
-        let (before, earlier) = (self.spent(), self.site.events("refused").len());
-        let (status, answer) = self.edge.post_to(path, body).map_err(|error| error.to_string())?;
-        let read = serde_json::from_str::<Value>(&answer)
+impl Attempt {
+    /// Whether the answer, and what stays of it, are as they should be.
+    fn judge(
+        &self,
+        (status, answer): &(u16, String),
+        (before, earlier): &(Spent, Vec<Value>),
+        (after, refusals): &(Spent, Vec<Value>),
+    ) -> Result<(), String> {
+        let read = serde_json::from_str::<Value>(answer)
             .ok()
             .and_then(|mut answer| serde_json::from_value::<Refused>(answer.get_mut("refused").map(Value::take)?).ok());
         let refused = read.ok_or_else(|| format!("not refused: {status} {answer}"))?;
-        if (status, refused.reason) != (refusal.http_status(), *refusal) {
-            return Err(format!("{refusal:?} is expected, not {status} {refused:?}"));
+        if (*status, refused.reason) != (self.refusal.http_status(), self.refusal) {
+            return Err(format!("{:?} is expected, not {status} {refused:?}", self.refusal));
         }
-        let records = self.site.events("refused").split_off(earlier);
-        match (trace, records.as_slice()) {
+        match (&self.trace, &refusals[earlier.len()..]) {
             (Trace::Log(_), []) => {}
             (Trace::Record { order }, [record]) => {
                 let said = (&record["reason"], record["edge"].as_str(), record["order"].as_str());
-                let reason = serde_json::to_value(refusal).unwrap();
+                let reason = serde_json::to_value(self.refusal).unwrap();
                 if said != (&reason, Some(EDGE), Some(order.as_str())) {
                     return Err(format!("the record says {record}"));
                 }
@@ -119,12 +133,9 @@ impl Stage {
             (Trace::Log(why), records) => return Err(format!("{why}, and yet the journal says {records:?}")),
             (_, records) => return Err(format!("{} records: {records:?}", records.len())),
         }
-        let after = self.spent();
         if after == before { Ok(()) } else { Err(format!("it has cost something: {before:?}, {after:?}")) }
     }
-}
 
-impl Attempt {
     /// A request for a certificate.
     fn issue(name: &'static str, refusal: Refusal, request: &IssueRequest) -> Self {
         let order = request.order.get(..request.order.floor_char_boundary(256)).unwrap().to_owned();
