@@ -40,8 +40,8 @@ pub(crate) struct Edge<'a> {
     pub(crate) infrastructure: &'a Authority,
     /// The issuing root (PEM file).
     pub(crate) root: &'a Path,
-    /// Its CRL (PEM file).
-    pub(crate) root_crl: &'a Path,
+    /// Its CRL (PEM).
+    pub(crate) root_crl: Option<String>,
     /// Its signers.
     pub(crate) signers: &'a [Signer],
     /// Where names are looked up.
@@ -117,7 +117,7 @@ impl Edge<'_> {
             (["identifiers", "single_labels"], json!(true)),
             (["identifiers", "ip_networks"], json!(LOOPBACK)),
             (["status", "host"], json!(self.front.status_url())),
-            (["status", "root_crl"], json!(fs::read_to_string(self.root_crl)?)),
+            (["status", "root_crl"], json!(self.root_crl)),
             (["validation", "resolvers"], json!([self.resolver])),
             (["validation", "http_port"], json!(self.http_port)),
             (["validation", "tls_alpn_port"], json!(self.tls_alpn_port)),
@@ -260,7 +260,7 @@ mod tests {
             client: &infrastructure.leaf("edge", &["edge.test"], Purpose::Client).unwrap(),
             infrastructure: &infrastructure,
             root: &front_authority.certificate(),
-            root_crl: &front_authority.certificate(),
+            root_crl: None,
             signers: &[Signer { number: 2, address: "127.0.0.1:7003".parse().unwrap() }],
             resolver: "tcp://127.0.0.1:7004",
             http_port: 5002,

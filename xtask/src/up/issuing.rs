@@ -13,6 +13,9 @@ use crate::process::{command, run};
 /// The label of the key in each token.
 pub(crate) const KEY_LABEL: &str = "issuing";
 
+/// The file with the passphrase of the root's key.
+const PASSPHRASE: &str = "root.passphrase";
+
 /// The ceremonies: which signer binary, which PKCS#11 module, and where the root lives.
 #[derive(Debug)]
 pub(crate) struct Ceremony {
@@ -41,10 +44,13 @@ impl Ceremony {
         let ceremony = Self { signer, module, root };
         if !ceremony.root.exists() {
             let partial = partial(&ceremony.root)?;
+            write_private(&partial.join(PASSPHRASE), random_hex(16)?.as_bytes())?;
             let mut create = command(&ceremony.signer);
             create
                 .args(["root", "create", "--subject", "CN=Colophon Root", "--days", "3650", "--key"])
-                .arg(partial.join("root.key"));
+                .arg(partial.join("root.key"))
+                .arg("--passphrase-file")
+                .arg(partial.join(PASSPHRASE));
             run(create.arg("--certificate").arg(partial.join("root.pem"))).context("making the issuing root")?;
             fs::rename(&partial, &ceremony.root)?;
         }
@@ -56,19 +62,24 @@ impl Ceremony {
         self.root.join("root.pem")
     }
 
-    /// The root's CRL (PEM file), which revokes nothing; made when there is none.
-    pub(crate) fn root_crl(&self) -> Result<PathBuf> {
-        let crl = self.root.join("root.crl");
+    /// The root's CRL (PEM), which revokes nothing; made when there is none. The root of a state of before has a key without a
+    /// passphrase, which signs none.
+    pub(crate) fn root_crl(&self) -> Result<Option<String>> {
+        let (crl, passphrase) = (self.root.join("root.crl"), self.root.join(PASSPHRASE));
+        if !passphrase.exists() {
+            return Ok(None);
+        }
         if !crl.exists() {
             let partial = partial(&crl)?;
             let plan = partial.join("ceremony.toml");
             let (made, text) =
                 (partial.join("root.crl"), |path: PathBuf| toml::Value::from(path.display().to_string()));
             let lines = format!(
-                "number = 1\nform = \"pem\"\nnext_update_days = 1825\nout = {}\n[root]\ncertificate = {}\nkey.file = {}\n",
+                "number = 1\nform = \"pem\"\nnext_update_days = 1825\nout = {}\n[root]\ncertificate = {}\n[root.key]\nfile = {}\npassphrase_file = {}\n",
                 text(made.clone()),
                 text(self.root_certificate()),
                 text(self.root.join("root.key")),
+                text(passphrase),
             );
             fs::write(&plan, lines)?;
             let mut sign = command(&self.signer);
@@ -76,7 +87,7 @@ impl Ceremony {
             fs::rename(made, &crl)?;
             fs::remove_dir_all(partial)?;
         }
-        Ok(crl)
+        Ok(Some(fs::read_to_string(crl)?))
     }
 
     /// The PKCS#11 module.
@@ -133,6 +144,10 @@ impl Ceremony {
         run(with_key(verb("csr")).args(["--subject", &subject, "--out"]).arg(&request))?;
         let mut sign = command(&self.signer);
         sign.args(["root", "sign", "--days", "1825", "--key"]).arg(self.root.join("root.key"));
+        let passphrase = self.root.join(PASSPHRASE);
+        if passphrase.exists() {
+            sign.arg("--passphrase-file").arg(passphrase);
+        }
         run(sign
             .arg("--certificate")
             .arg(self.root_certificate())

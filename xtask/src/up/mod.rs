@@ -225,7 +225,7 @@ impl Stack {
             client: &client,
             infrastructure: &infrastructure,
             root: &ceremony.root_certificate(),
-            root_crl: &ceremony.root_crl()?,
+            root_crl: ceremony.root_crl()?,
             signers: &signers,
             resolver: &resolver,
             http_port: options.http_port,
