@@ -55,7 +55,8 @@ fn until(client: &Client, url: &str, subject: &Subject, expected: fn(&CertStatus
 #[test]
 fn an_issuer_is_replaced_and_tells_the_status_of_its_certificates_to_the_last() -> Result<()> {
     let responder = Responder::start()?;
-    let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "rotation")?.http_port(responder.port).with(["--restart"]);
+    let options =
+        Options::fresh(env!("CARGO_TARGET_TMPDIR"), "rotation")?.http_port(responder.port).with(["--restart"]);
     let stack = Stack::up(options)?;
     let account = Account::new(&Client::of(&stack.report)?)?;
     let name = "rotated.test";

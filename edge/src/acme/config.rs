@@ -6,7 +6,6 @@ use serde::Deserialize;
 use shared::{
     alternate_chain::AlternateChain,
     chain::{BadChain, Issuer},
-    crl::BadCrl,
     identifier::{DnsName, NotAnIdentifier},
     network::NotANetwork,
     profile::{BadProfile, ProfileName, Usage},
@@ -244,12 +243,9 @@ pub enum BadConfig {
     /// `rate_limits.accounts_per_address` without a header to take addresses from.
     #[error("rate_limits.client_address_header: needed for accounts_per_address; CF-Connecting-IP on Cloudflare")]
     AddressHeader,
-    /// One of the other values of `status`.
+    /// One of `status`.
     #[error("status.{0}")]
     Status(#[from] BadStatus),
-    /// `status.root_crl`.
-    #[error("status.root_crl: {0}")]
-    RootCrl(BadCrl),
     /// One of the keys of `renewal`.
     #[error("renewal.{0}")]
     Renewal(&'static str),
@@ -309,7 +305,7 @@ impl TryFrom<ConfigObject> for Config {
         }
         let root = Issuer::from_pem(&object.root_certificate).map_err(BadConfig::Root)?;
         Ok(Self {
-            root_crl: object.status.check_root_crl(&root).map_err(BadConfig::RootCrl)?,
+            root_crl: object.status.check_root_crl(&root)?,
             deployment: object.deployment,
             base_url: object.base_url,
             title: object.title,

@@ -48,6 +48,9 @@ pub enum BadStatus {
     /// A number that is too small or too large.
     #[error("{0}: {1} to {2}")]
     Range(&'static str, u64, u64),
+    /// `root_crl`.
+    #[error("root_crl: {0}")]
+    RootCrl(#[from] crl::BadCrl),
     /// `purge.zone`.
     #[error("purge.zone: 32 lower-case hex digits")]
     Zone,
@@ -140,11 +143,11 @@ impl StatusConfig {
     ///
     /// # Errors
     /// When it is no CRL in PEM, or not the root's.
-    pub fn check_root_crl(&self, root: &Issuer) -> Result<Option<Document>, crl::BadCrl> {
+    pub fn check_root_crl(&self, root: &Issuer) -> Result<Option<Document>, BadStatus> {
         let Some(pem) = &self.root_crl else { return Ok(None) };
         let (label, der) = der::pem::decode_vec(pem.trim().as_bytes()).map_err(|_| crl::BadCrl::Form)?;
         if label != "X509 CRL" {
-            return Err(crl::BadCrl::Form);
+            return Err(crl::BadCrl::Form.into());
         }
         let content = crl::CrlContent::verify(&der, root)?;
         Ok(Some(Document {
