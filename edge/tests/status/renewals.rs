@@ -61,7 +61,7 @@ fn look(rows: &Memory, number: u32, issuer: u8, now: Timestamp, config: &Renewal
 
 fn revoked(number: u32, at: Timestamp) -> Change {
     let revoked = Revoked { serial: serial(number), reason: RevocationReason::Superseded, at, journal_index: 1 };
-    let record = CertificateRecord { state: CertificateState::Revoked(revoked) };
+    let record = CertificateRecord::new(CertificateState::Revoked(revoked));
     record.put(Key::Certificate(serial(number)), None).unwrap()
 }
 

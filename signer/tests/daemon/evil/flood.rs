@@ -51,6 +51,7 @@ fn a_flood_of_orders_gets_what_the_budget_has() {
                 IssueReply::Issued(_) => "issued".to_owned(),
                 IssueReply::Queued { .. } => "queued".to_owned(),
                 IssueReply::Refused(refused) => format!("{:?}", refused.reason),
+                IssueReply::Settled { .. } => "settled".to_owned(),
             };
             *heard.entry(said).or_insert(0_usize) += 1;
         }
