@@ -4,7 +4,8 @@
 
 use std::{
     env,
-    process::Command,
+    path::Path,
+    process::{Child, Command, Stdio},
     sync::OnceLock,
     thread::sleep,
     time::{Duration, Instant},
@@ -24,7 +25,7 @@ use tests::{
 };
 
 /// Nothing has to be proved: these tests are about who may ask.
-const SCOPES: &str = r#"scopes={"approved": {"bindings": ["throwaway", "renewing", "ended", "certbot", "lego", "counted"],
+const SCOPES: &str = r#"scopes={"approved": {"bindings": ["throwaway", "renewing", "ended", "certbot", "lego", "caddy", "counted"],
     "pre_approved": true, "identifiers": {"dns_suffixes": ["approved.test"], "wildcards": true, "per_order": 10}}}"#;
 
 fn report() -> &'static Report {
@@ -194,22 +195,102 @@ fn certbot_gets_and_renews_until_its_binding_is_revoked() -> Result<()> {
     let renew = ["renew", "--force-renewal", "--no-random-sleep-on-renew", "-n"];
     run(&mut certbot(&renew)?)?;
     eab(report(), "revoke", &["certbot"])?;
-    sleep(Duration::from_secs(2));
+    sleep(Duration::from_secs(5));
     ensure!(!certbot(&renew)?.output()?.status.success(), "it renews by a revoked binding");
     Ok(())
 }
 
 #[test]
-fn lego_gets_a_certificate_by_a_binding() -> Result<()> {
+fn lego_gets_and_renews_until_its_binding_is_revoked() -> Result<()> {
     let (key, place) = (hand_out(report(), "lego", &[])?, TempDir::new()?);
     open(&Client::of(report())?, &key)?;
-    let mut command = Command::new("lego");
-    command.env("LEGO_CA_CERTIFICATES", &report().ca).args(["--server", &report().directory, "--accept-tos"]);
-    command.args(["--email", "a@approved.test", "--eab", "--kid", &key.key_id]);
-    command.args(["--hmac", &base64url::encode(&key.hmac_key.0), "--http", "--path"]).arg(place.path());
-    run(command.args(["-d", "lego.approved.test", "run"]))?;
+    let hmac_key = base64url::encode(&key.hmac_key.0);
+    let lego = |verb: &[&str]| {
+        let mut command = Command::new("lego");
+        command.env("LEGO_CA_CERTIFICATES", &report().ca).args(["--server", &report().directory, "--accept-tos"]);
+        command.args(["--email", "a@approved.test", "--eab", "--kid", &key.key_id, "--hmac", &hmac_key]);
+        command.args(["--http", "--path"]).arg(place.path()).args(["-d", "lego.approved.test"]).args(verb);
+        command
+    };
+    run(&mut lego(&["run"]))?;
     let chain = std::fs::read_to_string(place.path().join("certificates/lego.approved.test.crt"))?;
-    openssl::verify(&report().root, &chain, "lego.approved.test")
+    openssl::verify(&report().root, &chain, "lego.approved.test")?;
+    let renew = ["renew", "--days", "30", "--no-random-sleep"];
+    run(&mut lego(&renew))?;
+    eab(report(), "revoke", &["lego"])?;
+    sleep(Duration::from_secs(5));
+    ensure!(!lego(&renew).output()?.status.success(), "it renews by a revoked binding");
+    Ok(())
+}
+
+/// Caddy, for as long as this value.
+struct Caddy(Child);
+
+impl Drop for Caddy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// It finds each certificate due for renewal at each look, which is once a second.
+fn start_caddy(place: &Path, key: &BindingKey, name: &str) -> Result<Caddy> {
+    let program = env::var_os("COLOPHON_CADDY").context("COLOPHON_CADDY must name caddy: run `cargo xtask test`")?;
+    let issuer = json!({
+        "module": "acme", "ca": report().directory, "email": "a@approved.test", "trusted_roots_pem_files": [report().ca],
+        "external_account": {"key_id": key.key_id, "mac_key": base64url::encode(&key.hmac_key.0)},
+    });
+    let config = json!({
+        "admin": {"disabled": true}, "storage": {"module": "file_system", "root": place},
+        "apps": {"tls": {
+            "certificates": {"automate": [name]},
+            "automation": {"renew_interval": "1s", "policies": [{"issuers": [issuer], "renewal_window_ratio": 1.0}]},
+        }},
+    });
+    let file = place.join("caddy.json");
+    std::fs::write(&file, config.to_string())?;
+    let log = std::fs::File::create(place.join("log"))?;
+    let mut command = Command::new(program);
+    command.env("HOME", place).args(["run", "--config"]).arg(file).stdout(Stdio::null()).stderr(log);
+    Ok(Caddy(command.spawn()?))
+}
+
+/// The chain that Caddy has stored for this name; nothing before it has one.
+fn caddy_chain(place: &Path, name: &str) -> Option<String> {
+    let mut folders = std::fs::read_dir(place.join("certificates")).ok()?.flatten();
+    folders.find_map(|folder| std::fs::read_to_string(folder.path().join(format!("{name}/{name}.crt"))).ok())
+}
+
+#[test]
+fn caddy_gets_and_renews_until_its_binding_is_revoked() -> Result<()> {
+    let (key, place, name) = (hand_out(report(), "caddy", &[])?, TempDir::new()?, "caddy.approved.test");
+    open(&Client::of(report())?, &key)?;
+    let _caddy = start_caddy(place.path(), &key, name)?;
+    let other_than = |old: &Option<String>, limit: u64| {
+        let started = now();
+        loop {
+            let found = caddy_chain(place.path(), name);
+            if found.is_some() && found != *old {
+                return found;
+            }
+            if started.elapsed() > Duration::from_secs(limit) {
+                return None;
+            }
+            sleep(Duration::from_millis(100));
+        }
+    };
+    let log = || std::fs::read_to_string(place.path().join("log")).unwrap_or_default();
+    let first = other_than(&None, 60).with_context(|| format!("no certificate: {}", log()))?;
+    openssl::verify(&report().root, &first, name)?;
+    let second = other_than(&Some(first), 30).with_context(|| format!("no renewal: {}", log()))?;
+    openssl::verify(&report().root, &second, name)?;
+    eab(report(), "revoke", &["caddy"])?;
+    sleep(Duration::from_secs(5));
+    let last = caddy_chain(place.path(), name);
+    ensure!(other_than(&last, 5).is_none(), "it renews by a revoked binding");
+    // It has tried.
+    ensure!(log().contains("unauthorized"), "{}", log());
+    Ok(())
 }
 
 #[test]

@@ -17,6 +17,7 @@ use tests::{
 
 const PATIENCE: u32 = 100;
 
+#[allow(clippy::disallowed_methods, reason = "tests live in real time")]
 fn now() -> Result<Timestamp> {
     Ok(Timestamp::from_seconds(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs()))
 }

@@ -47,6 +47,8 @@ pub(crate) const OPENSSL: Package = Package { name: "openssl", provides: &["open
 pub(crate) const BIND: Package = Package { name: "bind9", provides: &["named"] };
 pub(crate) const NSUPDATE: Package = Package { name: "bind9-dnsutils", provides: &["nsupdate"] };
 pub(crate) const LEGO: Package = Package { name: "lego", provides: &["lego"] };
+/// Unpacked alone: installed, it would serve this machine.
+pub(crate) const CADDY: Package = Package { name: "caddy", provides: &["/usr/bin/caddy"] };
 pub(crate) const CURL: Package = Package { name: "curl", provides: &["curl"] };
 pub(crate) const GNUTLS: Package = Package { name: "gnutls-bin", provides: &["ocsptool"] };
 pub(crate) const GO: Package = Package { name: "golang-go", provides: &["go"] };

@@ -14,8 +14,8 @@ use crate::fuzz::{self, FuzzOptions};
 use crate::newer_packages::{NEWER_LEGO, PEBBLE, ZLINT};
 use crate::npm::Npm;
 use crate::packages::{
-    self, BIND, CLIPPY, CURL, GNUTLS, GO, GO_CRYPTO, JAVA, LEGO, NGINX, NSUPDATE, OPENSC, OPENSSL, PCSCD, PYTHON_VENV,
-    RUSTFMT, SOFTHSM, VPCD, YKCS11,
+    self, BIND, CADDY, CLIPPY, CURL, GNUTLS, GO, GO_CRYPTO, JAVA, LEGO, NGINX, NSUPDATE, OPENSC, OPENSSL, PCSCD,
+    PYTHON_VENV, RUSTFMT, SOFTHSM, VPCD, YKCS11,
 };
 use crate::paths::Paths;
 use crate::process::{cargo, command, output, run};
@@ -160,6 +160,7 @@ fn stack_tests(paths: &Paths) -> Result<()> {
     run(tests
         .env("COLOPHON_XTASK", env::current_exe()?)
         .env("COLOPHON_CERTBOT", certbot.join("certbot"))
+        .env("COLOPHON_CADDY", packages::unpacked(CADDY, paths)?)
         .env("COLOPHON_PKILINT", pkilint)
         .env("COLOPHON_ZLINT", zlint)
         .env("COLOPHON_NODE", tools.program("node")?)

@@ -113,26 +113,6 @@ pub fn held(
     Ok((proves && identifier_of(&record) == text).then_some((id, record)))
 }
 
-/// An order was finalized by these authorizations: what they hold for its signer alone is not needed any more, unless another
-/// order may rely on it.
-///
-/// # Errors
-/// Never: an authorization can be serialized.
-pub fn used(
-    ids: &[ObjectId],
-    records: Vec<AuthorizationRecord>,
-    context: &Context<'_>,
-) -> Result<Vec<Change>, StorageFault> {
-    let mut changes = Vec::new();
-    for (id, mut record) in ids.iter().zip(records) {
-        let is_shared = record.in_advance || context.config.lifetimes.authorization_reuse > 0;
-        if !is_shared && presented::forget(&mut record.state) {
-            changes.push(put(*id, &record, context)?);
-        }
-    }
-    Ok(changes)
-}
-
 /// An authorization that already proves this identifier and may serve another order (RFC 8555 §7.4).
 ///
 /// # Errors

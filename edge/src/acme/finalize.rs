@@ -18,10 +18,11 @@ use shared::{
 };
 
 use super::{
-    absorb, account, authorization,
+    absorb, account,
     caa_check::{self, CaaFindings},
     config::ProfileSummary,
     external_account::grant_of,
+    kubernetes::presented,
     lease::{self, Leased, Turn},
     object_id::ObjectId,
     order, placement,
@@ -90,7 +91,7 @@ pub fn finalize(
     let effect = next(id, &record, &processing, false, context);
     record.state = OrderState::Processing(processing);
     let mut changes = vec![order::put(id, &record, context)?];
-    changes.extend(authorization::used(&record.authorizations, authorizations, context)?);
+    changes.extend(presented::used(&record.authorizations, authorizations, context)?);
     if renewed {
         changes.push(account::put(&account, context)?);
     }

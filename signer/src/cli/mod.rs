@@ -3,6 +3,7 @@
 mod arguments;
 mod attest;
 mod eab;
+mod explain;
 mod help;
 mod journal;
 mod policy;

@@ -1,22 +1,15 @@
 //! `signer policy`, `signer stop`, `signer resume`: what would be signed, and what is not for now.
 
-use std::{fmt, path::PathBuf};
+use std::fmt;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use shared::{identifier::Identifier, profile::ProfileName, public_key::KeyKind, signing::ProvenIdentifier};
 
-use super::arguments::{ConfigArgument, FormArgument};
-use crate::{
-    Tokens,
-    ceremony::hex,
-    clock,
-    exit::Final,
-    grant::Rights,
-    policy::{Asking, Proofs, Scope},
-    settings::Settings,
-    stops::{Stops, Subject},
+use super::{
+    arguments::{ConfigArgument, FormArgument},
+    explain::AskedArguments,
 };
+use crate::{Tokens, ceremony::hex, exit::Final, settings::Settings, stops::Stops};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
@@ -33,10 +26,11 @@ pub(super) enum Policy {
     },
     /// Say what would happen to an order of these names, and why.
     ///
-    /// Each scope answers for itself: the first that gives everything is the one that would be used. Ends with 1 when none does. What is
-    /// stopped counts; what is spent is in `signer journal stats`.
+    /// Each scope answers for itself: the first that gives everything is the one that would be used. Ends with 1 when none does. The order
+    /// is of an account without a binding, unless a binding or an account is named. What is stopped counts; what is spent is in `signer
+    /// journal stats`. A name by kubernetes-01 is supposed to come with a token that proves it.
     #[command(
-        after_help = "Example:\n  signer policy explain --config signer.toml --profile server --method dns-01 db1.example.com '*.example.com'"
+        after_help = "Example:\n  signer policy explain --config signer.toml --profile server --method dns-01 db1.example.com '*.example.com'\n  signer policy explain --config signer.toml --profile server --binding team-a db1.example.com"
     )]
     Explain {
         #[command(flatten)]
@@ -46,25 +40,6 @@ pub(super) enum Policy {
         #[command(flatten)]
         form: FormArgument,
     },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct AskedArguments {
-    /// The edge that asks; the first of the configuration unless it is said.
-    #[arg(long)]
-    edge: Option<String>,
-    /// The profile.
-    #[arg(long)]
-    profile: ProfileName,
-    /// How all names were proved.
-    #[arg(long, default_value = "dns-01")]
-    method: String,
-    /// The kind of the certificate's key.
-    #[arg(long, default_value = "p256", value_parser = ["p256", "p384", "rsa"])]
-    key: String,
-    /// Names and addresses.
-    #[arg(required = true, value_parser = identifier)]
-    names: Vec<Identifier>,
 }
 
 /// What to stop, or what goes on.
@@ -96,15 +71,6 @@ struct Checked {
     scopes: Vec<String>,
 }
 
-/// What one scope says.
-#[derive(Debug, Serialize)]
-struct Explained {
-    scope: String,
-    gives: bool,
-    /// Why not; empty when it does.
-    reason: String,
-}
-
 impl Policy {
     pub(super) fn run(self, tokens: Tokens) -> anyhow::Result<()> {
         match self {
@@ -120,46 +86,6 @@ impl Policy {
                 Ok(())
             }
         }
-    }
-}
-
-impl AskedArguments {
-    fn explain(self, config: PathBuf, tokens: Tokens) -> anyhow::Result<Vec<Explained>> {
-        let Self { edge, profile, method, key, names } = self;
-        let settings = Settings::load(&config, tokens).operator_must_act()?;
-        let (policy, stops) = (&settings.policy, Stops::load(&settings.state)?);
-        let edge = edge.or_else(|| policy.edges().next().map(str::to_owned)).unwrap_or_default();
-        let proven = |identifier| ProvenIdentifier {
-            identifier,
-            method: method.clone(),
-            validated: clock::now(),
-            evidence: None,
-        };
-        let names: Vec<_> = names.into_iter().map(proven).collect();
-        let key = match key.as_str() {
-            "p256" => KeyKind::P256,
-            "p384" => KeyKind::P384,
-            _ => KeyKind::Rsa(2048),
-        };
-        let proofs = Proofs::Supposed;
-        let asking = Asking {
-            edge: &edge,
-            rights: &Rights::Open,
-            names: &names,
-            profile: &profile,
-            key,
-            now: Some(clock::now()),
-            proofs: &proofs,
-        };
-        let explain = |scope: &Scope| {
-            let subject = Subject { edge: edge.clone(), binding: None, scope: scope.name().to_owned() };
-            let reason = match scope.gives(&asking) {
-                Err(reason) => reason.to_string(),
-                Ok(()) => stops.reason(&subject).unwrap_or_default().to_owned(),
-            };
-            Explained { scope: scope.name().to_owned(), gives: reason.is_empty(), reason }
-        };
-        Ok(policy.scopes().iter().map(explain).collect())
     }
 }
 
@@ -186,26 +112,8 @@ impl StopArguments {
     }
 }
 
-fn identifier(text: &str) -> Result<Identifier, String> {
-    match text.parse() {
-        Ok(address) => Ok(Identifier::Ip(address)),
-        Err(_) => text.parse().map(Identifier::Dns).map_err(|error| format!("{error}")),
-    }
-}
-
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the policy is good; scopes: {}; SHA-256 {}", self.scopes.join(", "), self.sha256)
-    }
-}
-
-impl fmt::Display for Explained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scope, gives, reason } = self;
-        if *gives {
-            write!(f, "scope {scope}: gives it")
-        } else {
-            write!(f, "scope {scope}: does not give it: {reason}")
-        }
     }
 }

@@ -23,6 +23,7 @@ use serde::Serialize;
 use shared::{
     base64url::Base64Url,
     checkpoint::{Checkpoint, JournalReply},
+    jwk::Thumbprint,
     timestamp::Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -252,6 +253,23 @@ pub(crate) fn search(state: &Path, query: Query, out: &mut impl Write) -> anyhow
     };
     read::read(&segment::folder(state), print).operator_must_act()?;
     failed.map_or(Ok(()), |error| Err(error).context("cannot print"))
+}
+
+/// Verifies a journal and gives the binding that it last says an account with this key has; nothing for one that has another key now.
+pub(crate) fn binding_of(state: &Path, account: Thumbprint) -> anyhow::Result<Option<String>> {
+    let mut found = None;
+    let look = |record: Record, _| {
+        if let Event::Bound(bound) = record.event {
+            if bound.account.0 == account.0 {
+                found = Some(bound.binding);
+            } else if bound.follows.is_some_and(|old| old.0 == account.0) {
+                found = None;
+            }
+        }
+        Ok(())
+    };
+    read::read(&segment::folder(state), look).operator_must_act()?;
+    Ok(found)
 }
 
 /// Verifies a journal and sums it up.

@@ -148,6 +148,33 @@ fn a_bound_account_gets_the_names_of_its_scope_and_nobody_else_does() {
     }
 }
 
+#[test]
+fn the_policy_explains_what_a_binding_and_an_account_get() {
+    let site = site();
+    let key = new_binding(&site, "");
+    let (_daemon, edge) = start(&site);
+    let account = TestKey::new(1);
+    bind(&edge, &opens(&key, &account)).unwrap();
+    let explain = |who: &str| {
+        let said = site.signer(&format!("policy explain --config signer.toml --profile server {who} {NAME}"));
+        (said.status.code(), String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap())
+    };
+    let (binding, thumbprint) = (format!("--binding {}", key.kid), account.jwk().thumbprint());
+    for who in [binding.clone(), format!("--account={thumbprint}")] {
+        let (code, said, _) = explain(&who);
+        assert_eq!(code, Some(0), "{who}: {said}");
+        assert!(said.contains("scope closed: gives it\n"), "{who}: {said}");
+    }
+    assert_eq!(explain("").0, Some(1));
+    let stranger = TestKey::new(2).jwk().thumbprint();
+    assert!(explain(&format!("--account={stranger}")).2.contains("the journal binds no account"));
+    assert!(explain("--binding nobody").2.contains("there is no binding \"nobody\""));
+    site.signer_ok(&format!("eab revoke --config signer.toml {}", key.kid));
+    let (code, said, _) = explain(&binding);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("scope closed: does not give it: the binding was revoked\n"), "{said}");
+}
+
 /// RFC 8555 §7.3.4, by a signer that trusts no edge.
 #[test]
 fn what_the_client_has_not_signed_binds_no_account() {

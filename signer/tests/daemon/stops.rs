@@ -128,4 +128,13 @@ fn the_policy_says_what_it_would_give_and_why_not() {
     fs::write(site.path("signer.toml"), text.replace("wildcards = true", "wildcard = true")).unwrap();
     let said = site.signer_fails("policy check --config signer.toml");
     assert!(said.contains("line") && said.contains("wildcard"), "{said}");
+    // What is TOML, and no policy.
+    for (from, to) in [("methods = [", "methods = [\"dns-00\", "), ("profiles = [", "profiles = [\"other\", ")] {
+        fs::write(site.path("signer.toml"), text.replacen(from, to, 1)).unwrap();
+        let said = site.signer_fails("policy check --config signer.toml");
+        let (before, _) = text.split_once(from).unwrap();
+        let line = before.matches('\n').count() + 1;
+        let place = format!("signer.toml:{line}:{}: ", from.len() + 1);
+        assert!(said.contains(&place), "{place}: {said}");
+    }
 }

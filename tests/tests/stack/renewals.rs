@@ -16,6 +16,7 @@ use tests::{
 
 use crate::world::world;
 
+#[allow(clippy::disallowed_methods, reason = "tests live in real time")]
 fn now() -> Result<Timestamp> {
     Ok(Timestamp::from_seconds(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs()))
 }

@@ -9,10 +9,13 @@ use shared::{
 };
 
 use crate::acme::{
+    authorization,
     challenge::{ChallengeType, dns_value},
+    object_id::ObjectId,
     problem::Problem,
     record::{AuthorizationRecord, AuthorizationState},
     step::{Context, payload},
+    storage::{Change, StorageFault},
 };
 
 /// What is to be checked. Stored only while the challenge is `processing`.
@@ -76,6 +79,26 @@ pub fn forget(state: &mut AuthorizationState) -> bool {
         AuthorizationState::Valid { evidence, .. } => evidence.take().is_some(),
         _ => false,
     }
+}
+
+/// An order was finalized by these authorizations: what they hold for its signer alone is not needed any more, unless another
+/// order may rely on it.
+///
+/// # Errors
+/// Never: an authorization can be serialized.
+pub fn used(
+    ids: &[ObjectId],
+    records: Vec<AuthorizationRecord>,
+    context: &Context<'_>,
+) -> Result<Vec<Change>, StorageFault> {
+    let mut changes = Vec::new();
+    for (id, mut record) in ids.iter().zip(records) {
+        let is_shared = record.in_advance || context.config.lifetimes.authorization_reuse > 0;
+        if !is_shared && forget(&mut record.state) {
+            changes.push(authorization::put(*id, &record, context)?);
+        }
+    }
+    Ok(changes)
 }
 
 fn is_token(text: &str) -> bool {
