@@ -12,6 +12,9 @@ use super::renewal_config::{PullForward, RenewalConfig};
 /// Seconds of a slot. Stored loads are counts of slots of this length: it stays.
 pub const SLOT: u64 = 900;
 
+/// Fewer slots than these to choose from are none.
+const FEWEST: u64 = 4;
+
 /// Seconds of a window that was pulled forward: the rate must not drown in the choice of a moment within it.
 const PULLED: u64 = 60;
 
@@ -44,13 +47,14 @@ impl Allowed {
         Self { first: after(config.earliest_percent), last: after(config.latest_percent) }
     }
 
-    /// The numbers of the slots that lie in it completely.
+    /// The numbers of the slots that lie in it completely; none when they are too few to spread anything over.
     #[must_use]
     pub fn slots(&self) -> Range<u64> {
-        self.first.seconds().div_ceil(SLOT)..slot_of(self.last)
+        let (first, end) = (self.first.seconds().div_ceil(SLOT), slot_of(self.last));
+        if end.saturating_sub(first) < FEWEST { first..first } else { first..end }
     }
 
-    /// The window of a certificate whose life is too short for a slot: half of what is allowed, anywhere in it.
+    /// The window of a certificate whose life is too short for slots: half of what is allowed, anywhere in it.
     #[must_use]
     pub fn half(&self, serial: SerialNumber) -> Window {
         let half = self.last.since(self.first).checked_div(2).unwrap_or(0);
