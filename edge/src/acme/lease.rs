@@ -1,6 +1,6 @@
 //! Leases: which signer an order is given to and for how long, where there are several. While a lease lasts, the order is that signer's
 //! alone. Another one gets it only after the first was settled (it says that it has not signed and will not), or after the lease
-//! has run out and the first still cannot be asked; it does not sign then by what it was told.
+//! has run out and the first still cannot be asked, this time and others; it does not sign then by what it was told.
 //!
 //! ```text
 //! asked --queued--> asked again, for longer      --refused, or far too slow--> settling
@@ -12,7 +12,14 @@
 use serde::{Deserialize, Serialize};
 use shared::{profile::ProfileName, public_key::KeyKind, timestamp::Timestamp};
 
-use super::{finalize, object_id::ObjectId, pool::Wanted, problem::Problem, record::Processing, step::Context};
+use super::{
+    finalize,
+    object_id::ObjectId,
+    pool::{Outlook, Wanted},
+    problem::Problem,
+    record::Processing,
+    step::Context,
+};
 
 /// How long an order is its signer's alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +119,9 @@ impl<'a> Leased<'a> {
     pub fn unreached(&mut self) -> Turn {
         let redrive = self.context.config.lifetimes.redrive;
         let Some(lease) = self.processing.lease else { return self.wait(redrive, redrive) };
-        if lease.settling && self.is_over(lease) {
+        // One answer that did not come may have been lost here, on a machine that has too much to do.
+        let answers = |outlook: Outlook<'_>| outlook.answers(&self.processing.signer);
+        if lease.settling && self.is_over(lease) && !self.context.outlook.is_some_and(answers) {
             return self.give_to_another();
         }
         let settling = lease.settling || self.another(None);

@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const LEASED: Duration = Duration::from_secs(13);
 
 /// So long a signer is waited for that is to settle an order.
-const SETTLING: Duration = Duration::from_secs(3);
+const SETTLING: Duration = Duration::from_secs(8);
 
 /// The largest answer, in bytes: a chain of a few certificates.
 const MAX_ANSWER: usize = 256 * 1024;

@@ -25,7 +25,7 @@ fn size() -> Result<(usize, usize)> {
 fn a_burst_is_shared_by_all_signers_and_every_chain_is_good_with_the_root_alone() -> Result<()> {
     let _turn = one_at_a_time();
     let (count, accounts) = size()?;
-    let world = World::start("burst")?;
+    let world = World::start("burst", &[])?;
     let accounts = world.accounts(accounts)?;
     let each = count / accounts.len();
     let started = Instant::now();

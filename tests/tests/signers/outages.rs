@@ -9,14 +9,16 @@ use std::{
 use anyhow::Result;
 use nix::sys::signal::Signal;
 
-use crate::world::{LEASE, SIGNERS, World, finalize, one_at_a_time, ready};
+use crate::world::{SIGNERS, World, finalize, one_at_a_time, ready};
 
 const ACCOUNTS: usize = 5;
+/// So long an order is one signer's alone, in seconds.
+const LEASE: u64 = 6;
 
 #[test]
 fn signers_that_are_killed_and_hung_lose_no_order_and_come_back_by_themselves() -> Result<()> {
     let _turn = one_at_a_time();
-    let world = World::start("outages")?;
+    let world = World::start("outages", &[("lease", LEASE), ("clock_skew", 1)])?;
     let accounts = world.accounts(ACCOUNTS)?;
     let ends = AtomicBool::new(false);
     let (served, blows) = thread::scope(|scope| {

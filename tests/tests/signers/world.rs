@@ -25,8 +25,6 @@ pub(crate) const SIGNERS: usize = 3;
 pub(crate) const TOKENS: usize = 2;
 /// A token takes so long.
 pub(crate) const LATENCY_MS: u64 = 250;
-/// So long an order is one signer's alone, in seconds.
-pub(crate) const LEASE: u64 = 6;
 /// What the edge's log says of an order that goes on without its signer.
 const UNSETTLED: &str = "cannot be asked and its lease is over";
 
@@ -43,15 +41,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn start(name: &str) -> Result<Self> {
+    pub(crate) fn start(name: &str, lifetimes: &[(&str, u64)]) -> Result<Self> {
         let responder = Responder::start()?;
         let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), name)?.http_port(responder.port);
         let options = options
             .set("lifetimes.authorization_reuse", &json!(3600))
-            .set("lifetimes.lease", &json!(LEASE))
-            .set("lifetimes.clock_skew", &json!(1))
             .set("lifetimes.redrive", &json!(10))
             .set("lifetimes.finalize_wait", &json!(1));
+        let set =
+            |options: Options, (key, value): &(&str, u64)| options.set(&format!("lifetimes.{key}"), &json!(value));
+        let options = lifetimes.iter().fold(options, set);
         let (signers, tokens, latency) = (SIGNERS.to_string(), TOKENS.to_string(), LATENCY_MS.to_string());
         let options =
             options.with(["--restart", "--signers", &signers, "--tokens", &tokens, "--token-latency-ms", &latency]);

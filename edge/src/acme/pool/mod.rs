@@ -134,6 +134,12 @@ impl<'a> Outlook<'a> {
         (usable && wait.is_none_or(|wait| takes < wait)).then_some(other)
     }
 
+    /// False when this signer has not answered several times in a row.
+    #[must_use]
+    pub fn answers(&self, binding: &str) -> bool {
+        !self.pool.members.iter().any(|member| member.binding() == binding && member.is_failing())
+    }
+
     /// Milliseconds until this signer has a certificate ready that it is asked for now.
     #[must_use]
     pub fn expected_wait(&self, binding: &str) -> Millis {
@@ -188,11 +194,6 @@ impl Pool {
     /// A signer did not tell its status.
     pub fn unreached(&mut self, binding: &str, now: Millis) {
         self.with(binding, |member| member.unreached(now));
-    }
-
-    /// The signers that do not answer, for diagnostics.
-    pub fn failing(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().filter(|member| member.is_failing()).map(Member::binding)
     }
 
     fn with(&mut self, binding: &str, change: impl FnOnce(&mut Member)) {
