@@ -28,11 +28,16 @@ use tests::{
 const SCOPES: &str = r#"scopes={"approved": {"bindings": ["throwaway", "renewing", "ended", "certbot", "lego", "caddy", "counted"],
     "pre_approved": true, "identifiers": {"dns_suffixes": ["approved.test"], "wildcards": true, "per_order": 10}}}"#;
 
+/// Each signer has profiles of its own, so that both are asked however fast the other one is.
+const SIGNERS: &str = r#"signers=[
+    {"binding": "SIGNER_1", "url": "https://signer-1.colophon.internal", "profiles": ["monthly", "server"]},
+    {"binding": "SIGNER_2", "url": "https://signer-2.colophon.internal", "profiles": ["both", "client"]}]"#;
+
 fn report() -> &'static Report {
     static STACK: OnceLock<Result<Stack, String>> = OnceLock::new();
     let start = || -> Result<Stack> {
         let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "bindings")?;
-        Stack::up(options.with(["--eab", "required", "--signers", "2", "--set", SCOPES]))
+        Stack::up(options.with(["--eab", "required", "--signers", "2", "--set", SCOPES, "--set", SIGNERS]))
     };
     let stack = STACK.get_or_init(|| start().map_err(|error| format!("{error:#}")));
     &stack.as_ref().unwrap_or_else(|error| panic!("{error}")).report
@@ -74,7 +79,12 @@ fn open(client: &Client, binding: &BindingKey) -> Result<Account> {
 
 /// An order for this name that is finalized, and what has become of it.
 fn finalized(account: &Account, name: &str) -> Result<(Order, Value)> {
-    let order = account.order(&[name])?;
+    finalized_of("server", account, name)
+}
+
+/// The same of this profile.
+fn finalized_of(profile: &str, account: &Account, name: &str) -> Result<(Order, Value)> {
+    let order = account.order_of(profile, &[name])?;
     account.post(&order.finalize()?, &Account::finalize_payload(&[name])?)?.expect(200)?;
     let started = now();
     loop {
@@ -97,9 +107,9 @@ fn a_bound_account_gets_certificates_of_both_signers() -> Result<()> {
     let client = Client::of(report())?;
     let account = open(&client, &BindingKey::read(report().external_account.as_deref())?)?;
     let mut issuers = std::collections::BTreeSet::new();
-    for number in 0..12 {
-        let name = format!("both-{number}.approved.test");
-        let (order, object) = finalized(&account, &name)?;
+    for profile in ["server", "both"] {
+        let name = format!("{profile}.approved.test");
+        let (order, object) = finalized_of(profile, &account, &name)?;
         ensure!(object["status"] == "valid", "{object}");
         let chain = account.certificate(&order)?;
         openssl::verify(&report().root, &chain, &name)?;

@@ -43,8 +43,11 @@ fn the_root_is_served_by_https_and_by_plain_http() -> Result<()> {
 fn the_directory_names_only_what_is_served() -> Result<()> {
     let client = &world().client;
     for (name, url) in client.directory.as_object().context("a directory is an object")? {
-        if let Some(url) = url.as_str() {
-            assert_ne!(client.bare("HEAD", url)?.status, 404, "{name}");
+        match url.as_str() {
+            // What this one is followed by is an identifier (RFC 9773 §4.1): here one that cannot be.
+            Some(url) if name == "renewalInfo" => assert_eq!(client.bare("GET", &format!("{url}/none"))?.status, 400),
+            Some(url) => assert_ne!(client.bare("HEAD", url)?.status, 404, "{name}"),
+            None => {}
         }
     }
     assert!(client.directory["meta"]["profiles"].get("server").is_some(), "{}", client.directory);
