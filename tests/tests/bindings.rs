@@ -33,11 +33,25 @@ const SIGNERS: &str = r#"signers=[
     {"binding": "SIGNER_1", "url": "https://signer-1.colophon.internal", "profiles": ["monthly", "server"]},
     {"binding": "SIGNER_2", "url": "https://signer-2.colophon.internal", "profiles": ["both", "client"]}]"#;
 
+/// Clients that renew at once get a certificate of their own each time.
+const NO_ABSORBING: &str = "profiles.server.absorb=false";
+
 fn report() -> &'static Report {
     static STACK: OnceLock<Result<Stack, String>> = OnceLock::new();
     let start = || -> Result<Stack> {
         let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "bindings")?;
-        Stack::up(options.with(["--eab", "required", "--signers", "2", "--set", SCOPES, "--set", SIGNERS]))
+        Stack::up(options.with([
+            "--eab",
+            "required",
+            "--signers",
+            "2",
+            "--set",
+            SCOPES,
+            "--set",
+            SIGNERS,
+            "--set",
+            NO_ABSORBING,
+        ]))
     };
     let stack = STACK.get_or_init(|| start().map_err(|error| format!("{error:#}")));
     &stack.as_ref().unwrap_or_else(|error| panic!("{error}")).report
