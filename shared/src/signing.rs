@@ -13,7 +13,10 @@
 //! | `POST /v1/crl` | [`CrlRequest`] | [`CrlReply`] |
 //! | `GET /v1/status` | | [`Status`] |
 //! | `POST /v1/journal` | [`crate::checkpoint::JournalRequest`] | [`crate::checkpoint::JournalReply`] |
+//! | `POST /v1/records` | [`RecordsRequest`] | [`RecordsReply`] |
+//! | `POST /v1/disown` | [`DisownRequest`] | [`RevokeReply`] |
 
+mod records;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,7 @@ use crate::{
     serial::SerialNumber, timestamp::Timestamp,
 };
 
+pub use self::records::{DISOWN_PATH, DisownRequest, RECORDS_PATH, RecordsReply, RecordsRequest, SignedRecord};
 pub use self::status::{CrlReply, CrlRequest, OcspReply, OcspRequest, SignedCrl, SignedResponse, Urgency};
 
 /// Path of the verb `issue`.
