@@ -113,12 +113,11 @@ fn wasm_lints(paths: &Paths) -> Result<()> {
 
 fn native_tests(paths: &Paths) -> Result<()> {
     run(cargo().args(["test", "--quiet", "--workspace"]).current_dir(&paths.root))?;
-    // Those that need tokens as slow as USB ones.
+    // Those that need tokens as slow as USB ones; then, by itself, what is measured.
     let slow = ["test", "--quiet", "--package", "signer", "--features", "slow-token", "--test", "daemon", "--"];
-    run(cargo()
-        .args(slow)
-        .args(["slow::", "clones::", "crl::", "ocsp::", "stops::what_waits"])
-        .current_dir(&paths.root))
+    let with_others = ["slow::", "clones::", "crl::", "ocsp::", "stops::what_waits"];
+    run(cargo().args(slow).args(with_others).current_dir(&paths.root))?;
+    run(cargo().args(slow).args(["--test-threads=1", "rates::"]).current_dir(&paths.root))
 }
 
 /// Each target for a moment: what once was found stays found, and that all of them still build.

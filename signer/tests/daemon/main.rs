@@ -20,6 +20,8 @@ mod manual;
 mod ocsp;
 mod operations;
 mod prompt;
+#[cfg(feature = "slow-token")]
+mod rates;
 mod revoke;
 mod rotation;
 mod site;

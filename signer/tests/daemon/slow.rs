@@ -12,9 +12,9 @@ use crate::{
     site::{EDGE, Site, eventually, issue_identity, signal, stopwatch},
 };
 
-const LATENCY: Duration = Duration::from_millis(250);
+pub(crate) const LATENCY: Duration = Duration::from_millis(250);
 
-fn slow_site(issuers: &[&str]) -> Site {
+pub(crate) fn slow_site(issuers: &[&str]) -> Site {
     let mut site = Site::new(issuers);
     site.program = env!("CARGO_BIN_EXE_signer-slow-token");
     site.write_config(issuers, &format!("latency_ms = {}", LATENCY.as_millis()));
@@ -22,57 +22,14 @@ fn slow_site(issuers: &[&str]) -> Site {
 }
 
 /// Clones of one key, as many as there are labels.
-fn slow_clones(labels: &[&str]) -> Site {
+pub(crate) fn slow_clones(labels: &[&str]) -> Site {
     let mut site = clone_site(labels);
     site.program = env!("CARGO_BIN_EXE_signer-slow-token");
     site
 }
 
-fn signatures(edge: &Edge) -> u64 {
+pub(crate) fn signatures(edge: &Edge) -> u64 {
     edge.status().unwrap().issuers.iter().flat_map(|issuer| &issuer.tokens).map(|token| token.signatures).sum()
-}
-
-/// Asks for so many certificates at once and measures signatures a second, from one of the first to the last.
-fn rate_under_backlog(site: &Site, jobs: u64, tokens: u64) -> f64 {
-    let requests: Vec<_> = (0..jobs as usize).map(simple).collect();
-    let edge = Edge::new(site);
-    let before = signatures(&edge);
-    thread::scope(|scope| {
-        for asked in &requests {
-            scope.spawn(|| Edge::new(site).issued(asked));
-        }
-        // The last of each token may find nothing behind it.
-        let last = before + jobs - tokens;
-        let mut first = 0;
-        // Right after a signature, so that the measured time has whole ones.
-        eventually("the first signatures", || {
-            let seen = std::mem::replace(&mut first, signatures(&edge));
-            first > before + 1 && first > seen && seen > 0
-        });
-        let started = stopwatch();
-        // Whole rounds of all tokens, whose signatures fall where they like.
-        let last = last - (last - first) % tokens;
-        eventually("the last signature", || signatures(&edge) >= last);
-        (last - first) as f64 / started.elapsed().as_secs_f64()
-    })
-}
-
-#[test]
-fn under_backlog_a_token_is_never_idle() {
-    let site = slow_site(&["a1"]);
-    let _daemon = site.serve();
-    let ratio = rate_under_backlog(&site, 40, 1) * LATENCY.as_secs_f64();
-    println!("certificates over raw signatures of the token: {ratio:.3}");
-    assert!(ratio >= 0.97, "{ratio:.3}");
-}
-
-#[test]
-fn two_tokens_sign_twice_as_fast_as_one() {
-    let site = slow_site(&["a1", "a2"]);
-    let _daemon = site.serve();
-    let ratio = rate_under_backlog(&site, 60, 2) * LATENCY.as_secs_f64() / 2.0;
-    println!("certificates over raw signatures of two tokens: {ratio:.3}");
-    assert!(ratio >= 0.95, "{ratio:.3}");
 }
 
 #[test]
@@ -109,26 +66,6 @@ fn a_renewal_overtakes_a_backlog_and_what_cannot_be_in_time_is_refused_at_once()
         assert_eq!(edge.refusal(&hopeless), Refusal::Busy);
         assert!(started.elapsed() < LATENCY * 2, "refused at once");
     });
-}
-
-#[test]
-fn clones_of_one_key_sign_so_many_times_as_fast_as_one() {
-    const LABELS: [&str; 3] = ["one", "two", "three"];
-    let site = slow_clones(&LABELS);
-    let rate = |number: u64| {
-        let uris: Vec<_> = LABELS.iter().take(number as usize).map(|label| format!("pkcs11:token={label}")).collect();
-        let uris: Vec<_> = uris.iter().map(String::as_str).collect();
-        write_tokens(&site, &uris, &format!("latency_ms = {}", 2 * LATENCY.as_millis()));
-        let _ = fs::remove_dir_all(site.path("state"));
-        let _daemon = site.serve();
-        let edge = Edge::new(&site);
-        eventually("all are ready", || tokens(&edge).iter().all(|token| token.state == TokenState::Ready));
-        rate_under_backlog(&site, 20 * number, number)
-    };
-    let one = rate(1);
-    let (two, three) = (rate(2) / one, rate(3) / one);
-    println!("one token {one:.3} a second; two {two:.3} times that, three {three:.3} times");
-    assert!(two >= 1.95 && three >= 2.9, "{two:.3} {three:.3}");
 }
 
 #[test]

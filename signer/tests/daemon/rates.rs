@@ -1,0 +1,94 @@
+//! What arrives of the signatures that tokens as slow as USB ones can give. Run by themselves: what takes processor time beside them
+//! is measured, too.
+
+use std::{fs, thread};
+
+use shared::signing::TokenState;
+
+use crate::{
+    client::{Edge, simple},
+    clones::{tokens, write_tokens},
+    site::{Site, eventually, stopwatch},
+    slow::{LATENCY, signatures, slow_clones, slow_site},
+};
+
+/// Asks for so many certificates at once and measures signatures a second, from one of the first to the last.
+fn rate_under_backlog(site: &Site, jobs: u64, tokens: u64) -> f64 {
+    let requests: Vec<_> = (0..jobs as usize).map(simple).collect();
+    let edge = Edge::new(site);
+    let before = signatures(&edge);
+    thread::scope(|scope| {
+        for asked in &requests {
+            scope.spawn(|| Edge::new(site).issued(asked));
+        }
+        // The last of each token may find nothing behind it.
+        let last = before + jobs - tokens;
+        let mut first = 0;
+        // Right after a signature, so that the measured time has whole ones.
+        eventually("the first signatures", || {
+            let seen = std::mem::replace(&mut first, signatures(&edge));
+            first > before + 1 && first > seen && seen > 0
+        });
+        let started = stopwatch();
+        // Whole rounds of all tokens, whose signatures fall where they like.
+        let last = last - (last - first) % tokens;
+        eventually("the last signature", || signatures(&edge) >= last);
+        (last - first) as f64 / started.elapsed().as_secs_f64()
+    })
+}
+
+/// The best of up to three measurements, as soon as it is enough: what else takes processor time only takes away from a rate.
+fn best_rate(enough: f64, measure: impl Fn() -> f64) -> f64 {
+    let mut best = 0.0_f64;
+    for _ in 0..3 {
+        best = best.max(measure());
+        if best >= enough {
+            break;
+        }
+    }
+    best
+}
+
+/// Certificates over raw signatures of so many tokens.
+fn share_of_tokens(issuers: &[&str], enough: f64) -> f64 {
+    let tokens = issuers.len() as u64;
+    best_rate(enough, || {
+        let site = slow_site(issuers);
+        let _daemon = site.serve();
+        let share = rate_under_backlog(&site, 20 + 20 * tokens, tokens) * LATENCY.as_secs_f64() / tokens as f64;
+        println!("certificates over raw signatures of {tokens} tokens: {share:.3}");
+        share
+    })
+}
+
+#[test]
+fn under_backlog_a_token_is_never_idle() {
+    let share = share_of_tokens(&["a1"], 0.97);
+    assert!(share >= 0.97, "{share:.3}");
+}
+
+#[test]
+fn two_tokens_sign_twice_as_fast_as_one() {
+    let share = share_of_tokens(&["a1", "a2"], 0.95);
+    assert!(share >= 0.95, "{share:.3}");
+}
+
+#[test]
+fn clones_of_one_key_sign_so_many_times_as_fast_as_one() {
+    const LABELS: [&str; 3] = ["one", "two", "three"];
+    let site = slow_clones(&LABELS);
+    let rate = |number: u64| {
+        let uris: Vec<_> = LABELS.iter().take(number as usize).map(|label| format!("pkcs11:token={label}")).collect();
+        let uris: Vec<_> = uris.iter().map(String::as_str).collect();
+        write_tokens(&site, &uris, &format!("latency_ms = {}", 2 * LATENCY.as_millis()));
+        let _ = fs::remove_dir_all(site.path("state"));
+        let _daemon = site.serve();
+        let edge = Edge::new(&site);
+        eventually("all are ready", || tokens(&edge).iter().all(|token| token.state == TokenState::Ready));
+        rate_under_backlog(&site, 20 * number, number)
+    };
+    let one = rate(1);
+    let (two, three) = (best_rate(1.95, || rate(2) / one), best_rate(2.9, || rate(3) / one));
+    println!("one token {one:.3} a second; two {two:.3} times that, three {three:.3} times");
+    assert!(two >= 1.95 && three >= 2.9, "{two:.3} {three:.3}");
+}
