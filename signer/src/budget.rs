@@ -66,6 +66,13 @@ impl BudgetConfig {
     }
 }
 
+impl Budget {
+    /// So many in any 86400 seconds.
+    pub(crate) fn per_day(most: u32) -> Self {
+        Self(vec![(DAY, usize::try_from(most).unwrap_or(usize::MAX))])
+    }
+}
+
 impl Spendings {
     /// One more certificate of this scope, if its budget has it.
     ///

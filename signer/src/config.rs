@@ -137,6 +137,9 @@ pub(crate) struct EdgeConfig {
     pub(crate) name: String,
     /// The base URLs whose orders it may speak for.
     pub(crate) base_urls: Vec<String>,
+    /// Certificates that it may disown in any 86400 seconds; 100 when it is left out, none when it is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) disowned_per_day: Option<u32>,
 }
 
 /// Another signer. It may ask this one for its journal's head, and for nothing else.

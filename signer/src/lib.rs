@@ -28,6 +28,7 @@ mod ceremony;
 mod cli;
 mod clock;
 mod config;
+mod disown;
 mod exit;
 mod expiry;
 mod files;

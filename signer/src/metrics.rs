@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     refusals: Family<Labels, Counter>,
     certificates: Counter,
     revocations: Counter,
+    disowned: Counter,
     settled: Counter,
     leases_over: Counter,
     signed: Family<Labels, Counter>,
@@ -52,6 +53,7 @@ impl Default for Metrics {
             refusals: Family::default(),
             certificates: Counter::default(),
             revocations: Counter::default(),
+            disowned: Counter::default(),
             settled: Counter::default(),
             leases_over: Counter::default(),
             signed: Family::default(),
@@ -75,6 +77,7 @@ impl Default for Metrics {
         registry.register("refusals", "Requests refused, by reason", metrics.refusals.clone());
         registry.register("certificates", "Certificates signed and journaled", metrics.certificates.clone());
         registry.register("revocations", "Revocations journaled", metrics.revocations.clone());
+        registry.register("disowned", "Revocations that no client asked for", metrics.disowned.clone());
         registry.register("settled", "Orders given up to other signers", metrics.settled.clone());
         registry.register(
             "leases_over",
@@ -158,6 +161,11 @@ impl Metrics {
     /// A revocation is in the journal.
     pub(crate) fn revoked(&self) {
         self.revocations.inc();
+    }
+
+    /// A revocation that no client asked for is in the journal.
+    pub(crate) fn disowned(&self) {
+        self.disowned.inc();
     }
 
     /// An order was given up to another signer.

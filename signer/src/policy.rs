@@ -20,10 +20,14 @@ pub(crate) use self::{
 };
 use crate::{
     admit::refused,
+    budget::Budget,
     config::{EdgeConfig, ScopeConfig},
     place::At,
     settings::GrantSettings,
 };
+
+/// Certificates that an edge may disown in a day, where the configuration does not say.
+const DISOWNED_PER_DAY: u32 = 100;
 
 /// SHA-256 of everything that a policy says.
 pub(crate) type PolicyHash = [u8; 32];
@@ -31,14 +35,23 @@ pub(crate) type PolicyHash = [u8; 32];
 /// The policy, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
-    /// Base URLs without a slash at the end, by the edge's identity.
-    edges: BTreeMap<String, Vec<String>>,
+    /// By the edge's identity.
+    edges: BTreeMap<String, Edge>,
     profiles: BTreeMap<ProfileName, Profile>,
     scopes: Vec<Scope>,
     clusters: Clusters,
     hash: PolicyHash,
     /// Nothing when no account can be bound.
     grants: Option<GrantSettings>,
+}
+
+/// What one edge may do.
+#[derive(Clone, Debug)]
+struct Edge {
+    /// Without a slash at the end.
+    base_urls: Vec<String>,
+    /// What it may disown; nothing at all without.
+    disowns: Option<Budget>,
 }
 
 /// What is hashed: the configuration as it was read.
@@ -91,7 +104,7 @@ impl Policy {
         Ok(policy)
     }
 
-    fn add_edge(&mut self, EdgeConfig { name, base_urls }: EdgeConfig) -> anyhow::Result<()> {
+    fn add_edge(&mut self, EdgeConfig { name, base_urls, disowned_per_day }: EdgeConfig) -> anyhow::Result<()> {
         let identity: DnsName = name.parse().map_err(|error| anyhow!("edge {name:?}: {error}")).at("name")?;
         if base_urls.is_empty() {
             return Err(anyhow!("edge {name}: base_urls is empty")).at("base_urls");
@@ -103,7 +116,11 @@ impl Policy {
                 return Err(anyhow!("edge {name}: {mistake}, not {url:?}")).at(position).at("base_urls");
             }
         }
-        let other = self.edges.insert(identity.to_string(), base_urls);
+        let disowns = match disowned_per_day.unwrap_or(DISOWNED_PER_DAY) {
+            0 => None,
+            most => Some(Budget::per_day(most)),
+        };
+        let other = self.edges.insert(identity.to_string(), Edge { base_urls, disowns });
         if other.is_some() { Err(anyhow!("the edge {name} stands twice")).at("name") } else { Ok(()) }
     }
 
@@ -135,7 +152,12 @@ impl Policy {
     /// The base URL of this edge under which `url` lies.
     pub(crate) fn base_url(&self, edge: &str, url: &str) -> Option<&str> {
         let is_below = |base: &&String| url.strip_prefix(base.as_str()).is_some_and(|rest| rest.starts_with('/'));
-        self.edges.get(edge)?.iter().find(is_below).map(String::as_str)
+        self.edges.get(edge)?.base_urls.iter().find(is_below).map(String::as_str)
+    }
+
+    /// How many certificates this edge may disown; nothing when it may disown none.
+    pub(crate) fn disowns(&self, edge: &str) -> Option<&Budget> {
+        self.edges.get(edge)?.disowns.as_ref()
     }
 
     /// The profile of this name.
@@ -183,7 +205,7 @@ impl Policy {
 
     /// The base URLs of all edges.
     pub(crate) fn base_urls(&self) -> impl Iterator<Item = &str> {
-        self.edges.values().flatten().map(String::as_str)
+        self.edges.values().flat_map(|edge| &edge.base_urls).map(String::as_str)
     }
 
     /// SHA-256 of everything that it says.

@@ -33,7 +33,7 @@ pub(crate) struct Plea {
     revocation: Revocation,
 }
 
-/// A revocation that may be recorded. Made by [`Plea::grant`] and by nothing else.
+/// A revocation that may be recorded. Made by [`Plea::grant`] and [`disown`](crate::disown::disown), and by nothing else.
 #[derive(Debug)]
 pub(crate) struct Granted {
     /// What the journal will say.
@@ -92,9 +92,9 @@ impl Plea {
         let record = RevokedCertificate {
             serial,
             reason: revocation.reason,
-            right,
+            right: right.into(),
             order: signed.order,
-            key: Base64Url(request.signer().0.to_vec()),
+            key: Some(Base64Url(request.signer().0.to_vec())),
             certificate_sha256: Base64Url(Sha256::digest(&revocation.certificate).to_vec()),
             edge: edge.to_owned(),
         };

@@ -23,7 +23,7 @@ use crate::{
     expiry,
     issuance::{Issuance, Ledger, Notes},
     issuer::Issuer,
-    journal::{Event, Journal, Record, checkpoint},
+    journal::{Event, Journal, Record, RevokedBy, checkpoint},
     listen::Listener,
     metrics::Metrics,
     operations::{self, Operations},
@@ -66,11 +66,15 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     let ledger = Arc::new(Ledger::default());
     let bound = Arc::new(Bound::default());
     bound.load(&settings.policy).operator_must_act()?;
-    let spendings = Arc::new(Spendings::default());
+    let (spendings, disowned) = (Arc::new(Spendings::default()), Arc::new(Spendings::default()));
     let replay = |record: Record, location| {
         bound.replay(&record);
-        if let Event::Intent(intent) = &record.event {
-            spendings.replay(&intent.scope, record.at);
+        match &record.event {
+            Event::Intent(intent) => spendings.replay(&intent.scope, record.at),
+            Event::Revoked(revoked) if revoked.right == RevokedBy::Disowned => {
+                disowned.replay(&revoked.edge, record.at);
+            }
+            _ => {}
         }
         ledger.replay(&record, location)
     };
@@ -111,6 +115,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         desk,
         rehearsal: Rehearsal::new()?,
         spendings,
+        disowned,
         stops,
         running: TaskTracker::new(),
     });
@@ -128,6 +133,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         answer: settings.limits.answer,
         forget: settings.limits.forget,
         notes: Notes::default(),
+        readers: Arc::default(),
     };
     let listener = Listener {
         socket,

@@ -13,8 +13,8 @@ use shared::{
     checkpoint::{JOURNAL_PATH, JournalReply},
     grant::{BIND_PATH, BindReply},
     signing::{
-        CRL_PATH, CrlReply, ISSUE_PATH, IssueReply, OCSP_PATH, OcspReply, REVOKE_PATH, Refusal, Refused, RevokeReply,
-        SETTLE_PATH, STATUS_PATH,
+        CRL_PATH, CrlReply, DISOWN_PATH, ISSUE_PATH, IssueReply, OCSP_PATH, OcspReply, RECORDS_PATH, REVOKE_PATH,
+        RecordsReply, Refusal, Refused, RevokeReply, SETTLE_PATH, STATUS_PATH,
     },
 };
 
@@ -77,6 +77,20 @@ impl Service {
                 };
                 revoke_answer(&reply)
             }
+            (&Method::POST, RECORDS_PATH) => {
+                let reply = match self.read(edge, request).await {
+                    Ok(asked) => self.issuance.records(edge, asked).await,
+                    Err(refused) => RecordsReply::Refused(refused),
+                };
+                records_answer(&reply)
+            }
+            (&Method::POST, DISOWN_PATH) => {
+                let reply = match self.read(edge, request).await {
+                    Ok(asked) => self.issuance.disown(edge, asked).await,
+                    Err(refused) => RevokeReply::Refused(refused),
+                };
+                revoke_answer(&reply)
+            }
             (&Method::POST, BIND_PATH) => {
                 let reply = match self.read(edge, request).await {
                     Ok(asked) => self.issuance.bind(edge, asked).await,
@@ -102,7 +116,8 @@ impl Service {
             (&Method::GET, STATUS_PATH) => json(StatusCode::OK, &self.issuance.status()),
             (
                 _,
-                BIND_PATH | ISSUE_PATH | SETTLE_PATH | REVOKE_PATH | OCSP_PATH | CRL_PATH | JOURNAL_PATH | STATUS_PATH,
+                BIND_PATH | ISSUE_PATH | SETTLE_PATH | REVOKE_PATH | OCSP_PATH | CRL_PATH | JOURNAL_PATH | STATUS_PATH
+                | RECORDS_PATH | DISOWN_PATH,
             ) => no_such(StatusCode::METHOD_NOT_ALLOWED),
             _ => no_such(StatusCode::NOT_FOUND),
         }
@@ -172,6 +187,13 @@ fn revoke_answer(reply: &RevokeReply) -> Answer {
     match reply {
         RevokeReply::Revoked(_) => json(StatusCode::OK, reply),
         RevokeReply::Refused(refused) => json(status_of(refused), reply),
+    }
+}
+
+fn records_answer(reply: &RecordsReply) -> Answer {
+    match reply {
+        RecordsReply::Records { .. } => json(StatusCode::OK, reply),
+        RecordsReply::Refused(refused) => json(status_of(refused), reply),
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Works {
     pub(crate) rehearsal: Rehearsal,
     /// What scopes have spent.
     pub(crate) spendings: Arc<Spendings>,
+    /// What edges have disowned.
+    pub(crate) disowned: Arc<Spendings>,
     /// What an operator has stopped.
     pub(crate) stops: stops::Present,
     /// Whatever is signed and not yet answered, and revocations that are not yet on the disk.

@@ -9,6 +9,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    convert::Infallible,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -94,17 +95,31 @@ impl Certificates {
 
     /// Joins the revocation of a certificate. The ticket goes to the first who asks: he writes it.
     pub(crate) fn begin(&self, serial: SerialNumber) -> (Progress, Option<RevocationTicket>) {
-        match self.known().revocations.entry(serial) {
+        let Ok(begun) = self.begin_if(serial, || Ok::<_, Infallible>(()));
+        begun
+    }
+
+    /// The same; whoever would get the ticket must be allowed to.
+    ///
+    /// # Errors
+    /// That of `allowed`: then nothing has begun.
+    pub(crate) fn begin_if<E>(
+        &self,
+        serial: SerialNumber,
+        allowed: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(Progress, Option<RevocationTicket>), E> {
+        Ok(match self.known().revocations.entry(serial) {
             Entry::Occupied(entry) => match entry.get() {
                 Revocation::Running(progress) => (progress.clone(), None),
                 Revocation::Revoked(location) => (watch::channel(Some(*location)).1, None),
             },
             Entry::Vacant(entry) => {
+                allowed()?;
                 let (sender, progress) = watch::channel(None);
                 entry.insert(Revocation::Running(progress.clone()));
                 (progress, Some(RevocationTicket { serial, progress: sender }))
             }
-        }
+        })
     }
 
     /// The revocation is on the disk: tells everybody who waits.

@@ -4,10 +4,12 @@
 
 mod bind;
 mod certificates;
+mod disown;
 pub(crate) mod job;
 mod lease;
 mod ledger;
 mod notes;
+mod records;
 mod revoke;
 mod settle;
 
@@ -27,6 +29,7 @@ use self::{
 pub(crate) use self::{
     ledger::{Claim, Ledger},
     notes::Notes,
+    records::Readers,
 };
 use crate::{
     admit::{Admitted, Bounds, Evidence, refused},
@@ -53,6 +56,8 @@ pub(crate) struct Issuance {
     pub(crate) forget: Duration,
     /// What the refusals of each caller may still write into the journal.
     pub(crate) notes: Notes,
+    /// Who reads the journal.
+    pub(crate) readers: Arc<Readers>,
 }
 
 impl Issuance {

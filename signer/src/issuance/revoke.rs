@@ -8,11 +8,15 @@ use shared::{
     signing::{Refusal, Refused, RevokeReply, RevokeRequest, Revoked},
 };
 
-use super::{Issuance, certificates::RevocationTicket, unavailable};
+use super::{
+    Issuance,
+    certificates::{Progress, RevocationTicket},
+    unavailable,
+};
 use crate::{
     admit::refused,
     clock,
-    journal::{Event, Location, RevokedCertificate},
+    journal::{Event, Location, RevokedBy, RevokedCertificate, Signed},
     revocation::{Granted, Plea},
     status::{self, Entry},
 };
@@ -37,13 +41,24 @@ impl Issuance {
         let location = certificates.find(serial).ok_or_else(unknown)?;
         let record = self.works.journal.read(&location).map_err(|_| unavailable())?;
         let Event::Signed(signed) = record.event else { return Err(unavailable()) };
-        let issuer = signed.chain.get(1).and_then(|issuer| status::issuer_id(&Sha256::digest(&issuer.0)));
+        let issuer = issuer_of(&signed);
         let granted = plea.grant(edge, signed)?;
         if let Some(location) = certificates.find_revocation(serial) {
             return self.first_revocation(&location);
         }
         granted.check_time(clock::now())?;
-        let (mut progress, ticket) = certificates.begin(serial);
+        let (progress, ticket) = certificates.begin(serial);
+        self.end_revocation(progress, ticket, granted, issuer).await
+    }
+
+    /// Writes a revocation, if that is ours to do, and waits until it is written.
+    pub(super) async fn end_revocation(
+        &self,
+        mut progress: Progress,
+        ticket: Option<RevocationTicket>,
+        granted: Granted,
+        issuer: Option<IssuerId>,
+    ) -> Result<Revoked, Refused> {
         if let Some(ticket) = ticket {
             self.write_revocation(ticket, granted, issuer);
         }
@@ -61,6 +76,9 @@ impl Issuance {
                 Ok(location) => {
                     tracing::info!(%serial, ?reason, ?right, record = location.index, "revoked");
                     works.metrics.revoked();
+                    if right == RevokedBy::Disowned {
+                        works.metrics.disowned();
+                    }
                     // Before anybody is answered: the next CRL has it.
                     let at = works.journal.read(&location).map_or_else(|_| clock::now(), |record| record.at);
                     if let Some(issuer) = issuer {
@@ -74,12 +92,17 @@ impl Issuance {
     }
 
     /// A revocation of the journal.
-    fn first_revocation(&self, location: &Location) -> Result<Revoked, Refused> {
+    pub(super) fn first_revocation(&self, location: &Location) -> Result<Revoked, Refused> {
         let record = self.works.journal.read(location).map_err(|_| unavailable())?;
         let Event::Revoked(revoked) = record.event else { return Err(unavailable()) };
         let RevokedCertificate { serial, reason, .. } = revoked;
         Ok(Revoked { serial, reason, at: record.at, journal_index: record.index })
     }
+}
+
+/// Who has issued a certificate of the journal. Nothing when the journal has nobody above it.
+pub(super) fn issuer_of(signed: &Signed) -> Option<IssuerId> {
+    signed.chain.get(1).and_then(|issuer| status::issuer_id(&Sha256::digest(&issuer.0)))
 }
 
 #[cfg(test)]
@@ -121,6 +144,7 @@ mod tests {
             desk: Desk::new(None),
             rehearsal: Rehearsal::new().unwrap(),
             spendings: Arc::default(),
+            disowned: Arc::default(),
             stops: tokio::sync::watch::channel(Arc::default()).1,
             running: TaskTracker::new(),
         };
@@ -132,6 +156,7 @@ mod tests {
             answer: Duration::ZERO,
             forget: Duration::ZERO,
             notes: Notes::default(),
+            readers: Arc::default(),
         };
         let account = TestKey::new(1);
         let header = json!({"kid": "https://ca.test/acme/account/1", "url": "https://ca.test/acme/revoke-cert"});

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Error, ErrorKind, Seek, SeekFrom, Write},
+    io::{Error, ErrorKind, Write},
     os::unix::fs::FileExt,
     path::Path,
 };
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use shared::base64url::Base64Url;
 
 use super::{
+    lines::{Lines, Start},
     record::{BEFORE_THE_FIRST, BadRecord, LineHash, Record, hash},
     segment,
 };
@@ -118,29 +119,19 @@ impl Marks {
         }
     }
 
+    /// From where the record of this index is reached. Nothing when no line so near before it is known.
+    pub(crate) fn start(&self, index: u64) -> Option<Start> {
+        let (mark, skip) = (index.checked_div(MARKED)?, index.checked_rem(MARKED)?);
+        let (segment, offset) = *self.0.get(usize::try_from(mark).ok()?)?;
+        Some(Start { segment, offset, skip })
+    }
+
     /// The hash that the record of this index names as the one before it: the journal's head when it had so many records. The
     /// record must be there.
     pub(crate) fn previous_of(&self, folder: &Path, index: u64) -> std::io::Result<LineHash> {
         let missing = || Error::new(ErrorKind::NotFound, "the journal has no such record");
-        let (mark, mut rest) = (index.checked_div(MARKED), index.checked_rem(MARKED).unwrap_or_default());
-        let place = mark.and_then(|mark| self.0.get(usize::try_from(mark).ok()?)).ok_or_else(missing)?;
-        let (mut number, mut offset, mut line) = (place.0, place.1, Vec::new());
-        loop {
-            let mut file = segment::open(folder, number)?;
-            file.seek(SeekFrom::Start(offset))?;
-            let mut reader = BufReader::with_capacity(1 << 16, file);
-            loop {
-                line.clear();
-                if reader.read_until(b'\n', &mut line)? == 0 {
-                    break;
-                }
-                if rest == 0 {
-                    return previous(&line, index);
-                }
-                rest = rest.saturating_sub(1);
-            }
-            (number, offset) = (number.saturating_add(1), 0);
-        }
+        let mut lines = Lines::open(folder, self.start(index).ok_or_else(missing)?)?;
+        previous(lines.read()?, index)
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod file;
+mod lines;
 pub(crate) mod read;
 pub(crate) mod record;
 pub(crate) mod search;
@@ -30,9 +31,10 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::{
     file::{Head, Location, Marks},
+    lines::Lines,
     record::{
         BadRecord, BoundAccount, Event, Fault, Intent, JournaledCrl, JournaledResponder, Record, RefusedRequest,
-        RevokedCertificate, SettledOrder, Signed, SignedStatus,
+        RevokedBy, RevokedCertificate, SettledOrder, Signed, SignedStatus,
     },
     search::{Query, Search},
     stats::{Counter, Stats},
@@ -80,6 +82,8 @@ pub(crate) struct Summary {
     signed: u64,
     /// Certificates that were revoked.
     revoked: u64,
+    /// Of these, those that no client asked for.
+    disowned: u64,
     /// Bytes of a torn last line.
     torn_bytes: u64,
     /// Files that they are in.
@@ -164,6 +168,23 @@ impl Journal {
         })
     }
 
+    /// The lines from a record on, which must be there. Reads a few hundred lines before it.
+    pub(crate) fn lines(&self, index: u64) -> Result<Lines, JournalFailed> {
+        let start = self.written().marks.start(index).ok_or(JournalFailed)?;
+        Lines::open(&self.folder, start).map_err(|error| {
+            tracing::error!(%error, index, "a record of the journal cannot be read again");
+            JournalFailed
+        })
+    }
+
+    /// The record of this index, which must be there. Reads a few hundred lines before it.
+    pub(crate) fn record(&self, index: u64) -> Result<Record, JournalFailed> {
+        self.lines(index)?.record(index).map_err(|error| {
+            tracing::error!(%error, index, "a record of the journal cannot be read again");
+            JournalFailed
+        })
+    }
+
     /// Number of records on disk, and the hash of the last.
     pub(crate) fn head(&self) -> Head {
         self.written().head
@@ -208,12 +229,15 @@ pub(crate) fn verify(state: &Path, kept: Option<&Checkpoint>) -> anyhow::Result<
     // Before the journal, which may grow meanwhile.
     let checkpoint = checkpoint::load(state).operator_must_act()?;
     let folder = segment::folder(state);
-    let (mut intents, mut signed, mut revoked) = (0_u64, 0_u64, 0_u64);
+    let (mut intents, mut signed, mut revoked, mut disowned) = (0_u64, 0_u64, 0_u64, 0_u64);
     let count = |record: Record, _| {
         match record.event {
             Event::Intent(_) => intents = intents.saturating_add(1),
             Event::Signed(_) => signed = signed.saturating_add(1),
-            Event::Revoked(_) => revoked = revoked.saturating_add(1),
+            Event::Revoked(record) => {
+                revoked = revoked.saturating_add(1);
+                disowned = disowned.saturating_add(u64::from(record.right == RevokedBy::Disowned));
+            }
             Event::Refused(_)
             | Event::Bound(_)
             | Event::Response(_)
@@ -229,7 +253,8 @@ pub(crate) fn verify(state: &Path, kept: Option<&Checkpoint>) -> anyhow::Result<
         verify_checkpoint(&folder, &whole, checkpoint).operator_must_act()?;
     }
     let Whole { head, segments, torn: torn_bytes, .. } = whole;
-    Ok(Summary { records: head.length, head: hex(&head.hash), intents, signed, revoked, torn_bytes, segments })
+    let (records, head) = (head.length, hex(&head.hash));
+    Ok(Summary { records, head, intents, signed, revoked, disowned, torn_bytes, segments })
 }
 
 /// Verifies a journal and copies its whole lines.
@@ -315,8 +340,12 @@ fn lock(state: &Path) -> anyhow::Result<Flock<File>> {
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { records, head, intents, signed, revoked, torn_bytes, segments } = self;
-        write!(f, "{records} records are good; {intents} intents, {signed} signed, {revoked} revoked; head {head}")?;
+        let Self { records, head, intents, signed, revoked, disowned, torn_bytes, segments } = self;
+        write!(f, "{records} records are good; {intents} intents, {signed} signed, {revoked} revoked")?;
+        if *disowned > 0 {
+            write!(f, " ({disowned} by no client)")?;
+        }
+        write!(f, "; head {head}")?;
         if *segments > 1 {
             write!(f, "; {segments} segments")?;
         }

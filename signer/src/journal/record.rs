@@ -143,15 +143,30 @@ pub(crate) struct RevokedCertificate {
     /// Why.
     pub(crate) reason: RevocationReason,
     /// By what right, as the edge said.
-    pub(crate) right: Right,
+    pub(crate) right: RevokedBy,
     /// The URL of the order that the certificate was issued for.
     pub(crate) order: String,
-    /// Thumbprint of the key that asked (RFC 7638).
-    pub(crate) key: Base64Url,
+    /// Thumbprint of the key that asked (RFC 7638); none when no client did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Base64Url>,
     /// SHA-256 of the certificate's DER.
     pub(crate) certificate_sha256: Base64Url,
     /// The edge that asked.
     pub(crate) edge: String,
+}
+
+/// By what right a certificate was revoked. Those of a client have the names of [`Right`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RevokedBy {
+    /// Of the account that was issued the certificate.
+    Account,
+    /// Of an account that holds authorizations for all its names.
+    Authorizations,
+    /// Of whoever has its private key.
+    CertificateKey,
+    /// No client asked: the edge that it was signed for says that nobody has it.
+    Disowned,
 }
 
 /// An OCSP response that was signed. Nothing follows from it: what is said is the truth of the other records.
@@ -268,6 +283,16 @@ pub(crate) enum Fault {
     /// It speaks of an intent or a certificate that is not there, or of an order or a revocation that is done.
     #[error("it contradicts the records before it")]
     Contradiction,
+}
+
+impl From<Right> for RevokedBy {
+    fn from(right: Right) -> Self {
+        match right {
+            Right::Account => Self::Account,
+            Right::Authorizations => Self::Authorizations,
+            Right::CertificateKey => Self::CertificateKey,
+        }
+    }
 }
 
 /// Hash of a line without its newline.

@@ -118,9 +118,9 @@ mod tests {
         let revoked = RevokedCertificate {
             serial: signed.serial,
             reason: RevocationReason::KeyCompromise,
-            right: Right::Account,
+            right: Right::Account.into(),
             order: signed.order.clone(),
-            key: Base64Url(vec![1]),
+            key: Some(Base64Url(vec![1])),
             certificate_sha256: Base64Url(vec![2]),
             edge: fixture::EDGE.into(),
         };

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use shared::{serial::SerialNumber, timestamp::Timestamp};
 
-use super::{Event, Record, read::Whole, search};
+use super::{Event, Record, RevokedBy, read::Whole, search};
 
 /// Counts of a journal. Times are of the signer's clock, days in UTC.
 #[derive(Debug, Default, Serialize)]
@@ -25,6 +25,8 @@ pub(crate) struct Stats {
     /// By issuer: certificates that were ever signed.
     signed: BTreeMap<String, u64>,
     revoked: u64,
+    /// Of these, those that no client asked for.
+    disowned: u64,
     /// By issuer, then by profile: certificates that are valid now and not revoked.
     valid: BTreeMap<String, BTreeMap<String, u64>>,
 }
@@ -83,6 +85,9 @@ impl Counter {
             }
             Event::Revoked(revoked) => {
                 add(&mut stats.revoked);
+                if revoked.right == RevokedBy::Disowned {
+                    add(&mut stats.disowned);
+                }
                 self.valid.remove(&revoked.serial);
             }
             _ => {}
@@ -108,7 +113,11 @@ impl fmt::Display for Stats {
         self.kinds.iter().try_for_each(|(kind, count)| writeln!(f, "  {kind:<12} {count:>10}"))?;
         writeln!(f, "\nsigned by issuer, ever")?;
         self.signed.iter().try_for_each(|(issuer, count)| writeln!(f, "  {issuer:<12} {count:>10}"))?;
-        writeln!(f, "\nvalid now by issuer and profile ({} were revoked, ever)", self.revoked)?;
+        let Self { revoked, disowned, .. } = self;
+        writeln!(
+            f,
+            "\nvalid now by issuer and profile ({revoked} were revoked, ever, {disowned} of them by no client)"
+        )?;
         for (issuer, profiles) in &self.valid {
             for (profile, count) in profiles {
                 writeln!(f, "  {issuer:<12} {profile:<12} {count:>10}")?;

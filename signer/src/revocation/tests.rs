@@ -50,9 +50,9 @@ fn every_right_is_granted_and_the_record_says_what_was_asked() {
         let expected = RevokedCertificate {
             serial: signed.serial,
             reason: RevocationReason::Superseded,
-            right,
+            right: right.into(),
             order: ORDER.into(),
-            key: Base64Url(key.jwk().thumbprint().0.to_vec()),
+            key: Some(Base64Url(key.jwk().thumbprint().0.to_vec())),
             certificate_sha256: Base64Url(Sha256::digest(&signed.chain[0].0).to_vec()),
             edge: EDGE.into(),
         };

@@ -9,10 +9,11 @@ use shared::{
     checkpoint::{Checkpoint, JOURNAL_PATH, JournalReply, Unconfirmed},
     identifier::Identifier,
     jws::Flattened,
+    serial::SerialNumber,
     signing::{
-        CRL_PATH, CrlReply, CrlRequest, Grant, ISSUE_PATH, IssueReply, IssueRequest, Issued, OCSP_PATH, OcspReply,
-        OcspRequest, Priority, ProvenIdentifier, REVOKE_PATH, Refusal, RevokeReply, RevokeRequest, SETTLE_PATH,
-        STATUS_PATH, Status,
+        CRL_PATH, CrlReply, CrlRequest, DISOWN_PATH, DisownRequest, Grant, ISSUE_PATH, IssueReply, IssueRequest,
+        Issued, OCSP_PATH, OcspReply, OcspRequest, Priority, ProvenIdentifier, RECORDS_PATH, REVOKE_PATH, RecordsReply,
+        RecordsRequest, Refusal, RevokeReply, RevokeRequest, SETTLE_PATH, STATUS_PATH, Status,
     },
     testing::TestKey,
     timestamp::Timestamp,
@@ -131,6 +132,16 @@ impl Edge {
     pub(crate) fn revoke(&self, request: &RevokeRequest) -> anyhow::Result<RevokeReply> {
         let (_, answer) = self.post_revocation(&serde_json::to_vec(request).unwrap())?;
         Ok(serde_json::from_str(&answer).unwrap())
+    }
+
+    pub(crate) fn records(&self, from: u64) -> RecordsReply {
+        let (_, answer) = self.post_to(RECORDS_PATH, &serde_json::to_vec(&RecordsRequest { from }).unwrap()).unwrap();
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    pub(crate) fn disown(&self, serial: SerialNumber) -> RevokeReply {
+        let (_, answer) = self.post_to(DISOWN_PATH, &serde_json::to_vec(&DisownRequest { serial }).unwrap()).unwrap();
+        serde_json::from_str(&answer).unwrap()
     }
 
     pub(crate) fn ocsp(&self, request: &OcspRequest) -> anyhow::Result<OcspReply> {

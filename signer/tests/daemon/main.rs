@@ -22,6 +22,7 @@ mod operations;
 mod prompt;
 #[cfg(feature = "slow-token")]
 mod rates;
+mod records;
 mod revoke;
 mod rotation;
 mod site;

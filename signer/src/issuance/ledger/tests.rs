@@ -175,9 +175,9 @@ async fn records_that_contradict_each_other_are_bad() {
         Event::Revoked(RevokedCertificate {
             serial: SerialNumber::from_random([seed; 16]),
             reason: RevocationReason::Unspecified,
-            right: Right::Account,
+            right: Right::Account.into(),
             order: String::new(),
-            key: Base64Url(Vec::new()),
+            key: None,
             certificate_sha256: Base64Url(Vec::new()),
             edge: String::new(),
         })

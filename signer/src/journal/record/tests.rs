@@ -37,9 +37,18 @@ fn the_lines_of_a_journal_are_unchanged() {
     let revoked = Event::Revoked(RevokedCertificate {
         serial: SerialNumber::from_random([1; 16]),
         reason: RevocationReason::KeyCompromise,
-        right: Right::CertificateKey,
+        right: Right::CertificateKey.into(),
         order: "https://ca.test/acme/order/a/b".into(),
-        key: Base64Url(vec![4]),
+        key: Some(Base64Url(vec![4])),
+        certificate_sha256: Base64Url(vec![5]),
+        edge: "edge.test".into(),
+    });
+    let disowned = Event::Revoked(RevokedCertificate {
+        serial: SerialNumber::from_random([1; 16]),
+        reason: RevocationReason::Superseded,
+        right: RevokedBy::Disowned,
+        order: "https://ca.test/acme/order/a/b".into(),
+        key: None,
         certificate_sha256: Base64Url(vec![5]),
         edge: "edge.test".into(),
     });
@@ -145,6 +154,12 @@ fn the_lines_of_a_journal_are_unchanged() {
         line(8, settled),
         format!(
             r#"{{"index":8,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"settled":{{"order":"https://ca.test/acme/order/a/b","account":"AQ","csr":"Ag","lease":"1970-01-01T00:00:09Z","edge":"edge.test"}}}}}}"#
+        )
+    );
+    assert_eq!(
+        line(9, disowned),
+        format!(
+            r#"{{"index":9,"previous":"{zeros}","at":"1970-01-01T00:00:00Z","event":{{"revoked":{{"serial":"01010101010101010101010101010101","reason":"superseded","right":"disowned","order":"https://ca.test/acme/order/a/b","certificate_sha256":"BQ","edge":"edge.test"}}}}}}"#
         )
     );
 }
