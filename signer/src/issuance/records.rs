@@ -134,3 +134,108 @@ fn signed_record(index: u64, at: Timestamp, intent: &Intent, signed: Signed) -> 
     let (profile, not_after) = (intent.profile.clone(), intent.not_after);
     SignedRecord { index, order: signed.order, serial: signed.serial, profile, at, not_after, revocable }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixture::{self, EDGE},
+        journal::RefusedRequest,
+    };
+    use shared::serial::SerialNumber;
+
+    /// A journal in many segments, of certificates in groups: the intents of a group, so many other records, then its certificates in
+    /// the opposite order. Every third is another edge's. With it the indices of the records that are to be found.
+    async fn journal(groups: u64, others: usize) -> (tempfile::TempDir, Journal, Vec<u64>) {
+        const GROUP: u64 = 30;
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open_with(folder.path(), 1 << 16, |_, _| Ok(())).unwrap();
+        let (intent, signed) = fixture::signed();
+        let refused = RefusedRequest {
+            reason: Refusal::Malformed,
+            detail: String::new(),
+            edge: EDGE.into(),
+            order: String::new(),
+        };
+        let mut expected = Vec::new();
+        for group in 0..groups {
+            let first = journal.head().length;
+            let certificate = |number: u64| {
+                let all = u128::from(group * GROUP + number);
+                let edge = if number % 3 == 2 { "second.colophon.internal" } else { EDGE };
+                (SerialNumber::from_random(all.to_be_bytes()), edge.to_owned())
+            };
+            let intents = (0..GROUP)
+                .map(certificate)
+                .map(|(serial, edge)| Event::Intent(Box::new(Intent { serial, edge, ..intent.clone() })));
+            let signed = (0..GROUP).rev().map(|number| {
+                let (serial, intent) = (certificate(number).0, first + number);
+                Event::Signed(Signed { serial, intent, ..signed.clone() })
+            });
+            let others = std::iter::repeat_n(Event::Refused(refused.clone()), others);
+            let append = |event: Event| {
+                let is_ours = |signed: &Signed| (signed.intent - first) % 3 != 2;
+                let found = matches!(&event, Event::Signed(signed) if is_ours(signed));
+                let journal = journal.clone();
+                // In this order: there is one thread. Those that wait are written together.
+                (found, tokio::spawn(async move { journal.append(event).await }))
+            };
+            let appended: Vec<_> = intents.chain(others).chain(signed).map(append).collect();
+            for (found, location) in appended {
+                let location = location.await.unwrap().unwrap();
+                expected.extend(found.then_some(location.index));
+            }
+        }
+        (folder, journal, expected)
+    }
+
+    /// Reads all, piece by piece. Gives the indices that were found and the number of pieces.
+    fn read_all(journal: &Journal, edge: &str, mut from: u64) -> (Vec<u64>, u64) {
+        let (mut found, mut pieces) = (Vec::new(), 0);
+        loop {
+            let Piece { certificates, next, length } = read(journal, edge, from).unwrap();
+            assert!(certificates.len() <= GIVEN && next - from <= LOOKED_AT, "a piece is bounded");
+            assert!(certificates.iter().all(|record| (from..next).contains(&record.index)));
+            found.extend(certificates.iter().map(|record| record.index));
+            (from, pieces) = (next, pieces + 1);
+            if next >= length {
+                return (found, pieces);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn pieces_are_bounded_and_together_they_are_all_of_an_edges_certificates_and_no_others() {
+        let (_folder, journal, expected) = journal(30, 20).await;
+        let (found, pieces) = read_all(&journal, EDGE, 0);
+        assert_eq!(found, expected);
+        assert!(pieces > 2, "{pieces}");
+        let (others, _) = read_all(&journal, "second.colophon.internal", 0);
+        assert_eq!(others.len(), 300);
+        assert!(others.iter().all(|index| !expected.contains(index)));
+        assert!(read_all(&journal, "third.colophon.internal", 0).0.is_empty());
+        let Piece { certificates, next, length } = read(&journal, EDGE, u64::MAX).unwrap();
+        assert_eq!((certificates.len(), next, length), (0, u64::MAX, journal.head().length));
+    }
+
+    #[tokio::test]
+    async fn wherever_one_begins_the_certificates_behind_that_are_found_although_their_intents_stand_before_it() {
+        let (_folder, journal, expected) = journal(2, 300).await;
+        for from in (0..journal.head().length).step_by(7) {
+            let behind: Vec<_> = expected.iter().copied().filter(|index| *index >= from).collect();
+            let (found, pieces) = read_all(&journal, EDGE, from);
+            assert_eq!(found, behind, "from {from}");
+            assert!(pieces <= 4, "from {from}: {pieces} pieces");
+        }
+    }
+
+    #[test]
+    fn an_edge_reads_one_piece_at_a_time_and_another_one_beside_it() {
+        let readers = Arc::default();
+        let first = Reader::new(&readers, "a").unwrap();
+        assert!(Reader::new(&readers, "a").is_none());
+        assert!(Reader::new(&readers, "b").is_some());
+        drop(first);
+        assert!(Reader::new(&readers, "a").is_some());
+    }
+}

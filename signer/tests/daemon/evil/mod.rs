@@ -9,6 +9,7 @@ mod key;
 mod name;
 mod order;
 mod profile;
+mod records;
 mod request;
 mod status;
 mod wire;
@@ -191,7 +192,7 @@ proof_seconds = 600
 }
 
 /// What is tried of one daemon, one after the other.
-const TABLES: [fn(&Stage) -> Vec<Attempt>; 10] = [
+const TABLES: [fn(&Stage) -> Vec<Attempt>; 11] = [
     order::unsigned,
     order::elsewhere,
     name::outside,
@@ -201,6 +202,7 @@ const TABLES: [fn(&Stage) -> Vec<Attempt>; 10] = [
     key::weak,
     profile::beyond,
     profile::other_keys,
+    records::garbled,
     wire::malformed_bodies,
 ];
 

@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 use shared::{
     checkpoint::JOURNAL_PATH,
     grant::BIND_PATH,
-    signing::{CRL_PATH, ISSUE_PATH, OCSP_PATH, REVOKE_PATH, Refusal, STATUS_PATH},
+    signing::{CRL_PATH, DISOWN_PATH, ISSUE_PATH, OCSP_PATH, RECORDS_PATH, REVOKE_PATH, Refusal, STATUS_PATH},
 };
 
 use super::{Attempt, Stage, connections::connect};
 use crate::client::simple;
 
 /// Every verb that reads a body.
-const VERBS: [&str; 6] = [ISSUE_PATH, REVOKE_PATH, BIND_PATH, OCSP_PATH, CRL_PATH, JOURNAL_PATH];
+const VERBS: [&str; 8] =
+    [ISSUE_PATH, REVOKE_PATH, BIND_PATH, OCSP_PATH, CRL_PATH, JOURNAL_PATH, RECORDS_PATH, DISOWN_PATH];
 
 /// A good request in which one value is another.
 fn with(pointer: &str, value: Value) -> Vec<u8> {
