@@ -26,11 +26,11 @@ pub enum Refusal {
     BadCsr,
     /// The CSR's names are not the order's. HTTP 422.
     NameMismatch,
-    /// No scope of the policy gives this account these names by these methods. HTTP 403.
+    /// No scope of the policy gives this account these names by these methods, or the edge may disown nothing. HTTP 403.
     NotPermitted,
     /// What proves a name by kubernetes-01 is missing, does not hold, or gives another name. HTTP 403.
     BadProof,
-    /// The profile is unknown, or the times are outside of it. HTTP 422.
+    /// The profile is unknown, the times are outside of it, or nobody could see its certificates' revocation. HTTP 422.
     BadProfile,
     /// The binding is not of RFC 8555 §7.3.4's form, or its MAC does not verify. HTTP 403.
     BadBinding,
@@ -46,9 +46,9 @@ pub enum Refusal {
     OrderUsed,
     /// What would be signed does not pass the signer's own checks; nothing was. HTTP 500.
     Flawed,
-    /// The journal has no such certificate. HTTP 404.
+    /// The journal has no such certificate, not for this edge, or one that has expired. HTTP 404.
     UnknownCertificate,
-    /// The scope's budget is spent. There is more later. HTTP 429.
+    /// The scope's budget is spent, or what the edge may disown in a day. There is more later. HTTP 429.
     OverBudget,
     /// An operator has stopped the edge, the binding, the scope or everything. HTTP 503.
     Stopped,

@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stops {
-    /// All certificates of all scopes, for all edges. Status is still told, and revocations are still taken.
+    /// All certificates of all scopes, for all edges. Status is still told, and clients' revocations are still taken.
     #[serde(default)]
     pub(crate) everything: bool,
     /// Names of edges' client certificates: they get no answer to anything.

@@ -36,7 +36,7 @@ pub(super) enum Journal {
     /// A certificate is found with everything that happened to it: its intent, its signature, its revocation, and refusals for its
     /// order. Several conditions must all hold. The chain is verified on the way.
     #[command(
-        after_help = "Examples:\n  signer journal search --config signer.toml --name db1.example.com --since 2026-11-01T00:00:00Z\n  signer journal search --config signer.toml --serial 0A:1B:…\n  signer journal search --config signer.toml --kind refused | jq .event.refused.detail"
+        after_help = "Examples:\n  signer journal search --config signer.toml --name db1.example.com --since 2026-11-01T00:00:00Z\n  signer journal search --config signer.toml --serial 0A:1B:…\n  signer journal search --config signer.toml --kind refused | jq .event.refused.detail\n  signer journal search --config signer.toml --kind revoked | jq '.event.revoked | {serial, right, edge}'"
     )]
     Search {
         #[command(flatten)]

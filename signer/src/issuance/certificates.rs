@@ -176,6 +176,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_is_not_allowed_begins_nothing_and_is_not_asked_for_what_has_begun() {
+        let (_folder, [signed, _]) = fixture::locations().await;
+        let certificates = Certificates::default();
+        assert!(certificates.signed(serial(1), signed));
+        assert_eq!(certificates.begin_if(serial(1), || Err("no")).unwrap_err(), "no");
+        assert!(certificates.revocation(serial(1)).is_none());
+        let (_, ticket) = certificates.begin(serial(1));
+        assert!(ticket.is_some());
+        assert!(certificates.begin_if(serial(1), || Err("no")).is_ok_and(|(_, ticket)| ticket.is_none()));
+    }
+
+    #[tokio::test]
     async fn a_ticket_that_is_lost_is_not_given_again() {
         let (_folder, [signed, _]) = fixture::locations().await;
         let certificates = Certificates::default();

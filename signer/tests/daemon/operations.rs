@@ -17,14 +17,20 @@ use crate::{
 
 fn operations_site() -> (Site, String) {
     let site = Site::new(&["a1"]);
+    let url = observe(&site);
+    (site, url)
+}
+
+/// Lets this site be observed. Gives the base of the URLs.
+pub(crate) fn observe(site: &Site) -> String {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let text = fs::read_to_string(site.path("signer.toml")).unwrap();
     let text = text.replace("[limits]", &format!("[operations]\naddress = \"{address}\"\n[limits]"));
     fs::write(site.path("signer.toml"), text).unwrap();
-    (site, format!("http://{address}"))
+    format!("http://{address}")
 }
 
-fn get(url: &str) -> (u16, String) {
+pub(crate) fn get(url: &str) -> (u16, String) {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let mut answer = agent.get(url).call().unwrap();
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())

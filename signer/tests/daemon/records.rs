@@ -13,6 +13,7 @@ use shared::{
 use crate::{
     client::{Edge, simple},
     ocsp::{ask, content, response},
+    operations::{get, observe},
     revoke::{revoked, simple_revocation},
     site::{EDGE, Site, eventually, issue_identity},
 };
@@ -118,6 +119,7 @@ fn a_certificate_without_pointers_is_not_revocable_and_is_not_disowned() {
 #[test]
 fn what_nobody_has_is_disowned_once_and_the_responder_and_the_crl_say_so() {
     let site = site("");
+    let url = observe(&site);
     let mut daemon = site.serve();
     let edge = Edge::new(&site);
     let (order, issued) = issue(&edge, 1..2).remove(0);
@@ -133,6 +135,10 @@ fn what_nobody_has_is_disowned_once_and_the_responder_and_the_crl_say_so() {
     let [record] = site.events("revoked").try_into().unwrap();
     assert_eq!((&record["right"], &record["order"]), (&json!("disowned"), &json!(order.order)));
     assert_eq!((&record["edge"], record.get("key")), (&json!(EDGE), None));
+    let (_, metrics) = get(&format!("{url}/metrics"));
+    for line in ["colophon_signer_disowned_total 1", "colophon_signer_revocations_total 1"] {
+        assert!(metrics.lines().any(|found| found == line), "{metrics}");
+    }
     for _ in 0..2 {
         let bad = response(&edge, &ask(&issued));
         assert!(bad.revoked);
