@@ -13,7 +13,8 @@ pub const RECORDS_PATH: &str = "/v1/records";
 /// Path of the verb `disown`. Its answer is a [`RevokeReply`](super::RevokeReply).
 pub const DISOWN_PATH: &str = "/v1/disown";
 
-/// Asks for the certificates that were signed for the asking edge, in the journal's order.
+/// Asks for the certificates that were signed for the asking edge, in the journal's order. One question of an edge at a time: another
+/// one beside it is refused as busy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordsRequest {
@@ -34,7 +35,7 @@ pub enum RecordsReply {
         /// Number of records that the journal has.
         length: u64,
     },
-    /// Not a request of this version, not from an edge, or the journal cannot be read.
+    /// Not a request of this version, not from an edge, one too many at a time, or the journal cannot be read.
     Refused(Refused),
 }
 
@@ -59,7 +60,8 @@ pub struct SignedRecord {
 }
 
 /// Asks for the revocation of a certificate that was signed for the asking edge and that nobody has: the order has another one, or is
-/// none of the edge's. No client has asked for it, so there is only so much of this in a day.
+/// none of the edge's. No client has asked for it, so there is only so much of this in a day: then it is over budget until there is
+/// more. One that is not this edge's, or has expired, is unknown; one whose revocation nobody could see is refused for its profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisownRequest {
