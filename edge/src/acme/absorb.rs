@@ -89,6 +89,17 @@ pub fn held(
     Ok(found.filter(same).filter(|_| is_plain(record) && is_on(record, context)).map(|(_, issued)| issued))
 }
 
+/// The binding of the signer whose journal names this order's certificate, for metrics.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn signer_of(rows: &dyn Rows, order: ObjectId) -> Result<Option<String>, Problem> {
+    Ok(OrderRecord::load(rows, Key::Order(order))?.and_then(|record| match record.state {
+        OrderState::Valid(issued) => Some(issued.signer),
+        _ => None,
+    }))
+}
+
 /// The certificate of this order, if it has this key and most of its life before it.
 fn issued_to(
     rows: &dyn Rows,

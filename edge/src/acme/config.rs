@@ -25,6 +25,7 @@ use super::{
 use crate::status::{
     config::{BadStatus, StatusConfig},
     document::Document,
+    reconciliation_config::ReconciliationConfig,
     renewal_config::RenewalConfig,
 };
 
@@ -91,6 +92,9 @@ pub struct ConfigObject {
     /// When clients are told to renew.
     #[serde(default)]
     pub renewal: RenewalConfig,
+    /// What becomes of certificates that nobody has.
+    #[serde(default)]
+    pub reconciliation: ReconciliationConfig,
 }
 
 /// What the edge knows of a profile. The signer has the profile itself; this must not promise more.
@@ -167,6 +171,8 @@ pub struct Config {
     pub status: StatusConfig,
     /// When clients are told to renew.
     pub renewal: RenewalConfig,
+    /// What becomes of certificates that nobody has.
+    pub reconciliation: ReconciliationConfig,
     /// The root's CRL, which may have expired since.
     pub root_crl: Option<Document>,
 }
@@ -249,6 +255,9 @@ pub enum BadConfig {
     /// One of the keys of `renewal`.
     #[error("renewal.{0}")]
     Renewal(&'static str),
+    /// One of the keys of `reconciliation`.
+    #[error("reconciliation.{0}")]
+    Reconciliation(&'static str),
     /// A lifetime or a limit that is zero.
     #[error("{0}: must not be zero")]
     Zero(&'static str),
@@ -276,6 +285,7 @@ impl TryFrom<ConfigObject> for Config {
         }
         check_not_zero(&object.lifetimes, &object.limits)?;
         object.renewal.fault().map_or(Ok(()), |fault| Err(BadConfig::Renewal(fault)))?;
+        object.reconciliation.fault().map_or(Ok(()), |fault| Err(BadConfig::Reconciliation(fault)))?;
         let mut alternate_chains = Vec::new();
         for pem in &object.alternate_chains {
             let number = alternate_chains.len().saturating_add(1);
@@ -328,6 +338,7 @@ impl TryFrom<ConfigObject> for Config {
             rate_limits: object.rate_limits,
             status: object.status,
             renewal: object.renewal,
+            reconciliation: object.reconciliation,
         })
     }
 }

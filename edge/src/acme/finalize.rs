@@ -22,6 +22,7 @@ use super::{
     caa_check::{self, CaaFindings},
     config::ProfileSummary,
     external_account::grant_of,
+    kept::Promise,
     kubernetes::presented,
     lease::{self, Leased, Turn},
     object_id::ObjectId,
@@ -68,7 +69,7 @@ pub fn finalize(
     if let Some(held) = admission.held
         && let Some(issued) = absorb::held(rows, held, &record, csr.public_key(), context)?
     {
-        record.state = OrderState::Valid(Issued { unplaced: false, ..issued });
+        record.state = OrderState::Valid(Issued { unplaced: false, promise: None, ..issued });
         let reply = order::reply(200, id, &record, &[], context)?;
         return Ok(Step { changes: vec![order::put(id, &record, context)?], effect: None, reply });
     }
@@ -85,6 +86,7 @@ pub fn finalize(
         signer,
         lease,
         expected: None,
+        promised: None,
         since: context.now,
         attempts: 0,
     };
@@ -123,6 +125,7 @@ pub fn signed(
                     journal_index: issued.journal_index,
                     not_after: leaf.not_after,
                     unplaced: context.config.renewal.offered,
+                    promise: Promise::of(processing, context.now),
                 });
                 let mut settled = placement::wanted(id, &record, context)?;
                 settled.changes.extend(absorb::keep(id, &record, &leaf.public_key, context)?);

@@ -102,6 +102,7 @@ impl<'a> Leased<'a> {
         }
         // It must hear of the longer lease before the one that it knows is over.
         let again = seconds.min(told.checked_div(2).unwrap_or(0).max(1));
+        self.processing.promised = self.processing.promised.or(Some(self.context.now.plus(seconds)));
         self.wait(again, seconds)
     }
 

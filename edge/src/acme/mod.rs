@@ -25,6 +25,7 @@ pub mod finalize;
 pub mod http_way;
 pub mod identifier_refusal;
 pub mod issue_value;
+pub mod kept;
 pub mod key_change;
 pub mod kubernetes;
 pub mod lease;

@@ -18,6 +18,7 @@ use shared::{
 use super::{
     challenge::ChallengeType,
     external_account::Binding,
+    kept::Promise,
     kubernetes::presented::Presented,
     lease::Lease,
     object_id::ObjectId,
@@ -141,6 +142,9 @@ pub struct Processing {
     /// When the certificate can be expected, as far as its signer or a wait for it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Timestamp>,
+    /// When a signer first said that the certificate would be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promised: Option<Timestamp>,
     /// When it was finalized.
     pub since: Timestamp,
     /// Questions without a final answer so far.
@@ -163,6 +167,9 @@ pub struct Issued {
     /// True until its status object has given it a window for its renewal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unplaced: bool,
+    /// What was promised and how long it took, where its client had to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promise>,
 }
 
 /// An authorization and its challenges as stored. Expiry is not stored as a state: it follows from the time.

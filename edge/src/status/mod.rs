@@ -2,6 +2,7 @@
 //! who check certificates are told: OCSP responses, CRLs, certificates of issuers.
 
 pub mod cache_tag;
+pub mod case;
 pub mod config;
 pub mod crl;
 pub mod document;
@@ -10,7 +11,10 @@ pub mod http_date;
 pub mod issuers;
 pub mod journal;
 pub mod memory;
+pub mod metrics;
 pub mod news;
+pub mod reconciliation;
+pub mod reconciliation_config;
 pub mod renewal;
 pub mod renewal_config;
 pub mod renewal_window;

@@ -58,6 +58,12 @@ impl News {
     pub const fn new(certificate: Vec<u8>, purge: bool, now: Timestamp) -> Self {
         Self { certificate: Some(Base64Url(certificate)), purge, since: now, failed: 0 }
     }
+
+    /// Of a certificate that nobody here has seen: only caches are told, when `purge` says so.
+    #[must_use]
+    pub fn of_unseen(purge: bool, now: Timestamp) -> Option<Self> {
+        purge.then_some(Self { certificate: None, purge, since: now, failed: 0 })
+    }
 }
 
 impl Announcement {

@@ -155,6 +155,28 @@ pub fn answered(
     })
 }
 
+/// A signer has revoked a certificate that nobody has: no response says good from here on, and caches are purged at `due` where
+/// `purges` says that there are some.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn disowned(
+    rows: &dyn Rows,
+    revoked: Revoked,
+    purges: bool,
+    (now, due): (Timestamp, Timestamp),
+) -> Result<Vec<Change>, Problem> {
+    let key = Key::Certificate(revoked.serial);
+    if let Some(CertificateRecord { state: CertificateState::Revoked(_), .. }) = CertificateRecord::load(rows, key)? {
+        return Ok(Vec::new());
+    }
+    let mut changes = response::forgotten(rows, revoked.serial, now)?;
+    let news = News::of_unseen(purges, now);
+    let due = news.is_some().then_some(due);
+    changes.push(CertificateRecord { state: CertificateState::Revoked(revoked), news }.put(key, due)?);
+    Ok(changes)
+}
+
 /// An alarm found a revocation that no signer has confirmed: the same question again; or one that others are to be told of.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, 
 use super::{
     alarm::Alarm,
     environment::{self, Environment},
-    external_account, meter, nonce_shard, pool, renewal,
+    external_account, meter, nonce_shard, pool, reconciliation, renewal,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
@@ -224,6 +224,9 @@ impl Incarnation {
             })?;
             if let (Some(order), None) = (held, &step.effect) {
                 console_log!("absorbed: {account} was given the certificate of {order} again");
+                if let Some(signer) = absorb::signer_of(&rows, order)? {
+                    reconciliation::absorb(&self.state, &self.env, signer);
+                }
             }
             step
         };

@@ -34,6 +34,8 @@ pub(super) struct Environment {
     pub(super) nonce_secrets: NonceSecrets,
     /// What the API of the zone is shown whose caches are purged.
     pub(super) purge_token: Option<String>,
+    /// What operators show who ask for metrics; nobody may without it.
+    pub(super) metrics_token: Option<String>,
     /// What API servers of clusters are shown.
     pub(super) bearer_tokens: BearerTokens,
 }
@@ -88,6 +90,7 @@ impl Environment {
         let purge_token = config.status.purge.as_ref().map(|_| required("CACHE_PURGE_TOKEN")).transpose()?;
         Ok(Self {
             purge_token,
+            metrics_token: secret(bindings, "METRICS_TOKEN")?,
             bearer_tokens,
             urls: Urls::new(config.base_url.clone(), UrlSecret::new(&required("URL_SECRET")?)),
             nonce_secrets: NonceSecrets::new(&required("NONCE_SECRET")?, previous.as_deref()),

@@ -11,7 +11,7 @@ use super::{
     account,
     body::{self, Unread},
     environment::Environment,
-    front_status, renewal,
+    front_status, metrics, renewal,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
@@ -57,6 +57,9 @@ async fn fetch(mut request: Request, env: Env, _context: Context) -> worker::Res
     };
     if let Some(route) = StatusRoute::parse(&request.path()) {
         return front_status::serve(&route, &mut request, &env, &environment).await;
+    }
+    if [metrics::PATH, metrics::UNDELIVERED].contains(&request.path().as_str()) {
+        return metrics::serve(&request, &env, &environment).await;
     }
     let answer = match serve(&mut request, &env, &environment).await {
         Ok(Served::ByObject(response)) => return Ok(response),
@@ -193,7 +196,7 @@ fn client_address(request: &Request, environment: &Environment) -> Option<IpAddr
 }
 
 /// The platform terminates TLS and says in the URL whether there was any.
-fn is_encrypted(request: &Request) -> bool {
+pub(super) fn is_encrypted(request: &Request) -> bool {
     request.inner().url().starts_with("https://")
 }
 

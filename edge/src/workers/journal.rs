@@ -1,5 +1,6 @@
 //! The Journal object: what one signer's journal was like, so that a signer that was restored from an older copy, or whose journal
-//! was cut, is noticed before it is asked for anything. One object for each signer; every isolate asks it now and then.
+//! was cut, is noticed before it is asked for anything. One object for each signer; every isolate asks it now and then. Its alarm
+//! also reconciles the journal with the orders (see [`super::reconciliation`]).
 //!
 //! **Why nothing is forgotten.** The signer is asked without anything being held; what its answer means is decided on the row as
 //! it is then, and from there to the commit there is no await. The longest checkpoint stays.
@@ -7,6 +8,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -19,8 +21,10 @@ use worker::{
 use super::{
     alarm::scheduled,
     environment::{self, Environment},
+    reconciliation,
     rollover::HOST,
     signer,
+    timeout::within,
 };
 use crate::{acme::pool::config::SignerConfig, status::journal::JournalRecord};
 
@@ -30,8 +34,8 @@ const BINDING: &str = "JOURNAL";
 /// Seconds for which a comparison counts, in the object and in an isolate.
 const FRESH: u64 = 20;
 
-/// Seconds after which the object compares by itself.
-const EVERY: u64 = 60;
+/// So long an alarm may reconcile: the guard ends what takes longer, and the next one goes on.
+const RECONCILING: Duration = Duration::from_secs(15);
 
 /// Why a signer is not asked. The words are for the log.
 #[derive(Debug, thiserror::Error)]
@@ -96,24 +100,31 @@ const fn is_fresh(record: &JournalRecord, now: Timestamp) -> bool {
 
 /// Asks the object, in one hop.
 async fn ask(env: &Env, question: &Question) -> worker::Result<JournalRecord> {
-    let environment = Environment::of(env).map_err(|error| worker::Error::RustError(error.to_string()))?;
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_body(Some(serde_json::to_string(question)?.into()));
-    let object = format!("{}/{}", environment.config.deployment, question.signer);
-    let stub = env.durable_object(BINDING)?.get_by_name(&object)?;
-    let mut response = stub.fetch_with_request(Request::new_with_init(HOST, &init)?).await?;
+    let mut response = send(env, &question.signer, HOST, serde_json::to_string(question)?).await?;
     match response.status_code() {
         200 => Ok(serde_json::from_slice(&response.bytes().await?)?),
         _ => Err(worker::Error::RustError(response.text().await?)),
     }
 }
 
+/// One request to the object of a signer.
+pub(super) async fn send(env: &Env, signer: &str, url: &str, body: String) -> worker::Result<Response> {
+    let environment = Environment::of(env).map_err(failed)?;
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_body(Some(body.into()));
+    let object = format!("{}/{signer}", environment.config.deployment);
+    let stub = env.durable_object(BINDING)?.get_by_name(&object)?;
+    stub.fetch_with_request(Request::new_with_init(url, &init)?).await
+}
+
 /// The journal of one signer.
 #[durable_object(alarm)]
 #[derive(Debug)]
 pub struct Journal {
-    state: State,
-    env: Env,
+    pub(super) state: State,
+    pub(super) env: Env,
+    /// Until then the signer is taken not to know the verb `records`.
+    pub(super) silent_until: Cell<Option<Timestamp>>,
     /// True when this incarnation has set the alarm.
     armed: Cell<bool>,
     /// The row, with the time of the last comparison, which alone is not worth a write.
@@ -122,11 +133,17 @@ pub struct Journal {
 
 impl DurableObject for Journal {
     fn new(state: State, env: Env) -> Self {
-        Self { state, env, armed: Cell::default(), latest: RefCell::default() }
+        Self { state, env, silent_until: Cell::default(), armed: Cell::default(), latest: RefCell::default() }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
-        let Question { signer, anew } = serde_json::from_slice(&request.bytes().await?)?;
+        let body = request.bytes().await?;
+        match request.inner().url().as_str() {
+            reconciliation::REPORT => return Response::from_json(&self.report()?),
+            reconciliation::ABSORBED => return self.absorbed(serde_json::from_slice(&body)?),
+            _ => {}
+        }
+        let Question { signer, anew } = serde_json::from_slice(&body)?;
         if !self.armed.get() {
             self.arm().await?;
         }
@@ -136,18 +153,26 @@ impl DurableObject for Journal {
         }
     }
 
-    /// Compares though nobody has asked.
+    /// Compares though nobody has asked, and reconciles.
     async fn alarm(&self) -> worker::Result<Response> {
         self.armed.set(false);
-        if let Some(record) = self.known()? {
-            let environment = self.environment()?;
-            // A signer that was taken out of the configuration is left alone.
-            if environment.config.signers.iter().any(|signer| signer.binding == record.signer) {
-                if let Err(error) = self.present(record.signer.clone(), false).await {
-                    console_error!("{}: {error}", record.signer);
+        let Some(record) = self.known()? else { return Response::empty() };
+        let environment = self.environment()?;
+        // A signer that was taken out of the configuration is left alone.
+        let Some(signer) = environment.config.signers.iter().find(|signer| signer.binding == record.signer) else {
+            return Response::empty();
+        };
+        // First: a signer that does not answer takes as long as the guard gives.
+        self.arm().await?;
+        match self.present(record.signer, true).await {
+            Ok(JournalRecord { broken: None, checkpoint, .. }) => {
+                let reconciled = within(RECONCILING, self.reconcile(signer, checkpoint.length, &environment)).await;
+                if let Some(Err(error)) = reconciled {
+                    console_error!("{}: reconciliation: {error}", signer.binding);
                 }
-                self.arm().await?;
             }
+            Ok(_) => {}
+            Err(error) => console_error!("{}: {error}", signer.binding),
         }
         Response::empty()
     }
@@ -155,7 +180,8 @@ impl DurableObject for Journal {
 
 impl Journal {
     async fn arm(&self) -> worker::Result<()> {
-        self.state.storage().set_alarm(scheduled(environment::now().plus(EVERY))).await?;
+        let every = self.environment()?.config.reconciliation.interval_seconds;
+        self.state.storage().set_alarm(scheduled(environment::now().plus(every))).await?;
         self.armed.set(true);
         Ok(())
     }
@@ -186,7 +212,7 @@ impl Journal {
         Ok(record)
     }
 
-    fn known(&self) -> worker::Result<Option<JournalRecord>> {
+    pub(super) fn known(&self) -> worker::Result<Option<JournalRecord>> {
         match &*self.latest.borrow() {
             Some(record) => Ok(Some(record.clone())),
             None => load(&self.state.storage().sql()),
@@ -213,6 +239,6 @@ fn store(sql: &SqlStorage, record: &JournalRecord) -> worker::Result<()> {
     Ok(())
 }
 
-fn failed(error: impl std::fmt::Display) -> worker::Error {
+pub(super) fn failed(error: impl std::fmt::Display) -> worker::Error {
     worker::Error::RustError(error.to_string())
 }

@@ -6,6 +6,7 @@
 //! commit. If its incarnation ends in between, it never commits, and the pointer means nothing.
 
 use serde::{Deserialize, Serialize};
+use shared::serial::SerialNumber;
 use worker::{Env, Method, Request, RequestInit, Response, console_error};
 
 use super::{
@@ -16,12 +17,14 @@ use super::{
 use crate::acme::{
     account as acme_account,
     external_account::HeldGrant,
+    kept::{Kept, kept},
     key_change::{self, KeyChange, Reservation},
+    object_id::ObjectId,
     problem::Problem,
     record::{AccountRecord, AccountStatus, PointerRecord, Record},
     route::{AccountId, Resource},
     step::{Body, Reply, Step},
-    storage::Key,
+    storage::{Key, StorageFault},
     terms,
 };
 
@@ -43,6 +46,13 @@ pub(super) enum Question {
     Agree {
         /// The object that is asked.
         of: AccountId,
+    },
+    /// Do your orders have these certificates?
+    Kept {
+        /// The object that is asked.
+        of: AccountId,
+        /// Orders, each with the serial number of a certificate that was signed for it.
+        orders: Vec<(ObjectId, SerialNumber)>,
     },
     /// Is this your account's key, or about to be?
     Find {
@@ -163,6 +173,9 @@ impl Incarnation {
                 self.reserve(of, home, environment).await.map(|answer| Response::from_json(&answer))
             }
             Question::Agree { of } => self.agree(of, environment).map(|()| Response::empty()),
+            Question::Kept { of, orders } => {
+                self.kept(of, &orders).map(|answer| Response::from_json(&answer)).map_err(Problem::from)
+            }
             Question::Find { of, key } => self.find(of, key, environment).map(|answer| Response::from_json(&answer)),
         };
         answer.unwrap_or_else(|problem| {
@@ -199,6 +212,11 @@ impl Incarnation {
         Ok(self.commit(rows, &changes)?)
     }
 
+    fn kept(&self, of: AccountId, orders: &[(ObjectId, SerialNumber)]) -> Result<Vec<Kept>, StorageFault> {
+        let (rows, now) = (self.rows(of)?, environment::now());
+        orders.iter().map(|(order, serial)| kept(&rows, *order, *serial, now)).collect()
+    }
+
     fn find(&self, of: AccountId, key: AccountId, environment: &Environment) -> Result<Found, Problem> {
         let record = AccountRecord::load(&self.rows(of)?, Key::Account)?;
         let entropy = environment::entropy()?;
@@ -224,6 +242,19 @@ impl Incarnation {
 /// When the object cannot be asked.
 pub(super) async fn agree(env: &Env, environment: &Environment, account: AccountId) -> Result<(), Problem> {
     put(env, environment, account, &Question::Agree { of: account }).await.map(drop)
+}
+
+/// Asks an account's object about certificates of its orders, in one hop; the answers come in the same order.
+///
+/// # Errors
+/// When the object cannot be asked.
+pub(super) async fn ask_kept(
+    env: &Env,
+    environment: &Environment,
+    of: AccountId,
+    orders: Vec<(ObjectId, SerialNumber)>,
+) -> Result<Vec<Kept>, Problem> {
+    ask(env, environment, of, &Question::Kept { of, orders }).await
 }
 
 /// Asks another account's object: one hop.

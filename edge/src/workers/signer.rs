@@ -7,8 +7,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use shared::checkpoint::{JOURNAL_PATH, JournalReply, JournalRequest};
 use shared::grant::{BIND_PATH, BindReply, BindRequest};
 use shared::signing::{
-    CRL_PATH, CrlReply, CrlRequest, ISSUE_PATH, IssueReply, IssueRequest, OCSP_PATH, OcspReply, OcspRequest,
-    REVOKE_PATH, RevokeReply, RevokeRequest, SETTLE_PATH, STATUS_PATH, Status,
+    CRL_PATH, CrlReply, CrlRequest, DISOWN_PATH, DisownRequest, ISSUE_PATH, IssueReply, IssueRequest, OCSP_PATH,
+    OcspReply, OcspRequest, RECORDS_PATH, REVOKE_PATH, RecordsReply, RecordsRequest, RevokeReply, RevokeRequest,
+    SETTLE_PATH, STATUS_PATH, Status,
 };
 use shared::timestamp::Timestamp;
 use worker::{Env, Headers, Method, RequestInit, RequestRedirect};
@@ -115,6 +116,24 @@ pub(super) async fn journal(
     request: JournalRequest,
 ) -> Result<JournalReply, Unreachable> {
     whatever_its_journal(env, signer, JOURNAL_PATH, Some(&request)).await
+}
+
+/// Asks what was signed for this edge. The journal's own object asks, which has just compared it.
+pub(super) async fn records(
+    env: &Env,
+    signer: &SignerConfig,
+    request: RecordsRequest,
+) -> Result<RecordsReply, Unreachable> {
+    whatever_its_journal(env, signer, RECORDS_PATH, Some(&request)).await
+}
+
+/// Asks for the revocation of what nobody has. Asking again is harmless: the first one stays.
+pub(super) async fn disown(
+    env: &Env,
+    signer: &SignerConfig,
+    request: DisownRequest,
+) -> Result<RevokeReply, Unreachable> {
+    whatever_its_journal(env, signer, DISOWN_PATH, Some(&request)).await
 }
 
 /// Asks a signer whose journal continues what it was.

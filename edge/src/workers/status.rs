@@ -15,7 +15,7 @@ use super::{
     crl,
     environment::{self, Environment},
     flight::Flights,
-    issuers, nonce_shard, ocsp_responder, renewal,
+    issuers, nonce_shard, ocsp_responder, reconciliation, renewal,
     reply::{self, Answer},
     rollover::HOST,
     signed_request::SignedRequest,
@@ -173,6 +173,10 @@ impl DurableObject for Status {
         if url == HOST {
             let order = serde_json::from_slice(&body)?;
             return Response::from_json(&Verdict::from(self.incarnation.revoke(order, &environment).await));
+        }
+        if url == reconciliation::DISOWNED {
+            self.incarnation.disowned(serde_json::from_slice(&body)?, &environment).await.map_err(internal)?;
+            return Response::empty();
         }
         if url == renewal::URL {
             self.incarnation.place(serde_json::from_slice(&body)?, &environment).await.map_err(internal)?;

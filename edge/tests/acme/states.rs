@@ -220,6 +220,7 @@ fn order_table() {
         signer: "SIGNER_1".to_owned(),
         lease: None,
         expected: None,
+        promised: None,
         since: Timestamp::from_seconds(NOW),
         attempts: 0,
     });
@@ -230,6 +231,7 @@ fn order_table() {
         journal_index: 1,
         not_after: Timestamp::from_seconds(NOW),
         unplaced: false,
+        promise: None,
     });
     // state, then whether it stays the same after: queued, unreachable, a certificate that is none, an alarm
     let table = [

@@ -82,6 +82,7 @@ impl Edge<'_> {
             ("url-secret", &state.secret("url")?),
             ("nonce-secret", &state.secret("nonce")?),
             ("cache-purge-token", &state.secret("cache-purge")?),
+            ("metrics-token", &state.secret("metrics")?),
         ] {
             write_private(&folder.join(name), &fs::read(file).with_context(|| format!("reading {}", file.display()))?)?;
         }
@@ -159,6 +160,7 @@ impl Edge<'_> {
     (name = \"URL_SECRET\", text = embed \"url-secret\"),
     (name = \"NONCE_SECRET\", text = embed \"nonce-secret\"),
     (name = \"CACHE_PURGE_TOKEN\", text = embed \"cache-purge-token\"),
+    (name = \"METRICS_TOKEN\", text = embed \"metrics-token\"),
     (name = \"KUBERNETES_TOKENS\", text = embed \"kubernetes-tokens\"),\n",
         );
         for signer in self.signers {
