@@ -20,13 +20,13 @@ use shared::{
 
 use crate::desk::{Desk, config_object};
 
-const SIGNERS: [&str; 3] = ["SIGNER_1", "SIGNER_2", "SIGNER_3"];
+pub(crate) const SIGNERS: [&str; 3] = ["SIGNER_1", "SIGNER_2", "SIGNER_3"];
 
 /// What a signer does about one order: as docs/operations.md says.
 #[derive(Clone, Debug, Default)]
-struct Signer {
-    is_down: bool,
-    signed: Option<IssueReply>,
+pub(crate) struct Signer {
+    pub(crate) is_down: bool,
+    pub(crate) signed: Option<IssueReply>,
     /// When its last lease ends.
     lease: Option<Timestamp>,
     settled: Option<Timestamp>,
@@ -57,7 +57,7 @@ impl Signer {
     }
 }
 
-fn desk() -> (Desk, Resource) {
+pub(crate) fn desk() -> (Desk, Resource) {
     let mut desk = Desk::new();
     let mut object = config_object(&desk.ca);
     object["signers"] = SIGNERS.map(|binding| json!({"binding": binding, "url": "https://signer.test"})).into();
@@ -198,7 +198,7 @@ fn one_signer_has_its_orders_for_good() {
 }
 
 #[derive(Clone, Debug)]
-enum Happening {
+pub(crate) enum Happening {
     /// The question arrives and the answer does.
     Answered,
     /// The question is lost; the answer is; the question is late, by so many further happenings.
@@ -214,7 +214,7 @@ enum Happening {
     Down(usize, bool),
 }
 
-fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+pub(crate) fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let one = prop_oneof![
         1 => Just(Happening::Answered),
         3 => Just(Happening::LostBefore),
@@ -230,21 +230,27 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     prop::collection::vec(one, 1..60)
 }
 
-struct World {
-    desk: Desk,
-    signers: BTreeMap<String, Signer>,
+pub(crate) struct World {
+    pub(crate) desk: Desk,
+    pub(crate) signers: BTreeMap<String, Signer>,
     late: Vec<Sign>,
     /// Orders that went on although their signer could not be asked.
     unsettled: usize,
 }
 
 impl World {
+    /// Nothing has been asked.
+    pub(crate) fn new(desk: Desk) -> Self {
+        let signers = SIGNERS.map(|binding| (binding.to_owned(), Signer::default())).into();
+        Self { desk, signers, late: Vec::new(), unsettled: 0 }
+    }
+
     fn reaches(&mut self, sign: &Sign) -> Result<IssueReply, String> {
         let signer = self.signers.get_mut(&sign.signer).unwrap();
         if signer.is_down { Err("down".into()) } else { Ok(signer.answer(sign, &self.desk)) }
     }
 
-    fn happen(&mut self, happening: &Happening) {
+    pub(crate) fn happen(&mut self, happening: &Happening) {
         match happening {
             Happening::Wait(seconds) => self.desk.now = self.desk.now.plus(*seconds),
             Happening::Down(signer, down) => self.signers.get_mut(SIGNERS[*signer]).unwrap().is_down = *down,
@@ -267,6 +273,24 @@ impl World {
         if self.late.len() > 2 {
             let late = self.late.remove(0);
             let _ = self.reaches(&late);
+        }
+    }
+
+    /// Once everything works again orders end, without anybody's help.
+    pub(crate) fn recover(&mut self) {
+        self.signers.values_mut().for_each(|signer| signer.is_down = false);
+        for _ in 0..20 {
+            while !self.desk.effects.is_empty() {
+                self.happen(&Happening::Answered);
+            }
+            self.happen(&Happening::Wait(40));
+            let now = self.desk.now.seconds() * 1000;
+            let pool = self.desk.pool.as_mut().unwrap();
+            for binding in pool.probe(now) {
+                pool.asked(&binding);
+                pool.answered(&binding, Some(Outcome::Settled), now);
+            }
+            self.happen(&Happening::Alarm);
         }
     }
 
@@ -317,8 +341,7 @@ proptest! {
     #[test]
     fn no_two_signers_may_sign_an_order_at_the_same_time(happenings in happenings()) {
         let (desk, order) = desk();
-        let signers = SIGNERS.map(|binding| (binding.to_owned(), Signer::default())).into();
-        let mut world = World { desk, signers, late: Vec::new(), unsettled: 0 };
+        let mut world = World::new(desk);
         for happening in &happenings {
             world.happen(happening);
             let now = world.desk.now;
@@ -326,21 +349,7 @@ proptest! {
             prop_assert!(may <= 1, "{} signers may sign", may);
             prop_assert!(world.signed() <= 1 + world.unsettled, "a second certificate without need");
         }
-        // Once everything works again the order ends, without anybody's help.
-        world.signers.values_mut().for_each(|signer| signer.is_down = false);
-        for _ in 0..20 {
-            while !world.desk.effects.is_empty() {
-                world.happen(&Happening::Answered);
-            }
-            world.happen(&Happening::Wait(40));
-            let now = world.desk.now.seconds() * 1000;
-            let pool = world.desk.pool.as_mut().unwrap();
-            for binding in pool.probe(now) {
-                pool.asked(&binding);
-                pool.answered(&binding, Some(Outcome::Settled), now);
-            }
-            world.happen(&Happening::Alarm);
-        }
+        world.recover();
         prop_assert_eq!(&world.desk.read(order)["status"], "valid");
         prop_assert!(world.signed() <= 1 + world.unsettled);
     }
