@@ -95,6 +95,14 @@ impl Client {
         self.bare("GET", url)
     }
 
+    /// GET with this bearer token.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn get_as(&self, url: &str, token: &str) -> Result<Reply> {
+        self.run(Request::get(url).header("authorization", format!("Bearer {token}")).body(())?)
+    }
+
     /// A request without a body.
     ///
     /// # Errors
