@@ -205,6 +205,10 @@ impl Journal {
         if let Some(broken) = &record.broken {
             console_error!("{}: {broken}. It is not asked any more (docs/journal.md).", record.signer);
         }
+        if before.is_none() {
+            // Nothing was asked of the signer yet: what its journal has is none of ours.
+            self.begun(record.checkpoint.length)?;
+        }
         if before.is_none_or(|before| before.checkpoint != record.checkpoint || before.broken != record.broken) {
             store(&self.state.storage().sql(), &record)?;
         }

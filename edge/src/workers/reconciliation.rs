@@ -243,7 +243,7 @@ impl Journal {
     }
 
     /// Where reconciliation is; it begins with a journal of this length.
-    fn begun(&self, length: u64) -> worker::Result<Reconciliation> {
+    pub(super) fn begun(&self, length: u64) -> worker::Result<Reconciliation> {
         self.migrate()?;
         let stored = self.stored()?;
         if let Some(stored) = stored {
