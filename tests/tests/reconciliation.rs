@@ -55,6 +55,8 @@ fn a_certificate_that_nobody_has_is_shown_and_revoked_and_no_other_is_touched() 
     let pair = KeyPair::generate()?;
     let first = world.issue_to(&pair, "again.test")?;
     until("its window is there", || Ok((world.issue_to(&pair, "again.test")? == first).then_some(())))?;
+    let absorbed = |number| world.metric("absorbed_renewals_total", number);
+    until("it is counted", || Ok((absorbed(1)? + absorbed(2)? == 1).then_some(())))?;
 
     let (signer, order) = world.orphan("lost.test")?;
     let served = world.account.leaf(&order)?;
