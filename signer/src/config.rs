@@ -119,6 +119,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) connections_per_identity: Option<usize>,
     /// Jobs that wait for tokens, all issuers together.
     pub(crate) queue: usize,
+    /// Of these, certificates for one edge; where it is left out all of them, and half where there are several edges.
+    pub(crate) queue_per_edge: Option<usize>,
     /// Milliseconds that a handshake may take.
     pub(crate) handshake_ms: u64,
     /// Seconds after which a job is dropped that nobody has asked for again, although it was time to.
@@ -271,6 +273,7 @@ impl Default for LimitsConfig {
             connections: 256,
             connections_per_identity: None,
             queue: 1000,
+            queue_per_edge: None,
             forget_seconds: 120,
             handshake_ms: 10_000,
             answer_ms: 10_000,

@@ -40,9 +40,9 @@ pub(crate) struct Party {
 pub(crate) enum Holder {
     /// An external account binding, by its key id.
     Binding(String),
-    /// All accounts without one that get their names from this scope: together they have as many turns as a single binding, so
-    /// that a flood of accounts of no worth delays nobody who has one.
-    Open(String),
+    /// All accounts of an edge without one that get their names from this scope: together they have as many turns as a single
+    /// binding, so that a flood of accounts of no worth delays nobody who has one, and none of another edge.
+    Open { edge: String, scope: String },
     /// The signer itself, for what it says about certificates.
     Signer,
 }

@@ -3,8 +3,8 @@
 //!
 //! By the right of an account the signer takes the edge's word. It cannot look: accounts and authorizations live at the edge,
 //! and after a key rollover (RFC 8555 §7.3.5) an account's key is not the one that the certificate was issued to. An edge that
-//! lies can so revoke what it should not. The harm is bounded: each revocation is in the journal with the client's key, the
-//! right and the edge, and none ever makes a certificate or spends a signature.
+//! lies can so revoke what it should not. The harm is bounded: it is believed about its own orders alone, each revocation is in the
+//! journal with the client's key, the right and the edge, and none ever makes a certificate or spends a signature.
 
 use sha2::{Digest, Sha256};
 use shared::{
@@ -65,7 +65,7 @@ impl Plea {
     }
 
     /// Checks it against what the journal says of this serial number.
-    pub(crate) fn grant(self, edge: &str, signed: Signed) -> Result<Granted, Refused> {
+    pub(crate) fn grant(self, policy: &Policy, edge: &str, signed: Signed) -> Result<Granted, Refused> {
         let Self { request, key, right, revocation } = self;
         let serial = revocation.leaf.serial;
         // 4. The certificate is the journal's, to the last byte.
@@ -89,6 +89,11 @@ impl Plea {
                 return Err(evidence("asked for by an account, with a jwk"));
             }
         }
+        // 6. What an account may is said by the edge that it ordered at. A certificate's key speaks for itself, wherever.
+        if right != Right::CertificateKey && speaks_for(policy, edge, &signed.order).is_none() {
+            let detail = format!("the certificate {serial} was ordered at another edge");
+            return Err(refused(Refusal::UnknownCertificate, detail));
+        }
         let record = RevokedCertificate {
             serial,
             reason: revocation.reason,
@@ -105,7 +110,7 @@ impl Plea {
 impl Granted {
     /// Checks that the certificate still is of use to anybody. Not asked of one that is revoked already.
     pub(crate) fn check_time(&self, now: Timestamp) -> Result<(), Refused> {
-        // 6. Its last second is included (RFC 5280 §4.1.2.5).
+        // 7. Its last second is included (RFC 5280 §4.1.2.5).
         if self.not_after < now {
             let detail = format!("the certificate {} has expired", self.record.serial);
             return Err(refused(Refusal::UnknownCertificate, detail));

@@ -132,6 +132,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         works: Arc::clone(&works),
         answer: settings.limits.answer,
         forget: settings.limits.forget,
+        shares: Shares::new(settings.limits.queue_per_edge),
         notes: Notes::default(),
         readers: Arc::default(),
     };

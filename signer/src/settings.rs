@@ -60,6 +60,7 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     pub(crate) connections_per_identity: usize,
     pub(crate) queue: usize,
+    pub(crate) queue_per_edge: usize,
     pub(crate) forget: Duration,
     pub(crate) handshake: Duration,
     pub(crate) answer: Duration,
@@ -174,7 +175,7 @@ impl Settings {
             state: folder.join(state),
             listen,
             peers,
-            limits: Limits::check(&limits).at("limits")?,
+            limits: Limits::check(&limits, policy.edges().count()).at("limits")?,
             segment_bytes: journal.segment_bytes,
             operations: operations.map(|operations| operations.address),
             policy,
@@ -185,7 +186,7 @@ impl Settings {
 }
 
 impl Limits {
-    fn check(config: &LimitsConfig) -> anyhow::Result<Self> {
+    fn check(config: &LimitsConfig, edges: usize) -> anyhow::Result<Self> {
         let duration = |name: &'static str, milliseconds: u64| {
             let fits = (1..=3_600_000).contains(&milliseconds);
             check(fits, "every limit in milliseconds is between 1 and 3600000").at(name)?;
@@ -203,6 +204,10 @@ impl Limits {
         )
         .at("connections_per_identity")?;
         check((1..=100_000).contains(&config.queue), "limits.queue is between 1 and 100000").at("queue")?;
+        let fair = if edges > 1 { config.queue.div_ceil(2) } else { config.queue };
+        let queue_per_edge = config.queue_per_edge.unwrap_or(fair);
+        check((1..=config.queue).contains(&queue_per_edge), "limits.queue_per_edge is between 1 and limits.queue")
+            .at("queue_per_edge")?;
         check((1..=86_400).contains(&config.forget_seconds), "limits.forget_seconds is between 1 and 86400")
             .at("forget_seconds")?;
         Ok(Self {
@@ -210,6 +215,7 @@ impl Limits {
             connections: config.connections,
             connections_per_identity: share,
             queue: config.queue,
+            queue_per_edge,
             forget: Duration::from_secs(config.forget_seconds),
             handshake: duration("handshake_ms", config.handshake_ms)?,
             answer: duration("answer_ms", config.answer_ms)?,

@@ -1,18 +1,19 @@
-//! How many of the connections one identity has, so that whoever holds its key can keep no other edge out.
+//! How many of the connections, and of the places in the queue, one identity has, so that whoever holds its key can keep no other
+//! edge out.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The connections that there are, by the names of their client certificates. Cheap to clone.
+/// What is taken of something, by the names in client certificates. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Shares {
     most: usize,
     taken: Arc<Mutex<BTreeMap<Vec<String>, usize>>>,
 }
 
-/// One connection of an identity, until it is dropped.
+/// What one identity has taken, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     shares: Shares,

@@ -60,6 +60,9 @@ pub struct Report {
     pub http: String,
     /// What certificates point to for their status.
     pub status_url: String,
+    /// The edges beside the first one.
+    #[serde(default)]
+    pub other_edges: Vec<OtherEdge>,
     /// JSON file with the id and the MAC key of an external account binding, where bindings are looked at.
     pub external_account: Option<PathBuf>,
     /// Process ids by role.
@@ -72,6 +75,15 @@ pub struct Report {
     pub resolver: String,
     /// Base URL of the benchmarks' floor, where `--floor` asked for it.
     pub floor: Option<String>,
+}
+
+/// Another edge of the same stack.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OtherEdge {
+    /// The ACME directory's URL.
+    pub directory: String,
+    /// Base URL of what is served as plain HTTP.
+    pub http: String,
 }
 
 impl Options {

@@ -83,6 +83,8 @@ pub(super) struct Incarnation {
     key: RefCell<Option<ImportedKey>>,
     /// Keys that the account is being rolled over to.
     pub(super) rolling: RefCell<BTreeSet<AccountId>>,
+    /// The platform's place that the account's last request came in at, where the front tells it.
+    pub(super) colo: RefCell<Option<String>>,
 }
 
 impl DurableObject for Account {
@@ -96,6 +98,7 @@ impl DurableObject for Account {
             alarm: Alarm::default(),
             key: RefCell::default(),
             rolling: RefCell::default(),
+            colo: RefCell::default(),
         };
         Self { incarnation: Rc::new(incarnation) }
     }
@@ -108,7 +111,9 @@ impl DurableObject for Account {
         };
         let body = request.bytes().await?;
         let client = client_address(&request);
-        pool::seen_at(request.headers().get(COLO).ok().flatten());
+        if let Some(colo) = request.headers().get(COLO).ok().flatten() {
+            self.incarnation.colo.replace(Some(colo));
+        }
         if request.inner().url() == rollover::HOST {
             return self.incarnation.answer_object(&body, &environment).await;
         }
@@ -218,7 +223,7 @@ impl Incarnation {
                 }
             }
             let held = admission.held;
-            let step = pool::with_outlook(environment, |outlook| {
+            let step = pool::with_outlook(environment, self.colo.borrow().as_deref(), |outlook| {
                 let context = Context { proved: &proved, client, outlook, ..context(environment, account, &entropy) };
                 step::step(&rows, route, verified, admission, &context)
             })?;

@@ -204,7 +204,7 @@ impl Incarnation {
     ) -> Result<Option<Effect>, Problem> {
         let rows = self.rows(account)?;
         let entropy = environment::entropy()?;
-        let settled = pool::with_outlook(environment, |outlook| {
+        let settled = pool::with_outlook(environment, self.colo.borrow().as_deref(), |outlook| {
             step::settle(&rows, event, &Context { proved, outlook, ..context(environment, account, &entropy) })
         })?;
         if settled.ends {

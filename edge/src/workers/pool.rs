@@ -19,27 +19,21 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 thread_local! {
     static POOL: RefCell<Option<Pool>> = const { RefCell::new(None) };
-    /// The platform's place that the last request came in at.
-    static COLO: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Notes where a request came in.
-pub(super) fn seen_at(colo: Option<String>) {
-    if colo.is_some() {
-        COLO.replace(colo);
-    }
-}
-
-/// Does something with the pool as it is now, at once.
-pub(super) fn with_outlook<T>(environment: &Environment, then: impl FnOnce(Option<Outlook<'_>>) -> T) -> T {
+/// Does something with the pool as it is now and as it looks from this of the platform's places, at once.
+pub(super) fn with_outlook<T>(
+    environment: &Environment,
+    colo: Option<&str>,
+    then: impl FnOnce(Option<Outlook<'_>>) -> T,
+) -> T {
     // One signer is no choice.
     if environment.config.signers.len() < 2 {
         return then(None);
     }
     learn(environment, |_| ());
-    let colo = COLO.with_borrow(Clone::clone);
     let now = now();
-    POOL.with_borrow(|pool| then(pool.as_ref().map(|pool| Outlook { pool, colo: colo.as_deref(), now })))
+    POOL.with_borrow(|pool| then(pool.as_ref().map(|pool| Outlook { pool, colo, now })))
 }
 
 /// A question about an order that is under way. It ends with this value, whatever becomes of its request.

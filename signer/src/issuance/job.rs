@@ -11,6 +11,7 @@ use crate::{
     queue::{Holder, Party, Waits},
     random,
     rehearsal::Flaw,
+    share::Share,
     token::frame::{Kind, Sign},
     work::Works,
 };
@@ -31,6 +32,8 @@ pub(crate) struct Job {
     /// Positions of the issuers that can make it; the one that decided, once one has.
     issuers: Vec<usize>,
     decided: Option<Decided>,
+    /// Its edge's, as long as there is this job.
+    _share: Share,
 }
 
 /// An intent that is on the disk.
@@ -42,8 +45,14 @@ pub(crate) struct Decided {
 
 impl Job {
     /// A job that any of these issuers can do, or the one that has decided on it before.
-    pub(crate) const fn new(admitted: Admitted, ticket: Ticket, issuers: Vec<usize>, decided: Option<Decided>) -> Self {
-        Self { admitted, ticket, issuers, decided }
+    pub(crate) const fn new(
+        admitted: Admitted,
+        ticket: Ticket,
+        issuers: Vec<usize>,
+        decided: Option<Decided>,
+        share: Share,
+    ) -> Self {
+        Self { admitted, ticket, issuers, decided, _share: share }
     }
 
     /// The TBSCertificate; nothing before it is decided on, which a worker refuses.
@@ -206,7 +215,7 @@ impl Waits for Job {
     fn party(&self) -> Party {
         let holder = match self.admitted.rights.binding() {
             Some(binding) => Holder::Binding(binding.to_owned()),
-            None => Holder::Open(self.admitted.scope.clone()),
+            None => Holder::Open { edge: self.admitted.edge.clone(), scope: self.admitted.scope.clone() },
         };
         Party { holder, account: self.admitted.claim.account.0 }
     }

@@ -37,6 +37,7 @@ use crate::{
     journal::{Event, JournalFailed, Location, RefusedRequest},
     policy::Policy,
     queue::NoRoom,
+    share::Shares,
     work::Works,
 };
 
@@ -54,6 +55,8 @@ pub(crate) struct Issuance {
     pub(crate) answer: Duration,
     /// So long after somebody should have asked again a job that nobody has begun is dropped.
     pub(crate) forget: Duration,
+    /// The certificates that wait or are signed, by the edge that asked.
+    pub(crate) shares: Shares,
     /// What the refusals of each caller may still write into the journal.
     pub(crate) notes: Notes,
     /// Who reads the journal.
@@ -193,7 +196,12 @@ impl Issuance {
         let issuers = self.able(&admitted, decided.as_ref(), now);
         let able = || issuers.iter().filter_map(|position| works.issuers.get(*position));
         let (live, pace) = (able().any(|issuer| issuer.live_tokens() > 0), issuer::pace(able()));
-        let job = Job::new(admitted, ticket, issuers.clone(), decided);
+        let Some(share) = self.shares.take(std::slice::from_ref(&admitted.edge)) else {
+            let refusal = refused(Refusal::Busy, "as many certificates wait for this edge as may");
+            ticket.give_up(refusal.reason, &refusal.detail);
+            return Err(refusal);
+        };
+        let job = Job::new(admitted, ticket, issuers.clone(), decided, share);
         if !live {
             let refusal = refused(Refusal::Unavailable, "no token that could sign this works at the moment");
             job.give_up(refusal.reason, &refusal.detail);

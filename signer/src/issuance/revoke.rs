@@ -35,14 +35,15 @@ impl Issuance {
     }
 
     async fn try_revoke(&self, edge: &str, request: RevokeRequest) -> Result<Revoked, Refused> {
-        let plea = Plea::verify(&self.policy(), edge, request)?;
+        let policy = self.policy();
+        let plea = Plea::verify(&policy, edge, request)?;
         let (serial, certificates) = (plea.serial(), self.ledger.certificates());
         let unknown = || refused(Refusal::UnknownCertificate, format!("the journal has no certificate {serial}"));
         let location = certificates.find(serial).ok_or_else(unknown)?;
         let record = self.works.journal.read(&location).map_err(|_| unavailable())?;
         let Event::Signed(signed) = record.event else { return Err(unavailable()) };
         let issuer = issuer_of(&signed);
-        let granted = plea.grant(edge, signed)?;
+        let granted = plea.grant(&policy, edge, signed)?;
         if let Some(location) = certificates.find_revocation(serial) {
             return self.first_revocation(&location);
         }
@@ -115,6 +116,7 @@ mod tests {
         policy,
         queue::Queue,
         rehearsal::Rehearsal,
+        share::Shares,
         status::Desk,
         work::Works,
     };
@@ -155,6 +157,7 @@ mod tests {
             works: Arc::new(works),
             answer: Duration::ZERO,
             forget: Duration::ZERO,
+            shares: Shares::new(1),
             notes: Notes::default(),
             readers: Arc::default(),
         };

@@ -33,7 +33,7 @@ fn ask(key: &TestKey, right: Right, header: &Value, payload: &Value) -> RevokeRe
 
 fn judge(edge: &str, asked: RevokeRequest, signed: Signed) -> Result<Granted, Refusal> {
     let plea = Plea::verify(&policy(), edge, asked).map_err(|refused| refused.reason)?;
-    plea.grant(edge, signed).map_err(|refused| refused.reason)
+    plea.grant(&policy(), edge, signed).map_err(|refused| refused.reason)
 }
 
 #[test]
@@ -140,4 +140,17 @@ fn the_last_second_of_a_certificate_still_counts() {
     let refused = granted.check_time(granted.not_after.plus(1)).unwrap_err();
     assert_eq!(refused.reason, Refusal::UnknownCertificate);
     assert!(refused.detail.contains("expired"), "{}", refused.detail);
+}
+
+#[test]
+fn an_account_of_an_edge_revokes_nothing_that_was_ordered_at_another_one_and_a_certificates_key_does() {
+    let elsewhere = Signed { order: "https://other.test/acme/order/1".into(), ..signed() };
+    let (account, own) = (TestKey::new(1), TestKey::new(7));
+    let payload = payload(&elsewhere);
+    for right in [Right::Account, Right::Authorizations] {
+        let asked = ask(&account, right, &with_kid(), &payload);
+        assert_eq!(judge(EDGE, asked, elsewhere.clone()).unwrap_err(), Refusal::UnknownCertificate, "{right:?}");
+    }
+    let asked = ask(&own, Right::CertificateKey, &with_jwk(&own), &payload);
+    assert!(judge(EDGE, asked, elsewhere).is_ok());
 }

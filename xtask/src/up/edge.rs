@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::capnp::text;
+use super::edges::EdgePlace;
 use super::external_account::BindingPolicy;
-use super::front::Front;
 use super::kubernetes;
 use super::pki::{Authority, Pair};
 use super::resolver::LOOPBACK;
@@ -28,8 +28,8 @@ pub(crate) struct Edge<'a> {
     pub(crate) deployment: &'a Deployment,
     /// The folder with the JavaScript entry (`edge/`), which holds the bundle in `build/`.
     pub(crate) source: &'a Path,
-    /// Its addresses.
-    pub(crate) front: &'a Front,
+    /// Which one it is, and its addresses.
+    pub(crate) place: &'a EdgePlace,
     /// The HTTPS certificate.
     pub(crate) certificate: &'a Pair,
     /// Trusted for requests that the edge makes itself (a resolver of a test, say).
@@ -64,7 +64,8 @@ const MODULES: [&str; 3] = ["main.mjs", "build/index.js", "build/index_bg.wasm"]
 impl Edge<'_> {
     /// Writes everything that workerd reads, and says how to start it.
     pub(crate) fn prepare(&self, state: &State, workerd: PathBuf) -> Result<Service> {
-        let folder = state.subfolder("edge")?;
+        let role = self.place.role();
+        let folder = state.subfolder(&role)?;
         fs::create_dir_all(folder.join("build"))?;
         fs::create_dir_all(folder.join("storage"))?;
         for module in MODULES {
@@ -79,10 +80,10 @@ impl Edge<'_> {
             ("client.key", &self.client.key),
             ("infrastructure.pem", &self.infrastructure.certificate()),
             ("front-authority.pem", &self.front_authority.certificate()),
-            ("url-secret", &state.secret("url")?),
-            ("nonce-secret", &state.secret("nonce")?),
-            ("cache-purge-token", &state.secret("cache-purge")?),
-            ("metrics-token", &state.secret("metrics")?),
+            ("url-secret", &state.secret(&self.place.secret("url"))?),
+            ("nonce-secret", &state.secret(&self.place.secret("nonce"))?),
+            ("cache-purge-token", &state.secret(&self.place.secret("cache-purge"))?),
+            ("metrics-token", &state.secret(&self.place.secret("metrics"))?),
         ] {
             write_private(&folder.join(name), &fs::read(file).with_context(|| format!("reading {}", file.display()))?)?;
         }
@@ -92,12 +93,12 @@ impl Edge<'_> {
         let configuration = folder.join("workerd.capnp");
         fs::write(&configuration, self.configuration(&folder)?)?;
         Ok(Service {
-            role: "edge".to_owned(),
             program: workerd,
             arguments: vec!["serve".into(), configuration.into()],
             folder,
-            log: state.subfolder("logs")?.join("edge.log"),
+            log: state.subfolder("logs")?.join(format!("{role}.log")),
             ready: Ready::Elsewhere,
+            role,
         })
     }
 
@@ -109,15 +110,16 @@ impl Edge<'_> {
             .iter()
             .map(|signer| json!({ "binding": signer.binding(), "url": format!("https://{}", signer.host()) }))
             .collect();
+        let front = &self.place.front;
         for (path, value) in [
-            (["", "base_url"], json!(self.front.base_url())),
+            (["", "base_url"], json!(front.base_url())),
             (["", "root_certificate"], json!(fs::read_to_string(self.root)?)),
             (["", "diagnostics"], json!(true)),
             (["", "external_account_binding"], json!(self.binding_policy.name())),
             (["", "signers"], json!(signers)),
             (["identifiers", "single_labels"], json!(true)),
             (["identifiers", "ip_networks"], json!(LOOPBACK)),
-            (["status", "host"], json!(self.front.status_url())),
+            (["status", "host"], json!(front.status_url())),
             (["status", "root_crl"], json!(self.root_crl)),
             (["validation", "resolvers"], json!([self.resolver])),
             (["validation", "http_port"], json!(self.http_port)),
@@ -137,7 +139,10 @@ impl Edge<'_> {
         {
             colophon.remove("rate_limits");
         }
-        for setting in self.settings {
+        if let (Some(deployment), Some(colophon)) = (self.place.deployment(), colophon.as_object_mut()) {
+            colophon.insert("deployment".to_owned(), deployment.into());
+        }
+        for setting in self.settings.iter().filter(|setting| setting.is_for(self.place.number)) {
             setting.apply(&mut colophon)?;
         }
         Ok(colophon)
@@ -204,7 +209,7 @@ const config :Workerd.Config = (
 {services}  ],
   sockets = [
     (name = \"https\", address = {https}, service = \"edge\", https = (
-      options = (),
+      options = (cfBlobHeader = \"CF-Blob\"),
       tlsOptions = (keypair = (privateKey = embed \"front.key\", certificateChain = embed \"front.pem\")),
     )),
     (name = \"http\", address = {http}, service = \"edge\", http = ()),
@@ -227,8 +232,8 @@ const edge :Workerd.Worker = (
   durableObjectStorage = (localDisk = \"storage\"),
 );
 ",
-            https = text(&self.front.https.to_string()),
-            http = text(&self.front.http.to_string()),
+            https = text(&self.place.front.https.to_string()),
+            http = text(&self.place.front.http.to_string()),
             date = text(&self.deployment.compatibility_date),
             flags = flags.join(", "),
         ))
@@ -238,6 +243,7 @@ const edge :Workerd.Worker = (
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::up::front::Front;
     use crate::up::pki::Purpose;
 
     #[test]
@@ -256,7 +262,10 @@ mod tests {
         let edge = Edge {
             deployment: &deployment,
             source: &source,
-            front: &Front { https: "127.0.0.1:7001".parse().unwrap(), http: "127.0.0.1:7002".parse().unwrap() },
+            place: &EdgePlace {
+                number: 1,
+                front: Front { https: "127.0.0.1:7001".parse().unwrap(), http: "127.0.0.1:7002".parse().unwrap() },
+            },
             certificate: &front_authority.leaf("front", &["localhost"], Purpose::Server).unwrap(),
             front_authority: &front_authority,
             client: &infrastructure.leaf("edge", &["edge.test"], Purpose::Client).unwrap(),

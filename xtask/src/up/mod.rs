@@ -3,6 +3,7 @@
 mod capnp;
 mod detach;
 mod edge;
+mod edges;
 pub(crate) mod external_account;
 mod floor;
 mod front;
@@ -26,9 +27,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use self::edge::Edge;
+use self::edges::EdgePlace;
 use self::external_account::BindingPolicy;
 use self::floor::Floor;
-use self::front::Front;
 use self::issuing::Ceremony;
 use self::pki::{Authority, Purpose};
 pub(crate) use self::report::Report;
@@ -43,9 +44,6 @@ use crate::npm::Npm;
 use crate::packages::{self, SOFTHSM};
 use crate::paths::Paths;
 
-/// The edge's name in the certificate that it shows to signers.
-const EDGE_NAME: &str = "edge.colophon.internal";
-
 /// The flags of `up`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct UpOptions {
@@ -58,6 +56,9 @@ pub(crate) struct UpOptions {
     /// Where is served what must be plain HTTP; port 0 as above
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:14001")]
     http: SocketAddr,
+    /// Edges that share the signers, each with its own identity, objects and scope; all but the first at free ports
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    edges: u16,
     /// Signers
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=99))]
     signers: u16,
@@ -82,7 +83,8 @@ pub(crate) struct UpOptions {
     /// Limits how often, by the local numbers of wrangler.toml
     #[arg(long)]
     rate_limits: bool,
-    /// Another value for a key of wrangler.toml's COLOPHON, as JSON (lifetimes.retention=60)
+    /// Another value for a key of wrangler.toml's COLOPHON, as JSON (lifetimes.retention=60); of one edge of several by its number
+    /// (2:lifetimes.retention=60)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<Setting>,
     /// The signers' [[cluster]]s, as a JSON array; without it they take the edge's word about kubernetes-01
@@ -178,14 +180,15 @@ impl Stack {
     ) -> Result<Self> {
         let mut state = State::open(&options.state_folder(paths))?;
         let deployment = Deployment::read(&paths.root)?;
-        let front = Front { https: state.address("https", options.https)?, http: state.address("http", options.http)? };
+        let places = EdgePlace::all(&mut state, options.edges, options.https, options.http)?;
+        let [first, others @ ..] = places.as_slice() else { bail!("there is no edge") };
+        let front = first.front;
         let pki = state.subfolder("pki")?;
         let infrastructure = Authority::open(pki.join("infrastructure"), "Colophon throwaway infrastructure")?;
         let front_authority = Authority::open(pki.join("front"), "Colophon throwaway HTTPS front")?;
         let names = front.names();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let certificate = front_authority.leaf("front", &names, Purpose::Server)?;
-        let client = infrastructure.leaf("edge", &[EDGE_NAME], Purpose::Client)?;
 
         let mut supervisor = Supervisor::new();
         let (resolver, throwaway) = match &options.resolver {
@@ -201,7 +204,7 @@ impl Stack {
             binary: &artefacts.signer,
             ceremony: &ceremony,
             infrastructure: &infrastructure,
-            front: &front,
+            places: &places,
             tokens: options.tokens,
             bound: options.eab == BindingPolicy::Required,
             latency: options.token_latency_ms,
@@ -216,26 +219,31 @@ impl Stack {
             supervisor.start(service).await?;
             signers.push(signer);
         }
-        let edge = Edge {
-            deployment: &deployment,
-            source: &paths.root.join("edge"),
-            front: &front,
-            certificate: &certificate,
-            front_authority: &front_authority,
-            client: &client,
-            infrastructure: &infrastructure,
-            root: &ceremony.root_certificate(),
-            root_crl: ceremony.root_crl()?,
-            signers: &signers,
-            resolver: &resolver,
-            http_port: options.http_port,
-            tls_alpn_port: options.tls_alpn_port,
-            binding_policy: options.eab,
-            rate_limits: options.rate_limits,
-            settings: &options.set,
-        };
-        supervisor.start(edge.prepare(&state, artefacts.workerd.clone())?).await?;
-        supervisor.unless_one_dies(readiness::serves(front.directory(), front_authority.certificate())).await?;
+        for place in &places {
+            let edge = Edge {
+                deployment: &deployment,
+                source: &paths.root.join("edge"),
+                place,
+                certificate: &certificate,
+                front_authority: &front_authority,
+                client: &infrastructure.leaf(&place.role(), &[&place.identity()], Purpose::Client)?,
+                infrastructure: &infrastructure,
+                root: &ceremony.root_certificate(),
+                root_crl: ceremony.root_crl()?,
+                signers: &signers,
+                resolver: &resolver,
+                http_port: options.http_port,
+                tls_alpn_port: options.tls_alpn_port,
+                binding_policy: options.eab,
+                rate_limits: options.rate_limits,
+                settings: &options.set,
+            };
+            supervisor.start(edge.prepare(&state, artefacts.workerd.clone())?).await?;
+        }
+        for place in &places {
+            let ready = readiness::serves(place.front.directory(), front_authority.certificate());
+            supervisor.unless_one_dies(ready).await?;
+        }
         let floor = match &artefacts.floor {
             Some(bundle) => {
                 let address = state.address("floor", SocketAddr::from(([127, 0, 0, 1], 0)))?;
@@ -252,6 +260,7 @@ impl Stack {
             root: ceremony.root_certificate(),
             http: front.http_url(),
             status_url: front.status_url(),
+            other_edges: others.iter().map(|place| place.report()).collect(),
             external_account: external_account::key_file(&state, options.eab),
             pids: supervisor.processes(),
             state: state.folder().to_path_buf(),

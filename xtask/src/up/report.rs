@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::edges::OtherEdge;
 use super::state::write_private;
 
 /// Everything that clients and tests need.
@@ -22,6 +23,9 @@ pub(crate) struct Report {
     /// What certificates point to for their status.
     #[serde(default)]
     pub(crate) status_url: String,
+    /// The edges beside the first one, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) other_edges: Vec<OtherEdge>,
     /// JSON file with the id and the MAC key of an external account binding, where bindings are looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) external_account: Option<PathBuf>,
@@ -77,6 +81,9 @@ impl std::fmt::Display for Report {
         ] {
             writeln!(out, "  {what:16} {value}")?;
         }
+        for (number, edge) in (2..).zip(&self.other_edges) {
+            writeln!(out, "  {:16} {}", format!("edge {number}"), edge.directory)?;
+        }
         if let Some(file) = &self.external_account {
             writeln!(out, "  {:16} {}", "account binding", file.display())?;
         }
@@ -96,6 +103,7 @@ mod tests {
             root: "/s/root.pem".into(),
             http: "http://localhost:2".into(),
             status_url: "http://localhost:2".into(),
+            other_edges: Vec::new(),
             external_account: None,
             pids: BTreeMap::from([("edge".into(), 7)]),
             state: "/s".into(),

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 /// A value and its place. The edge itself refuses what it does not know.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Setting {
+    /// The number of the edge that it is for; all of them without one.
+    edge: Option<u16>,
     path: Vec<String>,
     value: Value,
 }
@@ -15,16 +17,24 @@ pub(crate) struct Setting {
 impl FromStr for Setting {
     type Err = anyhow::Error;
 
-    /// Reads `lifetimes.order=3`: the value is JSON, or else text.
+    /// Reads `lifetimes.order=3`, or `2:lifetimes.order=3` for the second edge: the value is JSON, or else text.
     fn from_str(text: &str) -> Result<Self> {
+        let numbered = |(number, rest): (&str, _)| Some((number.parse().ok()?, rest));
+        let (edge, text) =
+            text.split_once(':').and_then(numbered).map_or((None, text), |(edge, rest)| (Some(edge), rest));
         let (path, value) = text.split_once('=').context("expected KEY=VALUE")?;
         let path: Vec<String> = path.split('.').map(str::to_owned).collect();
         ensure!(path.iter().all(|key| !key.is_empty()), "`{text}` has an empty key");
-        Ok(Self { path, value: serde_json::from_str(value).unwrap_or_else(|_| json!(value)) })
+        Ok(Self { edge, path, value: serde_json::from_str(value).unwrap_or_else(|_| json!(value)) })
     }
 }
 
 impl Setting {
+    /// True when it holds for the edge with this number.
+    pub(crate) fn is_for(&self, edge: u16) -> bool {
+        self.edge.is_none_or(|own| own == edge)
+    }
+
     /// Puts the value into its place, over what is there.
     pub(crate) fn apply(&self, configuration: &mut Value) -> Result<()> {
         let mut place = configuration;
@@ -51,6 +61,8 @@ mod tests {
             "rate_limits": {"orders_per_account": {"count": 1}}});
         assert_eq!(configuration, expected);
         assert!("title.x=1".parse::<Setting>().unwrap().apply(&mut configuration).is_err());
+        let second: Setting = "2:title=b:c".parse().unwrap();
+        assert!(second.is_for(2) && !second.is_for(1) && "title=2:c".parse::<Setting>().unwrap().is_for(1));
         for wrong in ["title", "=1", "a..b=1"] {
             assert!(wrong.parse::<Setting>().is_err(), "{wrong}");
         }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::edges::{self, EdgePlace};
 use super::external_account::{self, SCOPE};
 use super::issuing::{Ceremony, KEY_LABEL, Token, write_softhsm_configuration};
 use super::pki::{Authority, Purpose};
 use super::resolver::{LOOPBACK, SUFFIXES};
 use super::state::State;
 use super::supervisor::{Ready, Service};
-use super::{EDGE_NAME, front::Front};
 
 /// What all signers have in common.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(crate) struct Fleet<'a> {
     pub(crate) ceremony: &'a Ceremony,
     /// Signs the servers' certificates.
     pub(crate) infrastructure: &'a Authority,
-    /// Where the edge is, as clients see it.
-    pub(crate) front: &'a Front,
+    /// The edges that may call. The first one tells the status of certificates.
+    pub(crate) places: &'a [EdgePlace],
     /// Tokens of each signer.
     pub(crate) tokens: u16,
     /// True: names only for accounts with an external account binding.
@@ -88,6 +88,22 @@ impl Fleet<'_> {
         let issuers: Vec<Value> = tokens.iter().map(|token| self.issuer(folder, token)).collect();
         let clusters = self.clusters.as_array().into_iter().flatten().filter_map(|cluster| cluster.get("name"));
         let clusters: Vec<_> = clusters.collect();
+        // Permissive, and throwaway: no other configuration lets strangers have every name.
+        let scope = json!({
+            "name": SCOPE,
+            "open": !self.bound,
+            "dns_suffixes": SUFFIXES,
+            "wildcards": true,
+            "single_labels": true,
+            "ip_networks": LOOPBACK,
+            "methods": [
+                "http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01", "kubernetes-01", "pre-approved",
+            ],
+            "profiles": ["both", "client", "monthly", "server"],
+            "clusters": clusters,
+            "kubernetes_trusts_edge": clusters.is_empty(),
+        });
+        let status = self.places.first().map(|place| json!({ "host": place.front.status_url() }));
         Ok(json!({
             "state": folder.join("state"),
             "listen": {
@@ -97,31 +113,17 @@ impl Fleet<'_> {
                 "client_roots": self.infrastructure.certificate(),
             },
             "limits": { "request_bytes": 65536, "connections": 256, "queue": 1000 },
-            "edge": [{ "name": EDGE_NAME, "base_urls": [self.front.base_url()] }],
+            "edge": self.places.iter().map(|place| place.caller()).collect::<Vec<_>>(),
             "grants": grants,
             "issuer": issuers,
-            "status": { "host": self.front.status_url() },
+            "status": status,
             "profile": [
                 profile("both", &["serverAuth", "clientAuth"]),
                 profile("client", &["clientAuth"]),
                 profile("server", &["serverAuth"]),
                 monthly(),
             ],
-            // Permissive, and throwaway: no other configuration lets strangers have every name.
-            "scope": [{
-                "name": SCOPE,
-                "open": !self.bound,
-                "dns_suffixes": SUFFIXES,
-                "wildcards": true,
-                "single_labels": true,
-                "ip_networks": LOOPBACK,
-                "methods": [
-                    "http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01", "kubernetes-01", "pre-approved",
-                ],
-                "profiles": ["both", "client", "monthly", "server"],
-                "clusters": clusters,
-                "kubernetes_trusts_edge": clusters.is_empty(),
-            }],
+            "scope": edges::scopes(self.places, &scope),
             "cluster": self.clusters,
         }))
     }

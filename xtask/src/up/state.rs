@@ -6,7 +6,7 @@
 //! ports.json      the loopback ports of last time
 //! pki/            infrastructure, front and issuing authorities
 //! secrets/        what the edge gets as secrets
-//! edge/           workerd's configuration, the bundle, the objects' storage
+//! edge/           workerd's configuration, the bundle, the objects' storage; edge-2/, … of further edges
 //! signers/N/      configuration, tokens, PINs, certificates and journal of signer N
 //! logs/           one file per process
 //! ```

@@ -17,7 +17,7 @@ struct Job {
 impl Waits for Job {
     fn party(&self) -> Party {
         let holder = match self.holder {
-            0 => Holder::Open("open".into()),
+            0 => Holder::Open { edge: "edge".into(), scope: "open".into() },
             binding => Holder::Binding(binding.to_string()),
         };
         Party { holder, account: [self.account; 32] }
