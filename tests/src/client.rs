@@ -21,6 +21,8 @@ pub struct Client {
     agent: Agent,
     /// Sent with every request, as the platform in front of a deployment would.
     address: Option<String>,
+    /// What the platform says of the connection, JSON.
+    place: Option<String>,
     /// The directory (RFC 8555 §7.1.1).
     pub directory: Value,
 }
@@ -69,13 +71,19 @@ impl Client {
             .allow_non_standard_methods(true)
             .build()
             .new_agent();
-        Ok(Self { agent, address: None, directory: Value::Null })
+        Ok(Self { agent, address: None, place: None, directory: Value::Null })
     }
 
     /// The same from this address, as far as the edge can tell.
     #[must_use]
     pub fn from_address(&self, address: &str) -> Self {
         Self { address: Some(address.to_owned()), ..self.clone() }
+    }
+
+    /// The same at this place of the platform (an IATA code), as far as the edge can tell.
+    #[must_use]
+    pub fn from_place(&self, colo: &str) -> Self {
+        Self { place: Some(serde_json::json!({ "colo": colo }).to_string()), ..self.clone() }
     }
 
     /// A URL of the directory.
@@ -138,6 +146,9 @@ impl Client {
     fn run(&self, mut request: Request<impl ureq::AsSendBody>) -> Result<Reply> {
         if let Some(address) = &self.address {
             request.headers_mut().insert("cf-connecting-ip", address.parse()?);
+        }
+        if let Some(place) = &self.place {
+            request.headers_mut().insert("cf-blob", place.parse()?);
         }
         let mut answer = self.agent.run(request)?;
         let body = answer.body_mut().read_to_vec()?;

@@ -83,6 +83,14 @@ pub fn responses(state: &Path, serial: &str) -> Result<usize> {
     Ok(records(state)?.iter().filter(|record| record["event"]["response"]["serial"] == serial).count())
 }
 
+/// What the records of this kind in all journals say.
+///
+/// # Errors
+/// As [`signed`].
+pub fn of_kind(state: &Path, kind: &str) -> Result<Vec<Value>> {
+    Ok(records(state)?.iter().filter_map(|record| record["event"].get(kind).cloned()).collect())
+}
+
 /// How many records of all journals are of this kind.
 ///
 /// # Errors

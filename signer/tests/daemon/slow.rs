@@ -9,7 +9,7 @@ use crate::{
     client::{Edge, simple},
     clones::{clone_site, tokens, write_tokens},
     leases::{is_refused, later, leased},
-    site::{EDGE, Site, eventually, issue_identity, signal, stopwatch},
+    site::{BASE_URL, EDGE, Site, eventually, issue_identity, signal, stopwatch},
 };
 
 pub(crate) const LATENCY: Duration = Duration::from_millis(250);
@@ -195,4 +195,37 @@ fn a_signer_that_hung_beyond_the_lease_drops_what_was_in_its_token() {
     assert!(matches!(edge.settle(&asked), IssueReply::Settled { .. }));
     edge.issued(&later(&asked, 600));
     assert_eq!((site.events("intent").len(), site.events("signed").len()), (1, 1), "the intent is signed as it stands");
+}
+
+#[test]
+fn an_edge_that_fills_its_share_of_the_queue_leaves_another_one_its_places_and_its_turns() {
+    let site = slow_site(&["a1"]);
+    let (file, second) = (site.path("signer.toml"), "second.colophon.internal");
+    let text = fs::read_to_string(&file).unwrap().replace("queue = 1000", "queue = 20");
+    let more = format!("[[edge]]\nname = \"{second}\"\nbase_urls = [\"{BASE_URL}\"]\n");
+    fs::write(&file, text + &more).unwrap();
+    let _daemon = site.serve();
+    let identity = issue_identity(&site.infrastructure, second);
+    let (greedy, other) = (Edge::new(&site), Edge::with(&site, Some(&identity)));
+    greedy.issued(&simple(1000));
+    let backlog: Vec<_> = (0..30).map(simple).collect();
+    let refused = Mutex::new(0_usize);
+    thread::scope(|scope| {
+        for asked in &backlog {
+            scope.spawn(|| {
+                if let Ok(IssueReply::Refused(said)) = Edge::new(&site).issue(asked) {
+                    assert_eq!(said.reason, Refusal::Busy);
+                    *refused.lock().unwrap() += 1;
+                }
+            });
+        }
+        eventually("the backlog", || other.status().unwrap().queued >= 8 && *refused.lock().unwrap() > 0);
+        let before = site.events("signed").len();
+        other.issued(&simple(2000));
+        // The one in the token, the one prepared behind it, and one of a turn.
+        assert!(site.events("signed").len() <= before + 5, "it waited for the backlog");
+    });
+    assert!(refused.into_inner().unwrap() < backlog.len());
+    // What is signed makes room again.
+    greedy.issued(&simple(3000));
 }

@@ -1,0 +1,121 @@
+//! Both edges have certificates issued by the same issuers at the same time, and take turns.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use shared::chain::Leaf;
+use tests::{account::Account, journal, openssl};
+
+use crate::world::{EDGES, finalize, in_parallel, issue, one_at_a_time, ready, world};
+
+const EACH: usize = 8;
+
+#[test]
+fn both_edges_issue_from_the_same_issuers_at_once_and_the_journal_names_whose_each_order_is() -> Result<()> {
+    let (_turn, world) = (one_at_a_time(), world());
+    let accounts = in_parallel(2, |edge| world.account(edge, &format!("shared-{edge}.test")))?;
+    // One backlog of both, before anybody waits for anything.
+    let issued = in_parallel(2, |edge| {
+        let (account, name) = (&accounts[edge], format!("shared-{edge}.test"));
+        let orders = (0..EACH).map(|_| ready(account, &name)).collect::<Result<Vec<_>>>()?;
+        for order in &orders {
+            finalize(account, &name, order)?;
+        }
+        orders.into_iter().map(|order| Ok((account.certificate(&order)?, order.url))).collect::<Result<Vec<_>>>()
+    })?;
+    let intents = world.records("intent")?;
+    let (mut orders, mut serials) = (BTreeSet::new(), BTreeSet::new());
+    for (edge, issued) in issued.iter().enumerate() {
+        let directory = world.clients[edge].url("newNonce").to_owned();
+        let base = directory.split("/acme").next().context("a base URL")?;
+        let mut issuers = BTreeMap::new();
+        for (chain, order) in issued {
+            ensure!(order.starts_with(base), "{order} is not below {base}");
+            ensure!(orders.insert(order.clone()), "{order} is there twice");
+            let serial = Leaf::from_der(&openssl::der(chain)?)?.serial;
+            ensure!(serials.insert(serial.to_string()), "{serial} is there twice");
+            openssl::verify(&world.stack.report.root, chain, &format!("shared-{edge}.test"))?;
+            *issuers.entry(openssl::x509(chain, ["-issuer"])?).or_insert(0) += 1;
+            let own: Vec<_> = intents.iter().filter(|intent| intent["order"] == order.as_str()).collect();
+            ensure!(own.len() == 1 && own[0]["edge"] == EDGES[edge], "{order}: {own:?}");
+        }
+        assert_eq!(issuers.len(), 2, "{}: {issuers:?}", EDGES[edge]);
+    }
+    Ok(())
+}
+
+/// Orders of the edge that takes all that it can.
+const FLOOD: usize = 60;
+/// Accounts that it makes up for that.
+const FLOODERS: usize = 6;
+/// Orders of the other one.
+const PROBES: usize = 5;
+
+#[test]
+fn a_flood_of_one_edge_delays_the_other_by_a_turn_and_not_by_its_length() -> Result<()> {
+    let (_turn, world) = (one_at_a_time(), world());
+    let own = world.account(1, "calm.test")?;
+    let flooders = in_parallel(FLOODERS, |number| world.account(0, &format!("flood-{number}.test")))?;
+    let wait = || -> Result<(Duration, usize)> {
+        let order = ready(&own, "calm.test")?;
+        let (started, before) = (Instant::now(), journal::signed(&world.stack.report.state)?.len());
+        finalize(&own, "calm.test", &order)?;
+        own.wait(&order.url, "valid")?;
+        let took = started.elapsed();
+        let signed = journal::signed(&world.stack.report.state)?;
+        let place = signed.iter().position(|signed| signed.order == order.url).context("it is signed")?;
+        Ok((took, place.saturating_sub(before)))
+    };
+    let idle = (0..PROBES).map(|_| wait()).collect::<Result<Vec<_>>>()?;
+    let flood = in_parallel(FLOODERS, |number| {
+        let name = format!("flood-{number}.test");
+        let orders = (0..FLOOD / FLOODERS).map(|_| ready(&flooders[number], &name)).collect::<Result<Vec<_>>>()?;
+        Ok((&flooders[number], name, orders))
+    })?;
+    let started = Instant::now();
+    let ask = |(account, name, orders): &(&Account, String, Vec<_>)| -> Result<()> {
+        orders.iter().try_for_each(|order| finalize(account, name, order).map(drop))
+    };
+    in_parallel(FLOODERS, |number| ask(&flood[number]))?;
+    let flooded = (0..PROBES).map(|_| wait()).collect::<Result<Vec<_>>>()?;
+    let left = FLOOD.saturating_sub(of_the_flood(&flood)?);
+    in_parallel(FLOODERS, |number| {
+        let (account, _, orders) = &flood[number];
+        orders.iter().try_for_each(|order| account.wait(&order.url, "valid").map(drop))
+    })?;
+    let whole = started.elapsed();
+    let median = |mut waits: Vec<(Duration, usize)>| {
+        waits.sort_unstable();
+        waits[waits.len() / 2]
+    };
+    let (idle, flooded) = (median(idle), median(flooded));
+    eprintln!("idle {idle:?}, beside {FLOOD} orders {flooded:?} with {left} of them left; these took {whole:?}");
+    ensure!(left > 0, "the flood was over before anything was measured");
+    // Both tokens may have taken one ahead beside the one that they sign; and the way takes time, in which others are signed.
+    ensure!(flooded.1 <= 10, "{} others were signed first", flooded.1);
+    ensure!(flooded.0 < whole / 4, "it waited for {:?} of {whole:?}", flooded.0);
+    Ok(())
+}
+
+/// Orders of the flood that are signed by now.
+fn of_the_flood(flood: &[(&Account, String, Vec<tests::account::Order>)]) -> Result<usize> {
+    let state = &world().stack.report.state;
+    let signed: BTreeSet<_> = journal::signed(state)?.into_iter().map(|signed| signed.order).collect();
+    Ok(flood.iter().flat_map(|(_, _, orders)| orders).filter(|order| signed.contains(&order.url)).count())
+}
+
+#[test]
+fn an_edge_that_dies_leaves_the_other_one_going_and_finds_its_orders_again() -> Result<()> {
+    let (_turn, world) = (one_at_a_time(), world());
+    let accounts = in_parallel(2, |edge| world.account(edge, &format!("dying-{edge}.test")))?;
+    let order = ready(&accounts[0], "dying-0.test")?;
+    finalize(&accounts[0], "dying-0.test", &order)?;
+    world.stack.kill("edge")?;
+    issue(&accounts[1], "dying-1.test")?;
+    let leaf = accounts[0].leaf(&order)?;
+    assert_eq!(journal::of_order(&world.stack.report.state, &order.url)?, [leaf]);
+    Ok(())
+}
