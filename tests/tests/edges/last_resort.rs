@@ -14,9 +14,9 @@ use tests::{account::Account, journal};
 use crate::world::{World, finalize, issue, one_at_a_time, ready, until};
 
 /// So long an order is one signer's alone, in seconds.
-const LEASE: u64 = 4;
+const LEASE: u64 = 3;
 /// Orders that are issued one after the other.
-const EACH: usize = 4;
+const EACH: usize = 3;
 
 fn signer(number: usize, more: &Value) -> Value {
     let mut signer = json!({

@@ -25,7 +25,7 @@ use tests::{
 /// What the edges' client certificates name, in the order of [`World::clients`].
 pub(crate) const EDGES: [&str; 2] = ["edge.colophon.internal", "edge-2.colophon.internal"];
 /// A token takes so long.
-const LATENCY_MS: &str = "150";
+const LATENCY_MS: &str = "200";
 
 /// A stack with two edges.
 pub(crate) struct World {
@@ -55,8 +55,10 @@ impl World {
         let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), name)?.http_port(responder.port);
         let options = options
             .set("lifetimes.authorization_reuse", &json!(3600))
-            .set("lifetimes.finalize_wait", &json!(1))
-            .set("status.crl_memory_seconds", &json!(1));
+            .set("lifetimes.finalize_wait", &json!(0))
+            .set("lifetimes.redrive", &json!(1))
+            .set("status.crl_memory_seconds", &json!(1))
+            .set("status.crl_poll_seconds", &json!(1));
         let options = options.with(["--edges", "2", "--restart", "--token-latency-ms", LATENCY_MS]);
         let stack = Stack::up(change(options))?;
         let second = &stack.report.other_edges.first().context("a second edge")?.directory;
@@ -101,6 +103,14 @@ impl World {
 
     pub(crate) fn signal(&self, role: &str, signal: Signal) -> Result<()> {
         kill(Pid::from_raw(self.pid(role)?), signal).with_context(|| format!("{signal} to {role}"))
+    }
+
+    /// To all processes that have a token of the only signer.
+    pub(crate) fn signal_workers(&self, signal: Signal) -> Result<()> {
+        let processes = self.stack.processes()?;
+        let workers: Vec<_> = processes.iter().filter(|(role, _)| role.starts_with("signer-1-worker-")).collect();
+        ensure!(workers.len() == 2, "{processes:?}");
+        workers.into_iter().try_for_each(|(role, _)| self.signal(role, signal))
     }
 
     fn pid(&self, role: &str) -> Result<i32> {
