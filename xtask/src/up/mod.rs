@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use self::edge::Edge;
@@ -182,6 +182,11 @@ impl Stack {
         let deployment = Deployment::read(&paths.root)?;
         let places = EdgePlace::all(&mut state, options.edges, options.https, options.http)?;
         let [first, others @ ..] = places.as_slice() else { bail!("there is no edge") };
+        let bindings = options.eab != BindingPolicy::Off;
+        ensure!(
+            !bindings || others.is_empty(),
+            "--eab: a binding is for one scope, and each of several edges has its own"
+        );
         let front = first.front;
         let pki = state.subfolder("pki")?;
         let infrastructure = Authority::open(pki.join("infrastructure"), "Colophon throwaway infrastructure")?;
