@@ -107,7 +107,7 @@ mod tests {
         assert_eq!([first.deployment(), second.deployment()], [None, Some("edge-2".to_owned())]);
 
         let scope = json!({ "name": SCOPE, "open": true });
-        assert_eq!(scopes(&places[..1], &scope), [scope.clone()]);
+        assert_eq!(scopes(&places[..1], &scope), std::slice::from_ref(&scope));
         let both = scopes(&places, &scope);
         assert_eq!(both[0], json!({ "name": SCOPE, "open": true, "edges": ["edge.colophon.internal"] }));
         assert_eq!(both[1]["name"], "everything-2");
