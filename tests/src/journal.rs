@@ -75,6 +75,19 @@ pub fn revocations(state: &Path, serial: &str) -> Result<usize> {
     Ok(records(state)?.iter().filter(|record| record["event"]["revoked"]["serial"] == serial).count())
 }
 
+/// How many records of each signer say that the account of this thumbprint is bound.
+///
+/// # Errors
+/// As [`signed`].
+pub fn bound(state: &Path, account: &str) -> Result<Vec<usize>> {
+    let mut by_signer = Vec::new();
+    for signer in fs::read_dir(state.join("signers"))? {
+        let records = records_in(&signer?.path())?;
+        by_signer.push(records.iter().filter(|record| record["event"]["bound"]["account"] == account).count());
+    }
+    Ok(by_signer)
+}
+
 /// How many OCSP responses about the certificate of this serial number were signed.
 ///
 /// # Errors
@@ -89,6 +102,23 @@ pub fn responses(state: &Path, serial: &str) -> Result<usize> {
 /// As [`signed`].
 pub fn of_kind(state: &Path, kind: &str) -> Result<Vec<Value>> {
     Ok(records(state)?.iter().filter_map(|record| record["event"].get(kind).cloned()).collect())
+}
+
+/// The first signer (its number, from 1) whose journal has a record of this kind about this order.
+///
+/// # Errors
+/// As [`signed`].
+pub fn whose(state: &Path, kind: &str, order: &str) -> Result<Option<usize>> {
+    for number in 1.. {
+        let signer = state.join("signers").join(number.to_string());
+        if !signer.exists() {
+            break;
+        }
+        if records_in(&signer)?.iter().any(|record| record["event"][kind]["order"] == order) {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
 }
 
 /// How many records of all journals are of this kind.

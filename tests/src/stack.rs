@@ -101,6 +101,12 @@ impl Options {
         Ok(Self { state, http_port: free_port()?, tls_alpn_port: free_port()?, flags: Vec::new() })
     }
 
+    /// The state folder.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// The same with the port where http-01 connects.
     #[must_use]
     pub fn http_port(self, http_port: u16) -> Self {

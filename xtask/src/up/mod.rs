@@ -99,6 +99,9 @@ pub(crate) struct UpOptions {
     /// Returns when ready; `down` ends it
     #[arg(long)]
     pub(crate) detach: bool,
+    /// Where the edge finds signer 1, 2, …: a relay of a test, which finds the signer itself in ports.json.
+    #[arg(long, value_name = "ADDR", hide = true)]
+    signer_relay: Vec<SocketAddr>,
     /// Starts the floor of the benchmarks too.
     #[arg(long, hide = true)]
     floor: bool,
@@ -222,7 +225,8 @@ impl Stack {
                 external_account::make(&artefacts.signer, &state)?;
             }
             supervisor.start(service).await?;
-            signers.push(signer);
+            let relay = options.signer_relay.get(signers.len()).copied();
+            signers.push(Signer { address: relay.unwrap_or(signer.address), ..signer });
         }
         for place in &places {
             let edge = Edge {
