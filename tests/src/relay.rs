@@ -202,6 +202,10 @@ impl Shared {
     /// Waits for a request; false when one of the two has hung up or is to.
     fn somebody_asks(&self, edge: &mut Edge, signer: &mut Signer, generation: usize) -> Result<bool> {
         loop {
+            // A request may have come with the end of the handshake.
+            if edge.conn.process_new_packets()?.plaintext_bytes_to_read() > 0 {
+                return Ok(true);
+            }
             edge.sock.set_read_timeout(Some(LOOK))?;
             let asks = edge.sock.peek(&mut [0]);
             edge.sock.set_read_timeout(None)?;

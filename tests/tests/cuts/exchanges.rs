@@ -11,7 +11,7 @@ use tests::cut::{Place, Way};
 
 use crate::{
     verbs::{Blow, Verb, run},
-    world::{World, ways},
+    world::{World, named, ways},
 };
 
 /// So many wait beside each other.
@@ -28,6 +28,9 @@ fn an_exchange_that_is_cut_anywhere_is_settled_exactly_once_and_nobody_helps() -
                 blows.push(Blow { verb, place, way, signed: column / Way::ALL.len() == 0 });
             }
         }
+    }
+    if let Some(part) = named() {
+        blows.retain(|blow| blow.to_string().contains(&part));
     }
     // Those that are waited for longest come first.
     blows.sort_by_key(|blow| blow.way != Way::Silence);

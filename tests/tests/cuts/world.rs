@@ -38,7 +38,16 @@ pub(crate) struct World {
 }
 
 pub(crate) fn is_all() -> bool {
-    env::var("COLOPHON_CUTS").is_ok_and(|which| which == "all")
+    which().is_some()
+}
+
+/// A part of the names of those that are wanted, where it is not all of them.
+pub(crate) fn named() -> Option<String> {
+    which().filter(|which| which != "all")
+}
+
+fn which() -> Option<String> {
+    env::var("COLOPHON_CUTS").ok()
 }
 
 /// The ways in which a place is cut: all, or the one whose turn it is.
