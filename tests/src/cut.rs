@@ -74,14 +74,14 @@ pub struct Cut {
 
 /// The cuts that are still to come, of all ways to all signers.
 #[derive(Clone, Debug, Default)]
-pub struct Cuts(Arc<Mutex<Vec<(Cut, Arc<Struck>)>>>);
+pub struct Cuts(Arc<Mutex<Vec<Making>>>);
 
 /// How often a cut was made, and on the way to which signer.
 #[derive(Debug, Default)]
 pub struct Struck(Mutex<Vec<usize>>);
 
-/// A cut that is being made.
-#[derive(Debug)]
+/// A cut that is to be made, or is being made.
+#[derive(Clone, Debug)]
 pub(crate) struct Making(Cut, Arc<Struck>);
 
 impl Place {
@@ -142,7 +142,7 @@ impl Cuts {
     /// Has this cut made.
     pub fn expect(&self, cut: Cut) -> Arc<Struck> {
         let struck = Arc::<Struck>::default();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((cut, Arc::clone(&struck)));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Making(cut, Arc::clone(&struck)));
         struck
     }
 
@@ -150,9 +150,9 @@ impl Cuts {
     pub(crate) fn of(&self, path: &str, body: &[u8]) -> Option<Making> {
         let mut cuts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let body = String::from_utf8_lossy(body);
-        let is_it = |(cut, _): &(Cut, _)| cut.path == path && body.contains(&cut.about);
+        let is_it = |Making(cut, _): &Making| cut.path == path && body.contains(&cut.about);
         let position = cuts.iter().position(is_it)?;
-        let (cut, struck) = cuts.get_mut(position)?;
+        let Making(cut, struck) = cuts.get_mut(position)?;
         let making = Making(cut.clone(), Arc::clone(struck));
         cut.times = cut.times.saturating_sub(1);
         if cut.times == 0 {
@@ -163,7 +163,7 @@ impl Cuts {
 
     /// Forgets all cuts of what holds this.
     pub fn forget(&self, about: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(cut, _)| cut.about != about);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|Making(cut, _)| cut.about != about);
     }
 }
 
@@ -207,5 +207,30 @@ impl Struck {
 
     fn signers(&self) -> MutexGuard<'_, Vec<usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_is_of_its_own_request_alone_and_made_as_often_as_it_says() {
+        let cuts = Cuts::default();
+        let cut =
+            Cut { path: "/v1/issue", about: "order/1".to_owned(), place: Place::Answer, way: Way::Reset, times: 2 };
+        let struck = cuts.expect(cut);
+        assert!(cuts.of("/v1/settle", b"order/1").is_none() && cuts.of("/v1/issue", b"order/2").is_none());
+        for signer in [3, 1] {
+            assert!(!cuts.of("/v1/issue", b"about order/1").unwrap().is_made(signer), "nothing follows");
+        }
+        assert!(cuts.of("/v1/issue", b"order/1").is_none());
+        assert_eq!((struck.times(), struck.wait(Duration::ZERO).unwrap()), (2, 3));
+    }
+
+    #[test]
+    fn half_of_a_message_is_let_through_where_it_says_so() {
+        let through = Place::OF_EXCHANGES.map(|place| place.of(100, 1000));
+        assert_eq!(through, [0, 50, 600, 0, 0, 0, 50, 600, 1099]);
     }
 }

@@ -24,6 +24,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// So long an answer about an order is waited for that may go to another signer. One that works answers `queued` before.
 const LEASED: Duration = Duration::from_secs(13);
 
+/// So long an answer is waited for that a client waits for too, who can be told to ask again, or when another signer can be asked: well
+/// within the guard's limit (main.mjs).
+const WAITED_FOR: Duration = LEASED;
+
 /// So long a signer is waited for that is to settle an order.
 const SETTLING: Duration = Duration::from_secs(8);
 
@@ -61,8 +65,7 @@ pub(super) enum Unreachable {
 pub(super) async fn issue(env: &Env, signer: &SignerConfig, request: &IssueRequest) -> Result<IssueReply, Unreachable> {
     let left = |lease: Timestamp| LEASED.min(Duration::from_secs(lease.since(environment::now()).max(1)));
     let limit = request.lease.map_or(TIMEOUT, left);
-    let answer = within(limit, ask(env, signer, ISSUE_PATH, Some(request))).await;
-    answer.unwrap_or_else(|| Err(late(signer)))
+    ask_within(limit, env, signer, ISSUE_PATH, request).await
 }
 
 /// Asks whether an order is signed, and else not to sign it under its lease. Asking again is harmless.
@@ -71,18 +74,12 @@ pub(super) async fn settle(
     signer: &SignerConfig,
     request: &IssueRequest,
 ) -> Result<IssueReply, Unreachable> {
-    let answer = within(SETTLING, ask(env, signer, SETTLE_PATH, Some(request))).await;
-    answer.unwrap_or_else(|| Err(late(signer)))
-}
-
-fn late(signer: &SignerConfig) -> Unreachable {
-    journal::forget(signer);
-    Unreachable::Timeout
+    ask_within(SETTLING, env, signer, SETTLE_PATH, request).await
 }
 
 /// Asks for a grant. Asking again is harmless: an account is counted once.
 pub(super) async fn bind(env: &Env, signer: &SignerConfig, request: &BindRequest) -> Result<BindReply, Unreachable> {
-    ask(env, signer, BIND_PATH, Some(request)).await
+    ask_within(WAITED_FOR, env, signer, BIND_PATH, request).await
 }
 
 /// Asks for a revocation. Asking again is harmless: the first one stays.
@@ -91,7 +88,7 @@ pub(super) async fn revoke(
     signer: &SignerConfig,
     request: &RevokeRequest,
 ) -> Result<RevokeReply, Unreachable> {
-    ask(env, signer, REVOKE_PATH, Some(request)).await
+    ask_within(WAITED_FOR, env, signer, REVOKE_PATH, request).await
 }
 
 /// Asks for an OCSP response.
@@ -134,6 +131,21 @@ pub(super) async fn disown(
     request: DisownRequest,
 ) -> Result<RevokeReply, Unreachable> {
     whatever_its_journal(env, signer, DISOWN_PATH, Some(&request)).await
+}
+
+/// Asks one whose journal continues what it was, and waits so long.
+async fn ask_within<T: DeserializeOwned>(
+    limit: Duration,
+    env: &Env,
+    signer: &SignerConfig,
+    path: &str,
+    request: &impl Serialize,
+) -> Result<T, Unreachable> {
+    let answer = within(limit, ask(env, signer, path, Some(request))).await;
+    answer.unwrap_or_else(|| {
+        journal::forget(signer);
+        Err(Unreachable::Timeout)
+    })
 }
 
 /// Asks a signer whose journal continues what it was.

@@ -120,7 +120,11 @@ fn round(world: &World, step: Step, victim: Victim, number: usize) -> Result<()>
         let pid = *world.stack.processes()?.get(&role).with_context(|| format!("no {role}"))?;
         match victim {
             Victim::Signer => kill(Pid::from_raw(pid), Signal::SIGKILL)?,
-            Victim::Worker => workers(pid)?.into_iter().try_for_each(|pid| kill(pid, Signal::SIGKILL))?,
+            Victim::Worker => {
+                let workers = workers(pid)?;
+                ensure!(!workers.is_empty(), "{role} has no worker");
+                workers.into_iter().try_for_each(|pid| kill(pid, Signal::SIGKILL))?;
+            }
         }
         finalize.join().expect("a request does not panic")?;
         anyhow::Ok((role, pid))

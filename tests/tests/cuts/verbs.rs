@@ -20,6 +20,8 @@ use crate::world::World;
 
 /// How long a client that asks again and again may have to.
 const PATIENCE: Duration = Duration::from_secs(100);
+/// Some answer comes within this time, whatever a signer does not say: clients hang up after 30 seconds.
+const ANSWERED: Duration = Duration::from_secs(25);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -143,7 +145,9 @@ fn bind(world: &World, blow: Option<Blow>, name: &str) -> Result<()> {
 fn again(ask: impl Fn() -> Result<Reply>, is_it: impl Fn(&Reply) -> Result<bool>) -> Result<Reply> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let said = match ask() {
+        let (started, answer) = (Instant::now(), ask());
+        ensure!(started.elapsed() < ANSWERED, "an answer took {:?}", started.elapsed());
+        let said = match answer {
             Ok(reply) if reply.status < 400 || reply.status == 400 && reply.problem()? != "badNonce" => {
                 ensure!(is_it(&reply)?, "{} {}", reply.status, reply.text()?);
                 return Ok(reply);
