@@ -23,7 +23,7 @@ use tests::{
 const SIGNERS: usize = 3;
 const TOKENS: usize = 2;
 /// So slow that all tokens are busy when as many clients ask within it.
-const LATENCY_MS: &str = "3000";
+const LATENCY_MS: &str = "5000";
 /// Clients that run beside each other.
 const AT_ONCE: usize = SIGNERS * TOKENS;
 /// Each kind of client runs so many times at most.
