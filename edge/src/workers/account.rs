@@ -23,12 +23,12 @@ use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, 
 use super::{
     alarm::Alarm,
     environment::{self, Environment},
-    external_account, meter, nonce_shard, pool, reconciliation, renewal,
+    external_account, forward, meter, nonce_shard, pool, reconciliation, renewal,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
     status,
-    storage::{Schema, SqlRows},
+    storage::{Known, Schema, SqlRows},
     timeout::within,
     webcrypto::{self, ImportedKey},
 };
@@ -73,7 +73,7 @@ pub struct Account {
 pub(super) struct Incarnation {
     pub(super) state: State,
     pub(super) env: Env,
-    schema: Rc<Cell<Schema>>,
+    known: Rc<Known>,
     /// Nonces that this incarnation minted; made with the first.
     window: RefCell<Option<Window>>,
     /// Rows whose effect is under way.
@@ -92,7 +92,7 @@ impl DurableObject for Account {
         let incarnation = Incarnation {
             state,
             env,
-            schema: Rc::default(),
+            known: Rc::default(),
             window: RefCell::default(),
             running: RefCell::default(),
             alarm: Alarm::default(),
@@ -109,7 +109,7 @@ impl DurableObject for Account {
             Ok(environment) => environment,
             Err(error) => return reply::unconfigured(&error),
         };
-        let body = request.bytes().await?;
+        let body = forward::asked(&mut request).await?;
         let client = client_address(&request);
         if let Some(colo) = request.headers().get(COLO).ok().flatten() {
             self.incarnation.colo.replace(Some(colo));
@@ -262,7 +262,7 @@ impl Incarnation {
 
     /// The account's rows as they are now.
     pub(super) fn rows(&self, account: AccountId) -> Result<SqlRows, StorageFault> {
-        SqlRows::open(self.state.storage().sql(), account.to_string(), Rc::clone(&self.schema))
+        SqlRows::open(self.state.storage().sql(), account.to_string(), Rc::clone(&self.known))
     }
 
     /// Writes all changes or none.
@@ -276,11 +276,11 @@ impl Incarnation {
             console_error!("delete: {error}");
             StorageFault::Commit
         };
-        self.schema.set(Schema::Unknown);
+        self.known.forget(Schema::Unknown);
         // The rows first: an alarm that rings on nothing is harmless, rows without one would stay for ever.
         self.state.storage().delete_all().await.map_err(failed)?;
         self.state.storage().delete_alarm().await.map_err(failed)?;
-        self.schema.set(Schema::Absent);
+        self.known.forget(Schema::Absent);
         self.alarm.rang();
         Ok(())
     }

@@ -7,7 +7,8 @@ use shared::timestamp::Timestamp;
 use wasm_bindgen::JsValue;
 use worker::{ScheduledTime, State, console_error};
 
-use crate::acme::storage::Rows;
+use super::storage::SqlRows;
+use crate::acme::storage::Rows as _;
 
 /// The alarm that this incarnation has set.
 #[derive(Debug, Default)]
@@ -21,13 +22,17 @@ impl Alarm {
 
     /// Has the platform call when the next row is due, but not before `earliest`. An earlier alarm stays: it will see to the
     /// rest.
-    pub(super) async fn arm(&self, state: &State, rows: &impl Rows, earliest: Timestamp) {
+    pub(super) async fn arm(&self, state: &State, rows: &SqlRows, earliest: Timestamp) {
+        let is_early = |next: Timestamp| self.0.get().is_some_and(|armed| armed <= next);
+        if rows.not_due_before().is_some_and(|known| is_early(known.max(earliest))) {
+            return;
+        }
         let next = match rows.next_due() {
             Ok(Some(next)) => next.max(earliest),
             Ok(None) => return,
             Err(fault) => return console_error!("alarm: {fault}"),
         };
-        if self.0.get().is_some_and(|armed| armed <= next) {
+        if is_early(next) {
             return;
         }
         match state.storage().set_alarm(scheduled(next)).await {

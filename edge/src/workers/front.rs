@@ -3,15 +3,14 @@
 
 use std::net::IpAddr;
 
-use js_sys::Uint8Array;
 use subtle::ConstantTimeEq;
-use worker::{Context, Env, Headers, Method, Request, RequestInit, Response, console_error, event};
+use worker::{Context, Env, Method, Request, console_error, event, web_sys};
 
 use super::{
     account,
     body::{self, Unread},
     environment::Environment,
-    front_status, metrics, renewal,
+    forward, front_status, metrics, renewal,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
@@ -45,28 +44,28 @@ enum Served {
     /// The front itself.
     Here(Answer),
     /// An account's object, completely.
-    ByObject(Response),
+    ByObject(web_sys::Response),
 }
 
 /// Every request of the deployment.
 #[event(fetch)]
-async fn fetch(mut request: Request, env: Env, _context: Context) -> worker::Result<Response> {
+async fn fetch(mut request: Request, env: Env, _context: Context) -> worker::Result<web_sys::Response> {
     let environment = match Environment::of(&env) {
         Ok(environment) => environment,
-        Err(error) => return reply::unconfigured(&error),
+        Err(error) => return reply::unconfigured(&error).map(Into::into),
     };
     if let Some(route) = StatusRoute::parse(&request.path()) {
-        return front_status::serve(&route, &mut request, &env, &environment).await;
+        return front_status::serve(&route, &mut request, &env, &environment).await.map(Into::into);
     }
     if [metrics::PATH, metrics::UNDELIVERED].contains(&request.path().as_str()) {
-        return metrics::serve(&request, &env, &environment).await;
+        return metrics::serve(&request, &env, &environment).await.map(Into::into);
     }
     let answer = match serve(&mut request, &env, &environment).await {
         Ok(Served::ByObject(response)) => return Ok(response),
         Ok(Served::Here(answer)) => answer,
         Err(problem) => problem.into(),
     };
-    answer.send(&environment, environment.mint_nonce().ok(), 0)
+    answer.send(&environment, environment.mint_nonce().ok(), 0).map(Into::into)
 }
 
 async fn serve(request: &mut Request, env: &Env, environment: &Environment) -> Result<Served, Problem> {
@@ -75,7 +74,9 @@ async fn serve(request: &mut Request, env: &Env, environment: &Environment) -> R
     {
         return match (is_encrypted(request), request.method()) {
             (false, _) => Err(Problem::PlainHttp),
-            (true, Method::Get) => renewal::ask(env, environment, &request.path(), id?).await.map(Served::ByObject),
+            (true, Method::Get) => {
+                renewal::ask(env, environment, &request.path(), id?).await.map(|answer| Served::ByObject(answer.into()))
+            }
             (true, _) => Err(Problem::MethodNotAllowed("GET")),
         };
     }
@@ -153,7 +154,7 @@ async fn signed(
     request: &mut Request,
     env: &Env,
     environment: &Environment,
-) -> Result<Response, Problem> {
+) -> Result<web_sys::Response, Problem> {
     if !is_signed(request) {
         return Err(Problem::MediaType);
     }
@@ -167,26 +168,20 @@ async fn signed(
         console_error!("{:?}: {error}", parsed.home);
         Problem::Internal("an object cannot be asked")
     };
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_body(Some(Uint8Array::from(bytes.as_slice()).into()));
-    let headers = Headers::new();
-    if let Some(client) = client_address(request, environment) {
-        headers.set(account::CLIENT, &client.to_string()).map_err(failed)?;
-    }
+    let client = client_address(request, environment).map(|client| (account::CLIENT, client.to_string()));
+    let mut headers = Vec::from_iter(client);
     // Only where it makes a difference.
     if let Some(place) =
         request.cf().filter(|_| environment.config.signers.iter().any(|signer| !signer.colos.is_empty()))
     {
-        headers.set(account::COLO, &place.colo()).map_err(failed)?;
+        headers.push((account::COLO, place.colo()));
     }
-    init.with_headers(headers);
-    let forwarded = Request::new_with_init(&format!("https://object{}", request.path()), &init).map_err(failed)?;
     let stub = match parsed.home {
         Home::Account(account) => account::stub(env, environment, account),
         Home::Status(serial) => status::stub(env, environment, serial),
     };
-    let stub = stub.map_err(failed)?;
-    stub.fetch_with_request(forwarded).await.map_err(failed)
+    let url = format!("https://object{}", request.path());
+    forward::ask(stub.map_err(failed)?, &url, &bytes, &headers).await.map_err(failed)
 }
 
 /// The client's address, where the configuration says in which header the platform names it.

@@ -19,6 +19,7 @@ mod environment;
 mod external_account;
 mod fetch;
 mod flight;
+mod forward;
 mod front;
 mod front_status;
 mod http;

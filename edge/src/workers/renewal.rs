@@ -1,9 +1,10 @@
 //! When certificates are to be renewed: questions of the front and of accounts' objects, and the status objects' answers, in one hop.
 
-use worker::{Env, Method, Request, RequestInit, Response, console_error};
+use worker::{Env, Response, console_error};
 
 use super::{
     environment::{self, Environment},
+    forward,
     reply::Answer,
     status::{self, Incarnation},
 };
@@ -50,11 +51,9 @@ pub(super) async fn is_early(env: &Env, environment: &Environment, id: Certifica
 /// # Errors
 /// When the object cannot be asked, or fails.
 pub(super) async fn place(env: &Env, environment: &Environment, placement: &Placement) -> worker::Result<()> {
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_body(Some(serde_json::to_string(placement)?.into()));
-    let request = Request::new_with_init(URL, &init)?;
-    let answer = status::stub(env, environment, placement.serial)?.fetch_with_request(request).await?;
-    if answer.status_code() == 200 { Ok(()) } else { Err(worker::Error::RustError(answer.status_code().to_string())) }
+    let stub = status::stub(env, environment, placement.serial)?;
+    let answer = forward::ask(stub, URL, &serde_json::to_vec(placement)?, &[]).await?;
+    if answer.status() == 200 { Ok(()) } else { Err(worker::Error::RustError(answer.status().to_string())) }
 }
 
 impl Incarnation {

@@ -65,7 +65,7 @@ pub(super) enum Unreachable {
 pub(super) async fn issue(env: &Env, signer: &SignerConfig, request: &IssueRequest) -> Result<IssueReply, Unreachable> {
     let left = |lease: Timestamp| LEASED.min(Duration::from_secs(lease.since(environment::now()).max(1)));
     let limit = request.lease.map_or(TIMEOUT, left);
-    ask_within(limit, env, signer, ISSUE_PATH, request).await
+    ask_within(limit, env, signer, ISSUE_PATH, Some(request)).await
 }
 
 /// Asks whether an order is signed, and else not to sign it under its lease. Asking again is harmless.
@@ -74,12 +74,12 @@ pub(super) async fn settle(
     signer: &SignerConfig,
     request: &IssueRequest,
 ) -> Result<IssueReply, Unreachable> {
-    ask_within(SETTLING, env, signer, SETTLE_PATH, request).await
+    ask_within(SETTLING, env, signer, SETTLE_PATH, Some(request)).await
 }
 
 /// Asks for a grant. Asking again is harmless: an account is counted once.
 pub(super) async fn bind(env: &Env, signer: &SignerConfig, request: &BindRequest) -> Result<BindReply, Unreachable> {
-    ask_within(WAITED_FOR, env, signer, BIND_PATH, request).await
+    ask_within(WAITED_FOR, env, signer, BIND_PATH, Some(request)).await
 }
 
 /// Asks for a revocation. Asking again is harmless: the first one stays.
@@ -88,7 +88,7 @@ pub(super) async fn revoke(
     signer: &SignerConfig,
     request: &RevokeRequest,
 ) -> Result<RevokeReply, Unreachable> {
-    ask_within(WAITED_FOR, env, signer, REVOKE_PATH, request).await
+    ask_within(WAITED_FOR, env, signer, REVOKE_PATH, Some(request)).await
 }
 
 /// Asks for an OCSP response.
@@ -133,21 +133,6 @@ pub(super) async fn disown(
     whatever_its_journal(env, signer, DISOWN_PATH, Some(&request)).await
 }
 
-/// Asks one whose journal continues what it was, and waits so long.
-async fn ask_within<T: DeserializeOwned>(
-    limit: Duration,
-    env: &Env,
-    signer: &SignerConfig,
-    path: &str,
-    request: &impl Serialize,
-) -> Result<T, Unreachable> {
-    let answer = within(limit, ask(env, signer, path, Some(request))).await;
-    answer.unwrap_or_else(|| {
-        journal::forget(signer);
-        Err(Unreachable::Timeout)
-    })
-}
-
 /// Asks a signer whose journal continues what it was.
 async fn ask<T: DeserializeOwned>(
     env: &Env,
@@ -155,8 +140,22 @@ async fn ask<T: DeserializeOwned>(
     path: &str,
     request: Option<&impl Serialize>,
 ) -> Result<T, Unreachable> {
-    journal::admit(env, signer).await?;
-    let answer = whatever_its_journal(env, signer, path, request).await;
+    ask_within(TIMEOUT, env, signer, path, request).await
+}
+
+/// The same, for those who wait so long and no longer.
+async fn ask_within<T: DeserializeOwned>(
+    limit: Duration,
+    env: &Env,
+    signer: &SignerConfig,
+    path: &str,
+    request: Option<&impl Serialize>,
+) -> Result<T, Unreachable> {
+    let admitted = async {
+        journal::admit(env, signer).await?;
+        exchange(env, signer, path, request).await
+    };
+    let answer = within(limit, admitted).await.unwrap_or(Err(Unreachable::Timeout));
     if answer.is_err() {
         journal::forget(signer);
     }

@@ -15,12 +15,12 @@ use super::{
     crl,
     environment::{self, Environment},
     flight::Flights,
-    issuers, nonce_shard, ocsp_responder, reconciliation, renewal,
+    forward, issuers, nonce_shard, ocsp_responder, reconciliation, renewal,
     reply::{self, Answer},
     rollover::HOST,
     signed_request::SignedRequest,
     signer,
-    storage::{Schema, SqlRows},
+    storage::{Known, SqlRows},
     webcrypto,
 };
 use crate::{
@@ -134,7 +134,7 @@ pub struct Status {
 pub(super) struct Incarnation {
     pub(super) state: State,
     pub(super) env: Env,
-    schema: Rc<Cell<Schema>>,
+    known: Rc<Known>,
     pub(super) alarm: Alarm,
     /// Questions for OCSP responses that are under way.
     pub(super) responses: Flights<ocsp_responder::Flight, ocsp_responder::Told>,
@@ -147,7 +147,7 @@ impl DurableObject for Status {
         let incarnation = Incarnation {
             state,
             env,
-            schema: Rc::default(),
+            known: Rc::default(),
             alarm: Alarm::default(),
             responses: Flights::default(),
             crls: Flights::default(),
@@ -161,7 +161,7 @@ impl DurableObject for Status {
             Ok(environment) => environment,
             Err(error) => return reply::unconfigured(&error),
         };
-        let body = request.bytes().await?;
+        let body = forward::asked(&mut request).await?;
         let url = request.inner().url();
         if url == ocsp_responder::URL {
             let question = serde_json::from_slice(&body)?;
@@ -320,7 +320,7 @@ impl Incarnation {
     }
 
     pub(super) fn rows(&self) -> Result<SqlRows, Problem> {
-        Ok(SqlRows::open(self.state.storage().sql(), BINDING.to_owned(), Rc::clone(&self.schema))?)
+        Ok(SqlRows::open(self.state.storage().sql(), BINDING.to_owned(), Rc::clone(&self.known))?)
     }
 
     pub(super) fn commit(&self, changes: &[Change]) -> Result<(), Problem> {

@@ -3,7 +3,10 @@
 //! Nothing is written before the first commit, tables included: a stranger's request to an account that is not there
 //! persists nothing. The schema only ever grows: the version before must be able to run on it.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use serde_json::json;
 use shared::{base64url, jwk::Thumbprint, ocsp::CertIdHash, serial::SerialNumber, timestamp::Timestamp};
@@ -48,26 +51,65 @@ pub(super) enum Schema {
     Version(usize),
 }
 
+/// What one incarnation knows of its rows without asking: it alone writes them.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    schema: Cell<Schema>,
+    /// The account's row: every request reads it more than once.
+    account: RefCell<Option<String>>,
+    /// No row is due before; nothing when nobody has looked.
+    not_due_before: Cell<Option<Timestamp>>,
+}
+
+impl Known {
+    /// Everything is being deleted.
+    pub(super) fn forget(&self, schema: Schema) {
+        self.schema.set(schema);
+        self.account.replace(None);
+        self.not_due_before.set(None);
+    }
+
+    /// Forgets what a commit changes, before it does.
+    fn prepare(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Put { key: Key::Account, .. } | Change::Delete(Key::Account) | Change::Clear => {
+                    self.account.replace(None);
+                }
+                Change::Put { .. } | Change::Delete(_) => {}
+            }
+            if let Change::Put { due: Some(due), .. } = change {
+                self.not_due_before.set(self.not_due_before.get().map(|known| known.min(*due)));
+            }
+        }
+    }
+}
+
 /// The rows of one object.
 #[derive(Clone, Debug)]
 pub(super) struct SqlRows {
     sql: SqlStorage,
     owner: String,
     /// Shared by all of one incarnation.
-    schema: Rc<Cell<Schema>>,
+    known: Rc<Known>,
 }
 
 impl SqlRows {
-    /// Opens the rows of an object: an account's id, or the name of whatever else owns them. `schema` belongs to the incarnation, and
-    /// begins as unknown.
+    /// Opens the rows of an object: an account's id, or the name of whatever else owns them. `known` belongs to the incarnation, and
+    /// begins with nothing.
     ///
     /// # Errors
     /// [`StorageFault::Read`].
-    pub(super) fn open(sql: SqlStorage, owner: String, schema: Rc<Cell<Schema>>) -> Result<Self, StorageFault> {
-        if schema.get() == Schema::Unknown {
-            schema.set(schema_of(&sql)?);
+    pub(super) fn open(sql: SqlStorage, owner: String, known: Rc<Known>) -> Result<Self, StorageFault> {
+        if known.schema.get() == Schema::Unknown {
+            known.schema.set(schema_of(&sql)?);
         }
-        Ok(Self { sql, owner, schema })
+        Ok(Self { sql, owner, known })
+    }
+
+    /// A time before which no row is due, as far as that is known without looking.
+    pub(super) fn not_due_before(&self) -> Option<Timestamp> {
+        self.known.not_due_before.get()
     }
 
     /// Whose object an account's is, as the first commit wrote it; nothing when there never was a commit.
@@ -85,7 +127,7 @@ impl SqlRows {
 
     /// Makes the tables, or adds to them what this version has and they have not.
     fn migrate(&self) -> worker::Result<()> {
-        let from = match self.schema.get() {
+        let from = match self.known.schema.get() {
             Schema::Version(version) => version,
             Schema::Absent | Schema::Unknown => 0,
         };
@@ -101,22 +143,32 @@ impl SqlRows {
             vec![version.clone(), self.owner.as_str().into()],
         )?;
         self.sql.exec("UPDATE about SET version = ?1 WHERE version < ?1", vec![version])?;
-        self.schema.set(Schema::Version(MIGRATIONS.len()));
+        self.known.schema.set(Schema::Version(MIGRATIONS.len()));
         Ok(())
     }
 }
 
 impl Rows for SqlRows {
     fn read(&self, key: Key) -> Result<Option<String>, StorageFault> {
-        if self.schema.get() == Schema::Absent {
+        if self.known.schema.get() == Schema::Absent {
             return Ok(None);
         }
+        if key == Key::Account
+            && let Some(body) = &*self.known.account.borrow()
+        {
+            return Ok(Some(body.clone()));
+        }
         let (kind, id) = columns(key);
-        first_text(&self.sql, "SELECT body FROM record WHERE kind = ? AND id = ?", vec![kind.into(), id.into()])
+        let statement = "SELECT body FROM record WHERE kind = ? AND id = ?";
+        let body = first_text(&self.sql, statement, vec![kind.into(), id.into()])?;
+        if key == Key::Account {
+            self.known.account.replace(body.clone());
+        }
+        Ok(body)
     }
 
     fn orders(&self, before: Option<ObjectId>, limit: usize) -> Result<Vec<ObjectId>, StorageFault> {
-        if self.schema.get() == Schema::Absent {
+        if self.known.schema.get() == Schema::Absent {
             return Ok(Vec::new());
         }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -133,7 +185,7 @@ impl Rows for SqlRows {
     }
 
     fn order_of(&self, serial: SerialNumber) -> Result<Option<ObjectId>, StorageFault> {
-        if self.schema.get() == Schema::Absent {
+        if self.known.schema.get() == Schema::Absent {
             return Ok(None);
         }
         let statement = "SELECT id FROM record WHERE kind = 1 AND body ->> '$.state.valid.serial' = ?";
@@ -142,7 +194,7 @@ impl Rows for SqlRows {
     }
 
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Key>, StorageFault> {
-        if self.schema.get() == Schema::Absent {
+        if self.known.schema.get() == Schema::Absent {
             return Ok(Vec::new());
         }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -152,18 +204,20 @@ impl Rows for SqlRows {
     }
 
     fn next_due(&self) -> Result<Option<Timestamp>, StorageFault> {
-        if self.schema.get() == Schema::Absent {
+        if self.known.schema.get() == Schema::Absent {
             return Ok(None);
         }
         let statement = "SELECT due FROM record WHERE due IS NOT NULL ORDER BY due LIMIT 1";
         let mut rows = self.sql.exec(statement, None).map_err(unreadable)?.raw();
-        match rows.next().transpose().map_err(unreadable)?.as_deref() {
-            None => Ok(None),
+        let next = match rows.next().transpose().map_err(unreadable)?.as_deref() {
+            None => None,
             Some([SqlStorageValue::Integer(due)]) => {
-                Ok(Some(Timestamp::from_seconds(u64::try_from(*due).unwrap_or_default())))
+                Some(Timestamp::from_seconds(u64::try_from(*due).unwrap_or_default()))
             }
-            Some(_) => Err(StorageFault::UnknownForm),
-        }
+            Some(_) => return Err(StorageFault::UnknownForm),
+        };
+        self.known.not_due_before.set(next);
+        Ok(next)
     }
 }
 
@@ -178,6 +232,7 @@ impl Storage for SqlRows {
             console_error!("commit: {error}");
             StorageFault::Commit
         };
+        self.known.prepare(changes);
         self.migrate().map_err(failed)?;
         let (mut written, mut deleted) = (Vec::new(), Vec::new());
         for change in changes {
