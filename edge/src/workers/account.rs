@@ -290,9 +290,12 @@ impl Incarnation {
     }
 
     fn mint_nonce(&self, environment: &Environment, account: AccountId) -> Result<String, Problem> {
-        let epoch = environment::random()?;
         let mut window = self.window.borrow_mut();
-        Ok(window.get_or_insert_with(|| Window::new(epoch)).mint(&environment.nonce_secrets, account))
+        let window = match &mut *window {
+            Some(window) => window,
+            none => none.insert(Window::new(environment::random()?)),
+        };
+        Ok(window.mint(&environment.nonce_secrets, account))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     rc::Rc,
 };
 
@@ -51,12 +52,18 @@ pub(super) enum Schema {
     Version(usize),
 }
 
+/// Rows that an incarnation remembers: an account, and what its client polls.
+const REMEMBERED: usize = 3;
+
+/// The longest row that is remembered, in bytes.
+const MAX_REMEMBERED: usize = 8 * 1024;
+
 /// What one incarnation knows of its rows without asking: it alone writes them.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     schema: Cell<Schema>,
-    /// The account's row: every request reads it more than once.
-    account: RefCell<Option<String>>,
+    /// The rows that were read or written last, the latest at the end; none that a commit may have changed otherwise.
+    bodies: RefCell<VecDeque<(Key, String)>>,
     /// No row is due before; nothing when nobody has looked.
     not_due_before: Cell<Option<Timestamp>>,
 }
@@ -65,23 +72,51 @@ impl Known {
     /// Everything is being deleted.
     pub(super) fn forget(&self, schema: Schema) {
         self.schema.set(schema);
-        self.account.replace(None);
+        self.bodies.borrow_mut().clear();
         self.not_due_before.set(None);
     }
 
-    /// Forgets what a commit changes, before it does.
+    fn body(&self, key: Key) -> Option<String> {
+        let mut bodies = self.bodies.borrow_mut();
+        let (key, body) = bodies.iter().position(|(known, _)| *known == key).and_then(|at| bodies.remove(at))?;
+        bodies.push_back((key, body.clone()));
+        Some(body)
+    }
+
+    fn remember(&self, key: Key, body: &str) {
+        let mut bodies = self.bodies.borrow_mut();
+        bodies.retain(|(known, _)| *known != key);
+        if body.len() <= MAX_REMEMBERED {
+            if bodies.len() >= REMEMBERED {
+                bodies.pop_front();
+            }
+            bodies.push_back((key, body.to_owned()));
+        }
+    }
+
+    /// Forgets what a commit changes, before it does: it may fail.
     fn prepare(&self, changes: &[Change]) {
         for change in changes {
             match change {
-                Change::Put { key: Key::Account, .. } | Change::Delete(Key::Account) | Change::Clear => {
-                    self.account.replace(None);
+                Change::Put { key, due, .. } => {
+                    self.bodies.borrow_mut().retain(|(known, _)| known != key);
+                    let earlier = |known: Timestamp| due.map_or(known, |due| known.min(due));
+                    self.not_due_before.set(self.not_due_before.get().map(earlier));
                 }
-                Change::Put { .. } | Change::Delete(_) => {}
-            }
-            if let Change::Put { due: Some(due), .. } = change {
-                self.not_due_before.set(self.not_due_before.get().map(|known| known.min(*due)));
+                Change::Delete(key) => self.bodies.borrow_mut().retain(|(known, _)| known != key),
+                Change::Clear => self.bodies.borrow_mut().clear(),
             }
         }
+    }
+
+    /// What a commit has written; it deletes last.
+    fn learn(&self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Put { key, body, .. } = change {
+                self.remember(*key, body);
+            }
+        }
+        self.bodies.borrow_mut().retain(|(known, _)| !changes.contains(&Change::Delete(*known)));
     }
 }
 
@@ -153,17 +188,13 @@ impl Rows for SqlRows {
         if self.known.schema.get() == Schema::Absent {
             return Ok(None);
         }
-        if key == Key::Account
-            && let Some(body) = &*self.known.account.borrow()
-        {
-            return Ok(Some(body.clone()));
+        if let Some(body) = self.known.body(key) {
+            return Ok(Some(body));
         }
         let (kind, id) = columns(key);
         let statement = "SELECT body FROM record WHERE kind = ? AND id = ?";
         let body = first_text(&self.sql, statement, vec![kind.into(), id.into()])?;
-        if key == Key::Account {
-            self.known.account.replace(body.clone());
-        }
+        body.iter().for_each(|body| self.known.remember(key, body));
         Ok(body)
     }
 
@@ -257,6 +288,7 @@ impl Storage for SqlRows {
                 self.sql.exec(statement, vec![rows.into()]).map_err(failed)?;
             }
         }
+        self.known.learn(changes);
         Ok(())
     }
 }
