@@ -1,7 +1,7 @@
 //! Bodies of bounded size. A length that a stranger announces is never trusted: bytes are counted as they come.
 
 use futures_util::StreamExt as _;
-use worker::{ByteStream, Headers, Request, Response, ResponseBody};
+use worker::{ByteStream, Request, Response, ResponseBody};
 
 /// Bytes of a body that is too large which are still taken in and thrown away: a client that is writing hears the answer only
 /// when somebody reads, else its connection breaks first. Who sends more than this has not asked for an answer.
@@ -18,7 +18,8 @@ pub(super) enum Unread {
 
 /// The body of a request, at most `limit` bytes; empty when it has none.
 pub(super) async fn of_request(request: &mut Request, limit: usize) -> Result<Vec<u8>, Unread> {
-    match announced(request.headers()) {
+    let announced = request.headers().get("content-length").ok().flatten().and_then(|text| text.parse::<usize>().ok());
+    match announced {
         Some(length) if length > limit => {
             if let Ok(stream) = request.stream() {
                 throw_away(stream).await;
@@ -45,9 +46,6 @@ pub(super) async fn of_response(mut response: Response, limit: usize) -> Result<
         ResponseBody::Empty => Ok(Vec::new()),
         ResponseBody::Body(bytes) if bytes.len() > limit => Err(Unread::TooLarge),
         ResponseBody::Body(bytes) => Ok(bytes.clone()),
-        ResponseBody::Stream(_) if announced(response.headers()).is_some_and(|length| length <= limit) => {
-            response.bytes().await.map_err(|_| Unread::Broken)
-        }
         ResponseBody::Stream(_) => collect(&mut response.stream().map_err(|_| Unread::Broken)?, limit).await,
     }
 }
@@ -68,11 +66,6 @@ pub(super) async fn beginning_of_response(mut response: Response, limit: usize) 
     }
     bytes.truncate(limit);
     Ok(bytes)
-}
-
-/// The length that the platform holds the other side to, if it announced one.
-fn announced(headers: &Headers) -> Option<usize> {
-    headers.get("content-length").ok().flatten().and_then(|text| text.parse().ok())
 }
 
 async fn collect(stream: &mut ByteStream, limit: usize) -> Result<Vec<u8>, Unread> {

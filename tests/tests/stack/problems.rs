@@ -253,3 +253,17 @@ fn a_client_that_sends_too_much_hears_the_answer_every_time() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_request_of_several_lines_or_of_many_bytes_is_answered_as_any_other() -> Result<()> {
+    let account = Account::new(&world().client)?;
+    let padded = |bytes: usize| json!({"ignored": "x".repeat(bytes)}).to_string().into_bytes();
+    for payload in [Vec::new(), padded(1_000), padded(12_000), padded(40_000)] {
+        let body = account.sign(&account.url, &account.nonce()?, &payload)?;
+        account.send_signed(&account.url, &body)?.expect(200)?;
+        let body = account.sign(&account.url, &account.nonce()?, &payload)?;
+        let spread = format!(" {:#}\n", serde_json::from_slice::<serde_json::Value>(&body)?);
+        account.send_signed(&account.url, spread.as_bytes())?.expect(200)?;
+    }
+    Ok(())
+}
