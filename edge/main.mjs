@@ -47,7 +47,7 @@ const guarded = (Base) =>
   class extends Base {
     fetch(request) {
       const call = () => super.fetch(request);
-      return answered(request.headers.has("Colophon-Asked") ? call() : limited(call));
+      return answered(request.headers.has("Colophon-Asked-Secret") ? call() : limited(call));
     }
 
     async alarm() {

@@ -156,7 +156,7 @@ async fn ask_within<T: DeserializeOwned>(
         exchange(env, signer, path, request).await
     };
     let answer = within(limit, admitted).await.unwrap_or(Err(Unreachable::Timeout));
-    if answer.is_err() {
+    if !matches!(answer, Ok(_) | Err(Unreachable::NotAdmitted(_))) {
         journal::forget(signer);
     }
     answer
