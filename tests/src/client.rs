@@ -15,6 +15,9 @@ use crate::stack::Report;
 /// The media type of signed requests (RFC 8555 §6.2).
 pub const JOSE: &str = "application/jose+json";
 
+/// Connections that are kept for later requests.
+const MAX_IDLE: usize = 512;
+
 /// A client of one server. Cheap to clone; connections are shared.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -68,6 +71,9 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_global(Some(Duration::from_secs(40)))
+            // A handshake costs more than most requests.
+            .max_idle_connections(MAX_IDLE)
+            .max_idle_connections_per_host(MAX_IDLE)
             .allow_non_standard_methods(true)
             .build()
             .new_agent();

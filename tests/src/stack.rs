@@ -23,7 +23,7 @@ use serde::Deserialize;
 use crate::keeper;
 
 /// Names the binary of xtask.
-const XTASK: &str = "COLOPHON_XTASK";
+pub(crate) const XTASK: &str = "COLOPHON_XTASK";
 /// Long enough to build what is stale.
 const START_LIMIT: Duration = Duration::from_secs(600);
 

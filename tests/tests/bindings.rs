@@ -13,11 +13,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use shared::base64url::{self, Base64Url};
+use shared::base64url;
 use tempfile::TempDir;
 use tests::{
     account::{Account, Order, register},
-    binding::BindingKey,
+    binding::{BindingKey, eab, hand_out, open},
     client::Client,
     key::AccountKey,
     openssl,
@@ -55,40 +55,6 @@ fn report() -> &'static Report {
     };
     let stack = STACK.get_or_init(|| start().map_err(|error| format!("{error:#}")));
     &stack.as_ref().unwrap_or_else(|error| panic!("{error}")).report
-}
-
-/// Runs `cargo xtask eab`, and gives what it printed.
-fn eab(report: &Report, verb: &str, arguments: &[&str]) -> Result<String> {
-    let xtask = env::var_os("COLOPHON_XTASK").context("COLOPHON_XTASK must name the binary of xtask")?;
-    let mut command = Command::new(xtask);
-    command.args(["eab", verb, "--state"]).arg(&report.state).args(arguments);
-    let output = command.output()?;
-    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-/// A binding of this id, as an operator hands it out.
-fn hand_out(report: &Report, kid: &str, more: &[&str]) -> Result<BindingKey> {
-    let arguments: Vec<_> = ["--json", "--kid", kid].into_iter().chain(more.iter().copied()).collect();
-    let made: Value = serde_json::from_str(&eab(report, "new", &arguments)?)?;
-    ensure!(made["kid"] == kid, "{made}");
-    let hmac_key = Base64Url(base64url::decode(made["hmac_key"].as_str().context("a key")?)?);
-    Ok(BindingKey { key_id: kid.to_owned(), hmac_key })
-}
-
-fn open(client: &Client, binding: &BindingKey) -> Result<Account> {
-    let key = AccountKey::es256();
-    let payload = json!({"externalAccountBinding": binding.bind(&key.jwk(), client.url("newAccount"))?});
-    // A signer has read the file of bindings within a second of its change.
-    let started = now();
-    loop {
-        let reply = register(client, &key, &payload)?;
-        if reply.status == 201 {
-            return Ok(Account::of(client, key, reply.location()?));
-        }
-        ensure!(started.elapsed() < Duration::from_secs(5), "{} {}", reply.status, reply.text()?);
-        sleep(Duration::from_millis(200));
-    }
 }
 
 /// An order for this name that is finalized, and what has become of it.

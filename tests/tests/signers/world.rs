@@ -2,24 +2,28 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    env,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use serde_json::{Value, json};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use serde_json::json;
 use tests::{
     account::{Account, Order},
     client::Client,
     journal,
+    renewal::Subject,
     responder::Responder,
     stack::{Options, Stack},
 };
+
+use crate::crowd::{Served, Ticket};
 
 pub(crate) const SIGNERS: usize = 3;
 pub(crate) const TOKENS: usize = 2;
@@ -27,6 +31,23 @@ pub(crate) const TOKENS: usize = 2;
 pub(crate) const LATENCY_MS: u64 = 250;
 /// What the edge's log says of an order that goes on without its signer.
 const UNSETTLED: &str = "cannot be asked and its lease is over";
+/// Clients that are made, or make their orders, at the same time.
+const HANDS: usize = 6;
+
+/// `COLOPHON_BURST=2000x500`: so many orders of so many accounts, in place of the few that CI has time for.
+const SIZE: &str = "COLOPHON_BURST";
+
+/// Orders and accounts.
+pub(crate) fn size(usual: (usize, usize)) -> Result<(usize, usize)> {
+    let Ok(text) = env::var(SIZE) else { return Ok(usual) };
+    let (orders, accounts) = text.split_once('x').with_context(|| format!("{SIZE}={text}"))?;
+    Ok((orders.parse()?, accounts.parse()?))
+}
+
+/// What the tokens alone take for so many certificates.
+pub(crate) fn ideal(certificates: usize) -> Duration {
+    Duration::from_millis(LATENCY_MS).mul_f64(certificates as f64 / (SIGNERS * TOKENS) as f64)
+}
 
 /// These stacks take all of the machine: one after the other.
 pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
@@ -37,64 +58,52 @@ pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
 pub(crate) struct World {
     pub(crate) stack: Stack,
     pub(crate) client: Client,
-    responder: Responder,
+    pub(crate) responder: Responder,
+}
+
+/// An account that has proved a name of its own.
+pub(crate) struct Member {
+    pub(crate) account: Account,
+    pub(crate) name: String,
+}
+
+/// A certificate that is to be renewed.
+pub(crate) struct Renewable<'a> {
+    member: &'a Member,
+    /// Its identifier (RFC 9773 §4.1).
+    id: String,
 }
 
 impl World {
-    pub(crate) fn start(name: &str, lifetimes: &[(&str, u64)]) -> Result<Self> {
+    pub(crate) fn start(name: &str, change: impl FnOnce(Options) -> Options) -> Result<Self> {
         let responder = Responder::start()?;
         let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), name)?.http_port(responder.port);
         let options = options
             .set("lifetimes.authorization_reuse", &json!(3600))
-            .set("lifetimes.redrive", &json!(10))
-            .set("lifetimes.finalize_wait", &json!(1));
-        let set =
-            |options: Options, (key, value): &(&str, u64)| options.set(&format!("lifetimes.{key}"), &json!(value));
-        let options = lifetimes.iter().fold(options, set);
+            .set("lifetimes.redrive", &json!(10));
         let (signers, tokens, latency) = (SIGNERS.to_string(), TOKENS.to_string(), LATENCY_MS.to_string());
         let options =
             options.with(["--restart", "--signers", &signers, "--tokens", &tokens, "--token-latency-ms", &latency]);
-        let stack = Stack::up(options)?;
+        let stack = Stack::up(change(options))?;
         Ok(Self { client: Client::of(&stack.report)?, stack, responder })
     }
 
-    /// So many accounts, each of which has proved a name of its own.
-    pub(crate) fn accounts(&self, count: usize) -> Result<Vec<(Account, String)>> {
-        let next = Mutex::new(0..count);
-        let make = || -> Result<Vec<(Account, String)>> {
-            let mut made = Vec::new();
-            while let Some(number) = next.lock().unwrap_or_else(PoisonError::into_inner).next() {
-                let (account, name) = (Account::new(&self.client)?, format!("account-{number}.test"));
-                account.ready_order(&[&name], &self.responder)?;
-                made.push((account, name));
-            }
-            Ok(made)
-        };
-        let made = thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
-            threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect::<Result<Vec<_>>>()
-        })?;
-        Ok(made.into_iter().flatten().collect())
+    /// So many accounts.
+    pub(crate) fn members(&self, kind: &str, count: usize) -> Result<Vec<Member>> {
+        in_parallel(&(1..=count).collect::<Vec<_>>(), |number| {
+            self.member(Account::new(&self.client)?, format!("{kind}-{number}.test"))
+        })
     }
 
-    pub(crate) fn signal(&self, number: usize, signal: Signal) -> Result<()> {
-        let role = format!("signer-{number}");
-        let pid = *self.stack.processes()?.get(&role).with_context(|| format!("no {role}"))?;
-        kill(Pid::from_raw(pid), signal).with_context(|| format!("{signal} to {role}"))
+    /// An account that proves this name.
+    pub(crate) fn member(&self, account: Account, name: String) -> Result<Member> {
+        account.ready_order(&[&name], &self.responder)?;
+        Ok(Member { account, name })
     }
 
     /// Certificates that this signer has signed.
     pub(crate) fn signed_by(&self, number: usize) -> Result<usize> {
         Ok(journal::signed_by(&self.stack.report.state, number)?.len())
-    }
-
-    pub(crate) fn until(&self, what: &str, patience: u64, mut holds: impl FnMut() -> Result<bool>) -> Result<Duration> {
-        let started = Instant::now();
-        while !holds()? {
-            ensure!(started.elapsed() < Duration::from_secs(patience), "never: {what}");
-            thread::sleep(Duration::from_millis(200));
-        }
-        Ok(started.elapsed())
     }
 
     /// Every order has one certificate, the one that its client has. Only where the log says that a signer could not be asked may
@@ -120,15 +129,80 @@ impl World {
     }
 }
 
-/// A new order of a name that is proved.
-pub(crate) fn ready(account: &Account, name: &str) -> Result<Order> {
-    let order = account.order(&[name])?;
-    ensure!(order.object["status"] == "ready", "{}", order.object);
-    Ok(order)
+impl Member {
+    /// A new order that is ready, and its CSR.
+    pub(crate) fn ticket(&self) -> Result<Ticket<'_>> {
+        self.ticket_with(json!({}))
+    }
+
+    fn ticket_with(&self, members: serde_json::Value) -> Result<Ticket<'_>> {
+        let order: Order = self.account.order_with(&[&self.name], members)?;
+        ensure!(order.object["status"] == "ready", "{}", order.object);
+        Ticket::new(&self.account, order, &self.name)
+    }
 }
 
-/// Finalizes an order. What it says is looked at later.
-pub(crate) fn finalize(account: &Account, name: &str, order: &Order) -> Result<Value> {
-    let payload = Account::finalize_payload(&[name])?.to_string();
-    account.patiently(&order.finalize()?, payload.as_bytes())?.expect(200)?.json()
+impl<'a> Renewable<'a> {
+    pub(crate) fn new(member: &'a Member, chain: &str) -> Result<Self> {
+        Ok(Self { member, id: Subject::of(chain)?.id })
+    }
+
+    /// An order that says what it replaces, ready, and its CSR.
+    pub(crate) fn ticket(&self) -> Result<Ticket<'a>> {
+        self.member.ticket_with(json!({"replaces": self.id}))
+    }
+}
+
+/// So many new orders of each of these accounts.
+pub(crate) fn tickets(members: &[Member], each: usize) -> Result<Vec<Ticket<'_>>> {
+    let made = in_parallel(members, |member| (0..each).map(|_| member.ticket()).collect::<Result<Vec<_>>>())?;
+    Ok(made.into_iter().flatten().collect())
+}
+
+/// The chains, in the order of the orders.
+pub(crate) fn chains(served: &[Served<'_>]) -> Result<Vec<String>> {
+    in_parallel(served, Served::chain)
+}
+
+/// The orders with their certificates.
+pub(crate) fn leaves(served: &[Served<'_>], chains: &[String]) -> Result<Vec<(String, Vec<u8>)>> {
+    let leaf = |(served, chain): (&Served<'_>, &String)| {
+        Ok((served.order.clone(), CertificateDer::from_pem_slice(chain.as_bytes())?.to_vec()))
+    };
+    served.iter().zip(chains).map(leaf).collect()
+}
+
+/// Finalizes one after the other, each so long after the one before, whatever has become of that.
+pub(crate) fn one_by_one<'a>(tickets: &[Ticket<'a>], gap: Duration) -> Result<Vec<Served<'a>>> {
+    thread::scope(|scope| {
+        let started = Instant::now();
+        let mut threads = Vec::new();
+        for (ticket, number) in tickets.iter().zip(0..) {
+            thread::sleep((started + gap * number).saturating_duration_since(Instant::now()));
+            threads.push(scope.spawn(move || ticket.serve(Duration::from_secs(120))));
+        }
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    })
+}
+
+/// Does something with each of them, some at a time.
+pub(crate) fn in_parallel<'t, T: Sync, R: Send>(items: &'t [T], one: impl Fn(&'t T) -> Result<R> + Sync) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, R)>> {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(number) else { return Ok(done) };
+            done.push((number, one(item)?));
+        }
+    };
+    let mut done = thread::scope(|scope| {
+        let threads: Vec<_> = (0..HANDS).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect::<Result<Vec<_>>>()
+    })?
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>();
+    done.sort_unstable_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, made)| made).collect())
 }

@@ -1,0 +1,117 @@
+//! All orders at once: the tokens are busy until the last one, every chain is good with the root alone, and renewals that arrive
+//! meanwhile hardly notice.
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use tests::openssl;
+
+use crate::{
+    crowd::{Served, finalize_all},
+    figures::{Shares, Waits, tenths},
+    watch::Watch,
+    world::{
+        LATENCY_MS, Renewable, SIGNERS, TOKENS, World, chains, ideal, in_parallel, leaves, one_at_a_time, one_by_one, size,
+        tickets,
+    },
+};
+
+const USUAL: (usize, usize) = (240, 24);
+const RENEWALS: usize = 20;
+/// Of what the tokens alone could do.
+const RATE: f64 = 0.95;
+/// Of an idle system's wait.
+const SLOWER: f64 = 2.0;
+
+#[test]
+fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_system_at_most() -> Result<()> {
+    let _turn = one_at_a_time();
+    let (count, accounts) = size(USUAL)?;
+    let world = World::start("full-load", |options| options)?;
+    let members = world.members("account", accounts)?;
+    let renewing = world.members("renewing", RENEWALS)?;
+
+    let firsts = tickets(&renewing, 1)?;
+    let firsts = finalize_all(&firsts, Duration::from_secs(120))?;
+    let firsts = in_order_of(&renewing, firsts)?;
+    let mut all = leaves(&firsts, &chains(&firsts)?)?;
+    let again = |served: &[Served<'_>]| -> Result<Vec<_>> {
+        let chains = chains(served)?;
+        let renewables: Vec<_> =
+            renewing.iter().zip(&chains).map(|(member, chain)| Renewable::new(member, chain)).collect::<Result<_>>()?;
+        in_parallel(&renewables, Renewable::ticket)
+    };
+    let idle = one_by_one(&again(&firsts)?, Duration::from_millis(2 * LATENCY_MS))?;
+    all.extend(leaves(&idle, &chains(&idle)?)?);
+    let renewals = again(&idle)?;
+    let idle = Waits::of(idle.iter().map(Served::wait));
+
+    let orders = tickets(&members, count / members.len())?;
+    let expected = ideal(orders.len() + RENEWALS);
+    let patience = expected * 2 + Duration::from_secs(60);
+    let (watch, shares) = (Watch::start(&world.stack.report.state, SIGNERS)?, Shares::of(&world)?);
+    let (served, renewed) = thread::scope(|scope| {
+        let crowd = scope.spawn(|| finalize_all(&orders, patience));
+        thread::sleep(expected.mul_f64(0.05));
+        let renewed = one_by_one(&renewals, expected.mul_f64(0.85 / RENEWALS as f64));
+        (crowd.join().expect("no thread panics"), renewed)
+    });
+    let (served, renewed) = (served?, renewed?);
+    let shares = shares.text()?;
+    let signatures = watch.signatures();
+    drop(watch);
+    let loaded = Waits::of(renewed.iter().map(Served::wait));
+
+    // The first signature was begun a token's time before it was there.
+    let first = signatures.first().context("a signature")?.at - Duration::from_millis(LATENCY_MS);
+    let last = served.iter().chain(&renewed).map(|served| served.ended).max().context("an order")?;
+    let signed = signatures.last().context("a signature")?.at - first;
+    let (took, done) = (last - first, served.len() + renewed.len());
+    let rate = expected.as_secs_f64() / took.as_secs_f64();
+    let sent = served.iter().map(|served| served.began).max().context("an order")?.saturating_duration_since(first);
+    let requests: u32 = served.iter().map(|served| served.requests).sum();
+    eprintln!("{done} certificates in {took:.1?}, {:.3} of the tokens' {} a second; all finalized after {sent:.1?}, all signed after {signed:.1?}", rate, 1000 * (SIGNERS * TOKENS) as u64 / LATENCY_MS);
+    eprintln!("signatures by signer and tenth: {}", tenths(&signatures));
+    eprintln!("processors: {shares}; {:.1} requests an order", f64::from(requests) / served.len() as f64);
+    eprintln!("renewals, idle: {idle}");
+    eprintln!("renewals, under load: {loaded}");
+
+    let chains = chains(&served)?;
+    chains_are_good(&world, &chains)?;
+    all.extend(leaves(&served, &chains)?);
+    all.extend(leaves(&renewed, &crate::world::chains(&renewed)?)?);
+    assert_eq!(world.none_lost_none_doubled(&all)?, 0);
+
+    let by_signer: Vec<_> = (1..=SIGNERS).map(|number| world.signed_by(number)).collect::<Result<_>>()?;
+    let fair = all.len() / SIGNERS;
+    ensure!(by_signer.iter().all(|share| (fair / 2..=fair * 2).contains(share)), "by signer {by_signer:?}");
+    ensure!(rate >= RATE, "{rate:.3} of the tokens' rate; processors: {shares}");
+    let slower = loaded.slow().as_secs_f64() / idle.slow().as_secs_f64();
+    ensure!(slower <= SLOWER, "renewals wait {slower:.2} times as long as in an idle system");
+    Ok(())
+}
+
+/// One of each account, in the accounts' order.
+fn in_order_of<'a>(members: &'a [crate::world::Member], served: Vec<Served<'a>>) -> Result<Vec<Served<'a>>> {
+    let of = |member: &crate::world::Member| {
+        let mut own = served.iter().filter(|served| served.is_of(&member.account));
+        own.next().cloned().context("an order of each account")
+    };
+    members.iter().map(of).collect()
+}
+
+/// One URL, six issuers, one root.
+fn chains_are_good(world: &World, served: &[String]) -> Result<()> {
+    let mut by_issuer: BTreeMap<&str, &String> = BTreeMap::new();
+    for chain in served {
+        let issuer = chain.split_inclusive("-----END CERTIFICATE-----").nth(1).context("an issuer")?;
+        by_issuer.entry(issuer).or_insert(chain);
+    }
+    ensure!(by_issuer.len() == SIGNERS * TOKENS, "{} issuers", by_issuer.len());
+    for chain in by_issuer.values() {
+        let names = openssl::x509(chain, ["-ext", "subjectAltName"])?;
+        let name = names.split("DNS:").nth(1).context("a name")?.trim();
+        openssl::verify(&world.stack.report.root, chain, name)?;
+    }
+    Ok(())
+}
