@@ -1,5 +1,5 @@
-//! Drives one token: keeps a worker process alive, takes jobs for it, and has the next one ready while the token still signs,
-//! so that the token never waits for the journal's disk.
+//! Drives one token: keeps a worker process alive, takes jobs for it, and has the next one ready just before the token has signed
+//! (see [`super::lead`]).
 
 use std::{
     collections::VecDeque,
@@ -14,6 +14,7 @@ use tokio::{task::JoinHandle, time::sleep};
 use super::{
     choice::Others,
     frame::Login,
+    lead::Lead,
     pin::{PinFile, PinMark},
     start::{Claim, GAP, Starts},
     view::TokenView,
@@ -73,8 +74,8 @@ struct Given {
     since: Option<Instant>,
 }
 
-/// A job and its place, ready for the token; nothing when it has been answered already.
-type Prepared = Option<(Place, Work)>;
+/// A job and its place, ready for the token, and how long that took; nothing when it has been answered already.
+type Prepared = Option<(Place, Work, Duration)>;
 
 impl Driver {
     /// Runs until the queue closes.
@@ -169,7 +170,7 @@ impl Driver {
         }
         jobs.for_each(|(place, job)| self.works.queue.put_back(place, job));
         if let Some(preparing) = preparing
-            && let Ok(Some((place, job))) = preparing.await
+            && let Ok(Some((place, job, _))) = preparing.await
         {
             self.works.queue.put_back(place, job);
         }
@@ -182,7 +183,7 @@ impl Driver {
         given: &mut Given,
         preparing: &mut Option<JoinHandle<Prepared>>,
     ) -> End {
-        let (deadline, mut closed) = (worker.deadline(), false);
+        let (deadline, mut closed, mut lead) = (worker.deadline(), false, Lead::default());
         loop {
             let out = given.jobs.len().saturating_add(usize::from(preparing.is_some()));
             if closed && out == 0 {
@@ -204,7 +205,8 @@ impl Driver {
                 },
                 prepared = finished(preparing) => {
                     // A job that could not be prepared has been answered already.
-                    if let Some((place, job)) = prepared {
+                    if let Some((place, job, took)) = prepared {
+                        lead.took(took);
                         let handed = worker.give(&job.sign()).await;
                         given.push(place, job);
                         if let Err(failed) = handed {
@@ -212,7 +214,7 @@ impl Driver {
                         }
                     }
                 },
-                taken = self.take(out > 0), if out < self.ahead() && preparing.is_none() && !closed => match taken {
+                taken = self.take(out > 0, self.pause(given, lead)), if out < self.ahead() && preparing.is_none() && !closed => match taken {
                     Some(taken) => *preparing = Some(taken),
                     // What is out is still signed.
                     None => closed = true,
@@ -231,15 +233,25 @@ impl Driver {
         self.works.running.spawn(async move { works.finish(job, signature).await });
     }
 
-    /// Takes a job and lets its intent be written. Cancel-safe: what was taken is in the task that is given back.
-    async fn take(&self, busy: bool) -> Option<JoinHandle<Prepared>> {
+    /// How long the next job stays where a renewal can still go before it.
+    fn pause(&self, given: &Given, lead: Lead) -> Duration {
+        given.since.map_or(Duration::ZERO, |since| lead.pause(self.view.quick(), since.elapsed()))
+    }
+
+    /// Takes a job after this pause and lets its intent be written. Cancel-safe: what was taken is in the task that is given back.
+    async fn take(&self, busy: bool, pause: Duration) -> Option<JoinHandle<Prepared>> {
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
         let (place, job) = self.works.queue.take(self.issuer, busy, clock::now).await?;
         let (works, issuer) = (Arc::clone(&self.works), self.issuer);
         let gap = self.starts.underway(&self.settings.module).then_some(GAP);
         Some(tokio::spawn(async move {
+            let began = clock::instant();
             let prepared = works.prepare(job, issuer).await?;
+            let took = began.elapsed();
             sleep(gap.unwrap_or_default()).await;
-            Some((place, prepared))
+            Some((place, prepared, took))
         }))
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod choice;
 pub(crate) mod driver;
 mod failure;
 pub(crate) mod frame;
+mod lead;
 pub(crate) mod lint;
 pub(crate) mod opensc;
 pub(crate) mod pin;

@@ -36,7 +36,12 @@ impl Waits {
 
 impl fmt::Display for Waits {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "median {} ms, slowest but one {} ms of", self.median().as_millis(), self.slow().as_millis())?;
+        write!(
+            formatter,
+            "median {} ms, slowest but one {} ms of",
+            self.median().as_millis(),
+            self.slow().as_millis()
+        )?;
         self.0.iter().try_for_each(|wait| write!(formatter, " {}", wait.as_millis()))
     }
 }

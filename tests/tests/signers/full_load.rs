@@ -11,8 +11,8 @@ use crate::{
     figures::{Shares, Waits, tenths},
     watch::Watch,
     world::{
-        LATENCY_MS, Renewable, SIGNERS, TOKENS, World, chains, ideal, in_parallel, leaves, one_at_a_time, one_by_one, size,
-        tickets,
+        LATENCY_MS, Renewable, SIGNERS, TOKENS, World, chains, ideal, in_parallel, leaves, one_at_a_time, one_by_one,
+        size, tickets,
     },
 };
 
@@ -70,7 +70,11 @@ fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_syste
     let rate = expected.as_secs_f64() / took.as_secs_f64();
     let sent = served.iter().map(|served| served.began).max().context("an order")?.saturating_duration_since(first);
     let requests: u32 = served.iter().map(|served| served.requests).sum();
-    eprintln!("{done} certificates in {took:.1?}, {:.3} of the tokens' {} a second; all finalized after {sent:.1?}, all signed after {signed:.1?}", rate, 1000 * (SIGNERS * TOKENS) as u64 / LATENCY_MS);
+    eprintln!(
+        "{done} certificates in {took:.1?}, {:.3} of the tokens' {} a second; all finalized after {sent:.1?}, all signed after {signed:.1?}",
+        rate,
+        1000 * (SIGNERS * TOKENS) as u64 / LATENCY_MS
+    );
     eprintln!("signatures by signer and tenth: {}", tenths(&signatures));
     eprintln!("processors: {shares}; {:.1} requests an order", f64::from(requests) / served.len() as f64);
     eprintln!("renewals, idle: {idle}");

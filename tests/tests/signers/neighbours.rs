@@ -10,8 +10,8 @@ use crate::{
     figures::{Shares, Waits, tenths},
     watch::Watch,
     world::{
-        LATENCY_MS, Member, Renewable, SIGNERS, World, chains, ideal, in_parallel, leaves, one_at_a_time, one_by_one, size,
-        tickets,
+        LATENCY_MS, Member, Renewable, SIGNERS, World, chains, ideal, in_parallel, leaves, one_at_a_time, one_by_one,
+        size, tickets,
     },
 };
 

@@ -146,7 +146,10 @@ fn strike(world: &World, cables: &[Cable], watch: &Watch, number: usize, blow: B
         went_on?;
     }
     let back = until("a signer that was struck signs again", 60, || watch.signed_by(number) > before)?;
-    eprintln!("signer {number}, {blow:?}: signs again after {back:.1?}; the others signed {}", others() - others_before);
+    eprintln!(
+        "signer {number}, {blow:?}: signs again after {back:.1?}; the others signed {}",
+        others() - others_before
+    );
     Ok(())
 }
 

@@ -78,9 +78,7 @@ impl World {
     pub(crate) fn start(name: &str, change: impl FnOnce(Options) -> Options) -> Result<Self> {
         let responder = Responder::start()?;
         let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), name)?.http_port(responder.port);
-        let options = options
-            .set("lifetimes.authorization_reuse", &json!(3600))
-            .set("lifetimes.redrive", &json!(10));
+        let options = options.set("lifetimes.authorization_reuse", &json!(3600)).set("lifetimes.redrive", &json!(10));
         let (signers, tokens, latency) = (SIGNERS.to_string(), TOKENS.to_string(), LATENCY_MS.to_string());
         let options =
             options.with(["--restart", "--signers", &signers, "--tokens", &tokens, "--token-latency-ms", &latency]);
@@ -186,7 +184,10 @@ pub(crate) fn one_by_one<'a>(tickets: &[Ticket<'a>], gap: Duration) -> Result<Ve
 }
 
 /// Does something with each of them, some at a time.
-pub(crate) fn in_parallel<'t, T: Sync, R: Send>(items: &'t [T], one: impl Fn(&'t T) -> Result<R> + Sync) -> Result<Vec<R>> {
+pub(crate) fn in_parallel<'t, T: Sync, R: Send>(
+    items: &'t [T],
+    one: impl Fn(&'t T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, R)>> {
         let mut done = Vec::new();
