@@ -129,10 +129,6 @@ impl Served<'_> {
         self.ended - self.began
     }
 
-    pub(crate) fn is_of(&self, account: &Account) -> bool {
-        std::ptr::eq(self.account, account)
-    }
-
     /// The chain in PEM.
     pub(crate) fn chain(&self) -> Result<String> {
         Ok(self.account.read_patiently(&self.certificate)?.expect(200)?.text()?.to_owned())

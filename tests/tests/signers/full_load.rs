@@ -31,9 +31,7 @@ fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_syste
     let members = world.members("account", accounts)?;
     let renewing = world.members("renewing", RENEWALS)?;
 
-    let firsts = tickets(&renewing, 1)?;
-    let firsts = finalize_all(&firsts, Duration::from_secs(120))?;
-    let firsts = in_order_of(&renewing, firsts)?;
+    let firsts = one_by_one(&tickets(&renewing, 1)?, Duration::ZERO)?;
     let mut all = leaves(&firsts, &chains(&firsts)?)?;
     let again = |served: &[Served<'_>]| -> Result<Vec<_>> {
         let chains = chains(served)?;
@@ -80,10 +78,10 @@ fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_syste
     eprintln!("renewals, idle: {idle}");
     eprintln!("renewals, under load: {loaded}");
 
-    let chains = chains(&served)?;
-    chains_are_good(&world, &chains)?;
-    all.extend(leaves(&served, &chains)?);
-    all.extend(leaves(&renewed, &crate::world::chains(&renewed)?)?);
+    let (served_chains, renewed_chains) = (chains(&served)?, chains(&renewed)?);
+    chains_are_good(&world, &served_chains)?;
+    all.extend(leaves(&served, &served_chains)?);
+    all.extend(leaves(&renewed, &renewed_chains)?);
     assert_eq!(world.none_lost_none_doubled(&all)?, 0);
 
     let by_signer: Vec<_> = (1..=SIGNERS).map(|number| world.signed_by(number)).collect::<Result<_>>()?;
@@ -93,15 +91,6 @@ fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_syste
     let slower = loaded.slow().as_secs_f64() / idle.slow().as_secs_f64();
     ensure!(slower <= SLOWER, "renewals wait {slower:.2} times as long as in an idle system");
     Ok(())
-}
-
-/// One of each account, in the accounts' order.
-fn in_order_of<'a>(members: &'a [crate::world::Member], served: Vec<Served<'a>>) -> Result<Vec<Served<'a>>> {
-    let of = |member: &crate::world::Member| {
-        let mut own = served.iter().filter(|served| served.is_of(&member.account));
-        own.next().cloned().context("an order of each account")
-    };
-    members.iter().map(of).collect()
 }
 
 /// One URL, six issuers, one root.
