@@ -38,6 +38,8 @@ pub(crate) struct Served<'a> {
     certificate: String,
     /// When finalize was sent for the first time.
     pub(crate) began: Instant,
+    /// When that was answered.
+    pub(crate) answered: Instant,
     /// When the client knew that the order is valid.
     pub(crate) ended: Instant,
     /// Requests that took.
@@ -45,11 +47,21 @@ pub(crate) struct Served<'a> {
 }
 
 /// What comes next for an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Next {
+    #[default]
     Finalize,
     /// Finalize was sent: whether it has arrived is to be seen.
     Look,
+}
+
+/// How far a client has come with its order.
+#[derive(Debug, Default)]
+struct Progress {
+    began: Option<Instant>,
+    answered: Option<Instant>,
+    next: Next,
+    requests: u32,
 }
 
 /// How an answer leaves an order.
@@ -74,23 +86,34 @@ impl<'a> Ticket<'a> {
 
     /// From finalize to valid, as one client that does nothing else.
     pub(crate) fn serve(&self, patience: Duration) -> Result<Served<'a>> {
-        let (began, mut next, mut requests) = (Instant::now(), Next::Finalize, 0);
+        let mut progress = Progress::default();
         loop {
-            requests += 1;
-            match self.step(next)? {
-                Seen::Valid(certificate) => return Ok(self.served(certificate, began, requests)),
-                Seen::Later(then, pause) => {
-                    next = then;
-                    thread::sleep(pause);
-                }
+            match self.go_on(&mut progress)? {
+                Ok(served) => return Ok(served),
+                Err(pause) => thread::sleep(pause),
             }
+            let began = progress.began.context("it has begun")?;
             ensure!(began.elapsed() < patience, "{} is not valid after {patience:?}", self.order.url);
         }
     }
 
-    fn served(&self, certificate: String, began: Instant, requests: u32) -> Served<'a> {
+    /// The next request; gives how long to wait for the one after it, while the order is not valid.
+    fn go_on(&self, progress: &mut Progress) -> Result<Result<Served<'a>, Duration>> {
+        let began = *progress.began.get_or_insert_with(Instant::now);
+        progress.requests += 1;
+        let seen = self.step(progress.next)?;
         let ended = Instant::now();
-        Served { account: self.account, order: self.order.url.clone(), certificate, began, ended, requests }
+        let answered = *progress.answered.get_or_insert(ended);
+        match seen {
+            Seen::Valid(certificate) => {
+                let (account, order, requests) = (self.account, self.order.url.clone(), progress.requests);
+                Ok(Ok(Served { account, order, certificate, began, answered, ended, requests }))
+            }
+            Seen::Later(next, pause) => {
+                progress.next = next;
+                Ok(Err(pause))
+            }
+        }
     }
 
     fn step(&self, next: Next) -> Result<Seen> {
@@ -141,20 +164,11 @@ pub(crate) fn finalize_all<'a>(tickets: &[Ticket<'a>], patience: Duration) -> Re
     let due = (0..tickets.len()).map(|number| Reverse((started, number))).collect();
     let agenda = Mutex::new(Agenda { due, open: tickets.len(), failed: false });
     let changed = Condvar::new();
-    // When each was finalized, what comes next for it, and how many requests it took.
-    let states: Vec<_> = tickets.iter().map(|_| Mutex::new((None, Next::Finalize, 0))).collect();
+    let states: Vec<_> = tickets.iter().map(|_| Mutex::<Progress>::default()).collect();
     let step = |number: usize| -> Result<Result<Served<'a>, Duration>> {
-        let mut state = lock(&states[number]);
-        let began = *state.0.get_or_insert_with(Instant::now);
-        state.2 += 1;
-        match tickets[number].step(state.1)? {
-            Seen::Valid(certificate) => Ok(Ok(tickets[number].served(certificate, began, state.2))),
-            Seen::Later(next, pause) => {
-                ensure!(started.elapsed() < patience, "{} is not valid in time", tickets[number].order.url);
-                state.1 = next;
-                Ok(Err(pause))
-            }
-        }
+        let stepped = tickets[number].go_on(&mut lock(&states[number]))?;
+        ensure!(stepped.is_ok() || started.elapsed() < patience, "{} is not valid in time", tickets[number].order.url);
+        Ok(stepped)
     };
     let hand = || -> Result<Vec<Served<'a>>> {
         let mut served = Vec::new();

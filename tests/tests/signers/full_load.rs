@@ -10,13 +10,9 @@ use crate::{
     crowd::{Served, finalize_all},
     figures::{Shares, Waits, tenths},
     watch::Watch,
-    world::{
-        LATENCY_MS, Renewable, SIGNERS, TOKENS, World, chains, ideal, in_parallel, leaves, one_at_a_time, one_by_one,
-        size, tickets,
-    },
+    world::{Renewable, SIGNERS, Size, TOKENS, World, chains, in_parallel, leaves, one_at_a_time, one_by_one, tickets},
 };
 
-const USUAL: (usize, usize) = (240, 24);
 const RENEWALS: usize = 20;
 /// Of what the tokens alone could do.
 const RATE: f64 = 0.95;
@@ -26,9 +22,9 @@ const SLOWER: f64 = 2.0;
 #[test]
 fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_system_at_most() -> Result<()> {
     let _turn = one_at_a_time();
-    let (count, accounts) = size(USUAL)?;
-    let world = World::start("full-load", |options| options)?;
-    let members = world.members("account", accounts)?;
+    let size = Size::or(240, 24)?;
+    let world = World::start("full-load", size, |options| options)?;
+    let members = world.members("account", size.accounts)?;
     let renewing = world.members("renewing", RENEWALS)?;
 
     let firsts = one_by_one(&tickets(&renewing, 1)?, Duration::ZERO)?;
@@ -39,13 +35,13 @@ fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_syste
             renewing.iter().zip(&chains).map(|(member, chain)| Renewable::new(member, chain)).collect::<Result<_>>()?;
         in_parallel(&renewables, Renewable::ticket)
     };
-    let idle = one_by_one(&again(&firsts)?, Duration::from_millis(2 * LATENCY_MS))?;
+    let idle = one_by_one(&again(&firsts)?, size.latency * 2)?;
     all.extend(leaves(&idle, &chains(&idle)?)?);
     let renewals = again(&idle)?;
     let idle = Waits::of(idle.iter().map(Served::wait));
 
-    let orders = tickets(&members, count / members.len())?;
-    let expected = ideal(orders.len() + RENEWALS);
+    let orders = tickets(&members, size.orders / size.accounts)?;
+    let expected = size.ideal(orders.len() + RENEWALS);
     let patience = expected * 2 + Duration::from_secs(60);
     let (watch, shares) = (Watch::start(&world.stack.report.state, SIGNERS)?, Shares::of(&world)?);
     let (served, renewed) = thread::scope(|scope| {
@@ -61,17 +57,17 @@ fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_syste
     let loaded = Waits::of(renewed.iter().map(Served::wait));
 
     // The first signature was begun a token's time before it was there.
-    let first = signatures.first().context("a signature")?.at - Duration::from_millis(LATENCY_MS);
+    let first = signatures.first().context("a signature")?.at - size.latency;
     let last = served.iter().chain(&renewed).map(|served| served.ended).max().context("an order")?;
     let signed = signatures.last().context("a signature")?.at - first;
     let (took, done) = (last - first, served.len() + renewed.len());
     let rate = expected.as_secs_f64() / took.as_secs_f64();
-    let sent = served.iter().map(|served| served.began).max().context("an order")?.saturating_duration_since(first);
+    let taken = served.iter().map(|served| served.answered).max().context("an order")?.saturating_duration_since(first);
     let requests: u32 = served.iter().map(|served| served.requests).sum();
     eprintln!(
-        "{done} certificates in {took:.1?}, {:.3} of the tokens' {} a second; all finalized after {sent:.1?}, all signed after {signed:.1?}",
+        "{done} certificates in {took:.1?}, {:.3} of the tokens' {} a second; all finalized after {taken:.1?}, all signed after {signed:.1?}",
         rate,
-        1000 * (SIGNERS * TOKENS) as u64 / LATENCY_MS
+        (SIGNERS * TOKENS) as f64 / size.latency.as_secs_f64()
     );
     eprintln!("signatures by signer and tenth: {}", tenths(&signatures));
     eprintln!("processors: {shares}; {:.1} requests an order", f64::from(requests) / served.len() as f64);

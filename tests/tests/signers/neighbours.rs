@@ -9,13 +9,9 @@ use crate::{
     crowd::{Served, Ticket, finalize_all},
     figures::{Shares, Waits, tenths},
     watch::Watch,
-    world::{
-        LATENCY_MS, Member, Renewable, SIGNERS, World, chains, ideal, in_parallel, leaves, one_at_a_time, one_by_one,
-        size, tickets,
-    },
+    world::{Member, Renewable, SIGNERS, Size, World, chains, in_parallel, leaves, one_at_a_time, one_by_one, tickets},
 };
 
-const USUAL: (usize, usize) = (240, 24);
 /// Bindings with an account each, and as many certificates that are renewed.
 const SMALL: usize = 6;
 /// Orders of each of these.
@@ -24,8 +20,9 @@ const FEW: usize = 3;
 #[test]
 fn a_binding_that_orders_everything_anew_starves_neither_others_nor_renewals() -> Result<()> {
     let _turn = one_at_a_time();
-    let count = size(USUAL)?.0 / 2;
-    let world = World::start("neighbours", |options| options.with(["--eab", "required"]))?;
+    let size = Size::or(240, 24)?;
+    let count = size.orders / 2;
+    let world = World::start("neighbours", size, |options| options.with(["--eab", "required"]))?;
     let member = |binding: &str, name: &str| -> Result<Member> {
         let binding = hand_out(&world.stack.report, binding, &[])?;
         world.member(open(&world.client, &binding)?, format!("{name}.test"))
@@ -36,7 +33,7 @@ fn a_binding_that_orders_everything_anew_starves_neither_others_nor_renewals() -
     let big = world.member(open(&world.client, &binding)?, "restarting.test".to_owned())?;
     let sibling = [world.member(open(&world.client, &binding)?, "sibling.test".to_owned())?];
 
-    let idle = one_by_one(&turns(&small)?, Duration::from_millis(2 * LATENCY_MS))?;
+    let idle = one_by_one(&turns(&small)?, size.latency * 2)?;
     let first_chains = chains(&idle)?;
     let mut all = leaves(&idle, &first_chains)?;
     let renewables = small.iter().zip(&first_chains).map(|(member, chain)| Renewable::new(member, chain));
@@ -46,7 +43,7 @@ fn a_binding_that_orders_everything_anew_starves_neither_others_nor_renewals() -
     let numbers: Vec<_> = (0..count).collect();
     let anew = in_parallel(&numbers, |_| big.ticket())?;
 
-    let expected = ideal(count + few.len() + own.len() + renewals.len());
+    let expected = size.ideal(count + few.len() + own.len() + renewals.len());
     let (watch, shares) = (Watch::start(&world.stack.report.state, SIGNERS)?, Shares::of(&world)?);
     let spread = |tickets: &[Ticket<'_>]| expected.mul_f64(0.8 / tickets.len() as f64);
     let (anew, few, own, renewals) = thread::scope(|scope| {

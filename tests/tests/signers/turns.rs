@@ -21,9 +21,10 @@ use crate::{
     crowd::{Served, finalize_all},
     figures::{Waits, tenths},
     watch::Watch,
-    world::{Member, SIGNERS, TOKENS, World, chains, ideal, leaves, one_at_a_time, size, tickets},
+    world::{Member, SIGNERS, Size, TOKENS, World, chains, leaves, one_at_a_time, tickets},
 };
 
+/// Orders and accounts.
 const USUAL: (usize, usize) = (96, 12);
 /// Accounts that make one order after the other while signers are struck.
 const DRIPS: usize = 3;
@@ -56,25 +57,25 @@ fn plan(is_usual: bool) -> (Vec<(usize, Blow)>, u64) {
 #[test]
 fn signers_that_are_killed_hung_and_cut_off_lose_no_order_double_none_and_come_back_by_themselves() -> Result<()> {
     let _turn = one_at_a_time();
-    let (count, accounts) = size(USUAL)?;
-    let (blows, lease) = plan((count, accounts) == USUAL);
+    let size = Size::or(USUAL.0, USUAL.1)?;
+    let (blows, lease) = plan(size.orders == USUAL.0);
     let cables = (0..SIGNERS).map(|_| Cable::start()).collect::<Result<Vec<_>>>()?;
     let addresses: Vec<_> = cables.iter().map(|cable| cable.address.to_string()).collect();
     let skew = lease / 5;
-    let world = World::start("turns", |options| {
+    let world = World::start("turns", size, |options| {
         let options = options.set("lifetimes.lease", &json!(lease)).set("lifetimes.clock_skew", &json!(skew));
         addresses.iter().fold(options, |options, address| options.with(["--signer-relay", address]))
     })?;
     for (cable, number) in cables.iter().zip(1..) {
         cable.to(address(&world, number)?);
     }
-    let (members, drips) = (world.members("account", accounts)?, world.members("drip", DRIPS)?);
-    let orders = tickets(&members, count / members.len())?;
+    let (members, drips) = (world.members("account", size.accounts)?, world.members("drip", DRIPS)?);
+    let orders = tickets(&members, size.orders / size.accounts)?;
     let watch = Watch::start(&world.stack.report.state, SIGNERS)?;
 
     let (started, ends) = (Instant::now(), AtomicBool::new(false));
     let (served, dripped, struck) = thread::scope(|scope| {
-        let crowd = scope.spawn(|| finalize_all(&orders, ideal(count) * 2 + PATIENCE));
+        let crowd = scope.spawn(|| finalize_all(&orders, size.ideal(size.orders) * 2 + PATIENCE));
         let drip = |member| {
             let ends = &ends;
             scope.spawn(move || drip(member, ends))
@@ -89,7 +90,7 @@ fn signers_that_are_killed_hung_and_cut_off_lose_no_order_double_none_and_come_b
     let (mut served, dripped) = (served?, dripped?);
     served.extend(dripped.into_iter().flatten());
     let took = started.elapsed();
-    let (alone, waits) = (ideal(served.len()), Waits::of(served.iter().map(Served::wait)));
+    let (alone, waits) = (size.ideal(served.len()), Waits::of(served.iter().map(Served::wait)));
     eprintln!("{} orders in {took:.1?}; the tokens alone take {alone:.1?} when nobody strikes", served.len());
     eprintln!("signatures by signer and tenth: {}", tenths(&watch.signatures()));
     eprintln!("waits: median {:.1?}, slowest but one {:.1?}", waits.median(), waits.slow());

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::json;
 use tests::{
@@ -27,26 +27,43 @@ use crate::crowd::{Served, Ticket};
 
 pub(crate) const SIGNERS: usize = 3;
 pub(crate) const TOKENS: usize = 2;
-/// A token takes so long.
-pub(crate) const LATENCY_MS: u64 = 250;
 /// What the edge's log says of an order that goes on without its signer.
 const UNSETTLED: &str = "cannot be asked and its lease is over";
+/// How long an order may take that comes while others wait.
+const PATIENCE: Duration = Duration::from_secs(240);
 /// Clients that are made, or make their orders, at the same time.
 const HANDS: usize = 6;
 
-/// `COLOPHON_BURST=2000x500`: so many orders of so many accounts, in place of the few that CI has time for.
+/// `COLOPHON_BURST=2000x500`: so many orders of so many accounts, in place of the few that CI has time for; `2000x500x1000`: with
+/// tokens that take so many milliseconds, for a machine whose processors are not ours alone.
 const SIZE: &str = "COLOPHON_BURST";
 
-/// Orders and accounts.
-pub(crate) fn size(usual: (usize, usize)) -> Result<(usize, usize)> {
-    let Ok(text) = env::var(SIZE) else { return Ok(usual) };
-    let (orders, accounts) = text.split_once('x').with_context(|| format!("{SIZE}={text}"))?;
-    Ok((orders.parse()?, accounts.parse()?))
+/// How much load there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) orders: usize,
+    pub(crate) accounts: usize,
+    /// A token takes so long for a signature.
+    pub(crate) latency: Duration,
 }
 
-/// What the tokens alone take for so many certificates.
-pub(crate) fn ideal(certificates: usize) -> Duration {
-    Duration::from_millis(LATENCY_MS).mul_f64(certificates as f64 / (SIGNERS * TOKENS) as f64)
+impl Size {
+    /// What was asked for, or these orders and accounts.
+    pub(crate) fn or(orders: usize, accounts: usize) -> Result<Self> {
+        let usual = Self { orders, accounts, latency: Duration::from_millis(250) };
+        let Ok(text) = env::var(SIZE) else { return Ok(usual) };
+        let numbers = text.split('x').map(str::parse).collect::<Result<Vec<usize>, _>>();
+        match numbers.with_context(|| format!("{SIZE}={text}"))?[..] {
+            [orders, accounts] => Ok(Self { orders, accounts, ..usual }),
+            [orders, accounts, ms] => Ok(Self { orders, accounts, latency: Duration::from_millis(ms as u64) }),
+            _ => bail!("{SIZE}={text}"),
+        }
+    }
+
+    /// What the tokens alone take for so many certificates.
+    pub(crate) fn ideal(self, certificates: usize) -> Duration {
+        self.latency.mul_f64(certificates as f64 / (SIGNERS * TOKENS) as f64)
+    }
 }
 
 /// These stacks take all of the machine: one after the other.
@@ -75,11 +92,12 @@ pub(crate) struct Renewable<'a> {
 }
 
 impl World {
-    pub(crate) fn start(name: &str, change: impl FnOnce(Options) -> Options) -> Result<Self> {
+    pub(crate) fn start(name: &str, size: Size, change: impl FnOnce(Options) -> Options) -> Result<Self> {
         let responder = Responder::start()?;
         let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), name)?.http_port(responder.port);
         let options = options.set("lifetimes.authorization_reuse", &json!(3600)).set("lifetimes.redrive", &json!(10));
-        let (signers, tokens, latency) = (SIGNERS.to_string(), TOKENS.to_string(), LATENCY_MS.to_string());
+        let (signers, tokens, latency) =
+            (SIGNERS.to_string(), TOKENS.to_string(), size.latency.as_millis().to_string());
         let options =
             options.with(["--restart", "--signers", &signers, "--tokens", &tokens, "--token-latency-ms", &latency]);
         let stack = Stack::up(change(options))?;
@@ -177,7 +195,7 @@ pub(crate) fn one_by_one<'a>(tickets: &[Ticket<'a>], gap: Duration) -> Result<Ve
         let mut threads = Vec::new();
         for (ticket, number) in tickets.iter().zip(0..) {
             thread::sleep((started + gap * number).saturating_duration_since(Instant::now()));
-            threads.push(scope.spawn(move || ticket.serve(Duration::from_secs(120))));
+            threads.push(scope.spawn(move || ticket.serve(PATIENCE)));
         }
         threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
     })
