@@ -370,3 +370,16 @@ fn a_signer_without_an_issuer_under_the_root_gets_nothing_and_one_that_is_near_i
     (0..6).for_each(|_| pool.chosen("SIGNER_2", 0));
     assert_eq!(taken(&pool, Some("EWR")), ["SIGNER_0".to_owned()].into(), "but a long wait is worse than a long way");
 }
+
+#[test]
+fn a_signer_that_hung_has_its_share_again_after_its_next_answer() {
+    let configs = [signer(0, &json!({})), signer(1, &json!({}))];
+    let mut pool = Pool::new(&configs);
+    let machine = Machine::new(2, 250);
+    let mut tell = |binding: &str, took| pool.learned(binding, &status(&machine, 0), |_| true, took, 0);
+    for (binding, took) in [("SIGNER_0", 20), ("SIGNER_1", 20), ("SIGNER_0", 4000), ("SIGNER_0", 20)] {
+        tell(binding, took);
+    }
+    let outlook = Outlook { pool: &pool, colo: None, now: 0 };
+    assert_eq!(outlook.expected_wait("SIGNER_0"), outlook.expected_wait("SIGNER_1"));
+}

@@ -27,7 +27,7 @@ use crate::{
 /// Orders and accounts.
 const USUAL: (usize, usize) = (96, 12);
 /// Accounts that make one order after the other while signers are struck.
-const DRIPS: usize = 3;
+const DRIPS: usize = 8;
 /// How long an order may take while signers are struck.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -97,7 +97,7 @@ fn signers_that_are_killed_hung_and_cut_off_lose_no_order_double_none_and_come_b
 
     // Nobody has helped, and all of them have new orders.
     let before: Vec<_> = (1..=SIGNERS).map(|number| watch.signed_by(number)).collect();
-    let last = finalize_all(&tickets(&drips, 8)?, PATIENCE)?;
+    let last = finalize_all(&tickets(&drips, 3)?, PATIENCE)?;
     let after: Vec<_> = (1..=SIGNERS).map(|number| watch.signed_by(number)).collect();
     let new: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();
     ensure!(new.iter().all(|new| *new >= 2), "by signer {new:?}, once all is over");

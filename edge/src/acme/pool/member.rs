@@ -158,7 +158,9 @@ impl Member {
     ) {
         self.probed = self.probed.map(|(since, _)| (since, true));
         self.breaker.succeeded();
-        self.round_trip = if self.round_trip == 0 { took } else { self.round_trip.midpoint(took) };
+        // One answer that came late, because its signer hung, must not keep orders from it once it is back.
+        let is_late = self.round_trip != 0 && took > self.round_trip;
+        self.round_trip = if is_late { self.round_trip.midpoint(took) } else { took };
         let (since, known) = std::mem::take(&mut self.ours);
         let fresh = now < since.saturating_add(VERIFIED);
         let known = if fresh { known } else { Vec::new() };
