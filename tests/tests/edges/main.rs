@@ -3,9 +3,9 @@
 #![allow(clippy::disallowed_methods, reason = "tests live in real time")]
 
 mod accounts;
+mod alternatives;
 mod bounds;
 mod caller;
 mod issuance;
-mod last_resort;
 mod status;
 mod world;

@@ -41,7 +41,7 @@ pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The world of all tests but those of the last resort, started by whoever needs it first.
+/// The world of all tests but those that choose between signers, started by whoever needs it first.
 pub(crate) fn world() -> &'static World {
     static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
     let start = || World::start("edges", |options| options.with(["--signers", "1", "--tokens", "2"]));
