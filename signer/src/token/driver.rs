@@ -31,8 +31,11 @@ use crate::{
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// Jobs that are out for one token: one that it signs, and one behind that, whose intent is being written or that waits in the
-/// worker's pipe already.
+/// worker's pipe already; for one that is faster than a disk, as many more as it signs in this time.
 const AHEAD: usize = 2;
+const AHEAD_TIME: Duration = Duration::from_millis(5);
+/// Never more than so many: what is out is no longer overtaken.
+const MOST_AHEAD: usize = 24;
 
 /// What operators are told of a key that wants its PIN for each signature.
 pub(crate) const EACH_TIME: &str = "the key wants its PIN for each signature: slower, and the PIN stays in the worker's memory; a key with \
@@ -72,10 +75,15 @@ struct Given {
     jobs: VecDeque<(Place, Work)>,
     /// Since when the oldest is the token's.
     since: Option<Instant>,
+    /// What a signature takes, the last ones counting most; nothing before the first.
+    typical: Option<Duration>,
 }
 
 /// A job and its place, ready for the token, and how long that took; nothing when it has been answered already.
 type Prepared = Option<(Place, Work, Duration)>;
+
+/// Jobs that are being prepared, in the order in which they were taken.
+type Preparing = VecDeque<JoinHandle<Prepared>>;
 
 impl Driver {
     /// Runs until the queue closes.
@@ -161,7 +169,7 @@ impl Driver {
     /// Signs job after job, until the queue closes or the worker fails. Nothing is lost in either case.
     async fn serve(&self, worker: &mut WorkerProcess) -> End {
         let mut given = Given::default();
-        let mut preparing: Option<JoinHandle<Prepared>> = None;
+        let mut preparing = Preparing::new();
         let end = self.turn(worker, &mut given, &mut preparing).await;
         let mut jobs = given.jobs.into_iter();
         if let Some((place, job)) = jobs.next() {
@@ -169,23 +177,18 @@ impl Driver {
             self.works.try_again(place, job);
         }
         jobs.for_each(|(place, job)| self.works.queue.put_back(place, job));
-        if let Some(preparing) = preparing
-            && let Ok(Some((place, job, _))) = preparing.await
-        {
-            self.works.queue.put_back(place, job);
+        for preparing in preparing {
+            if let Ok(Some((place, job, _))) = preparing.await {
+                self.works.queue.put_back(place, job);
+            }
         }
         end
     }
 
-    async fn turn(
-        &self,
-        worker: &mut WorkerProcess,
-        given: &mut Given,
-        preparing: &mut Option<JoinHandle<Prepared>>,
-    ) -> End {
+    async fn turn(&self, worker: &mut WorkerProcess, given: &mut Given, preparing: &mut Preparing) -> End {
         let (deadline, mut closed, mut lead) = (worker.deadline(), false, Lead::default());
         loop {
-            let out = given.jobs.len().saturating_add(usize::from(preparing.is_some()));
+            let out = given.jobs.len().saturating_add(preparing.len());
             if closed && out == 0 {
                 return End::Closed;
             }
@@ -214,8 +217,8 @@ impl Driver {
                         }
                     }
                 },
-                taken = self.take(out > 0, self.pause(given, lead)), if out < self.ahead() && preparing.is_none() && !closed => match taken {
-                    Some(taken) => *preparing = Some(taken),
+                taken = self.take(out > 0, self.pause(given, lead)), if !closed && self.has_room(given, preparing) => match taken {
+                    Some(taken) => preparing.push_back(taken),
                     // What is out is still signed.
                     None => closed = true,
                 },
@@ -224,7 +227,7 @@ impl Driver {
     }
 
     fn signed(&self, given: &mut Given, signature: Vec<u8>) {
-        let duration = given.since.map(|since| since.elapsed()).unwrap_or_default();
+        let duration = given.took();
         let Some((_, job)) = given.next() else {
             return tracing::error!(token = self.name, "a signature that nobody asked for");
         };
@@ -255,9 +258,12 @@ impl Driver {
         }))
     }
 
-    /// How many jobs may be out: while another token starts, none behind the one that is signed, so that there is a gap.
-    fn ahead(&self) -> usize {
-        if self.starts.underway(&self.settings.module) { 1 } else { AHEAD }
+    /// Whether another job may be out: while another token starts, none behind the one that is signed, so that there is a gap.
+    fn has_room(&self, given: &Given, preparing: &Preparing) -> bool {
+        let most = if self.starts.underway(&self.settings.module) { 1 } else { given.most() };
+        let out = given.jobs.len().saturating_add(preparing.len());
+        // Of a slow token the next one is taken as late as can be, so only behind one that it has.
+        out < most && (preparing.is_empty() || most > AHEAD)
     }
 }
 
@@ -276,6 +282,21 @@ impl Given {
         oldest
     }
 
+    /// How long the oldest was with the token.
+    fn took(&mut self) -> Duration {
+        let took = self.since.map(|since| since.elapsed()).unwrap_or_default();
+        let weighed = |typical: Duration| typical.saturating_mul(7).saturating_add(took).checked_div(8);
+        self.typical = Some(self.typical.and_then(weighed).unwrap_or(took));
+        took
+    }
+
+    /// How many jobs may be out.
+    fn most(&self) -> usize {
+        let fit = self.typical.and_then(|typical| AHEAD_TIME.as_micros().checked_div(typical.as_micros()));
+        let more = fit.and_then(|fit| usize::try_from(fit).ok()).unwrap_or_default();
+        AHEAD.saturating_add(more).min(MOST_AHEAD)
+    }
+
     /// Ends when the oldest has been with the token for too long; never when there is none.
     async fn late(&self, deadline: Duration) {
         match self.since {
@@ -285,11 +306,11 @@ impl Given {
     }
 }
 
-/// Waits for a job that is being prepared, and takes it out; for ever when there is none. Cancel-safe.
-async fn finished(preparing: &mut Option<JoinHandle<Prepared>>) -> Prepared {
-    let Some(task) = preparing.as_mut() else { return std::future::pending().await };
+/// Waits for the job that was taken first of those that are being prepared, and takes it out; for ever when there is none. Cancel-safe.
+async fn finished(preparing: &mut Preparing) -> Prepared {
+    let Some(task) = preparing.front_mut() else { return std::future::pending().await };
     let prepared = task.await;
-    *preparing = None;
+    preparing.pop_front();
     // A task that has panicked has dropped its job, and with it its ticket: that one was answered too.
     prepared.ok().flatten()
 }

@@ -2,6 +2,7 @@
 //! daemon are measured by turns in one run, so that only ratios count.
 
 use std::{
+    fs,
     process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -15,6 +16,7 @@ use cryptoki::{
     session::UserType,
     types::AuthPin,
 };
+use nix::sys::signal::Signal;
 use shared::{
     signing::{IssueReply, IssueRequest},
     testing::TestKey,
@@ -22,11 +24,13 @@ use shared::{
 
 use crate::{
     client::{Edge, csr, request},
-    site::{MODULE, PIN, Site, stopwatch},
+    site::{Daemon, MODULE, PIN, Site, eventually, signal, stopwatch},
 };
 
 const CLIENTS: usize = 8;
 const ROUNDS: usize = 3;
+/// Jobs that are out for a token at most: more than enough.
+const AHEAD: u64 = 40;
 /// Certificates of each client in a round.
 const EACH: usize = 40;
 /// The variable that makes a child of this program sign for so many milliseconds.
@@ -131,6 +135,58 @@ fn certificates_of_the_daemon_over_signatures_of_the_module() {
     let [daemon_ms, worker_ms] = used.map(|seconds| seconds * 1000.0 / number);
     println!("processor time for each certificate: daemon {daemon_ms:.2} ms, worker {worker_ms:.2} ms");
     assert!(of_raw >= FLOOR_OF_RAW && of_worker >= FLOOR_OF_WORKER, "{of_raw:.3} {of_worker:.3}");
+}
+
+/// Certificates that wait when the token begins.
+const BACKLOG: usize = 600;
+
+/// Certificates a second of a backlog, from the moment when the token begins with it to the last answer: all are admitted before that,
+/// as they are when a token is what everybody waits for.
+fn backlog_rate(site: &Site, daemon: &Daemon, edges: &[Edge], requests: &[IssueRequest]) -> (f64, [f64; 2]) {
+    let worker = daemon.workers()[0];
+    let processes = [daemon.child.id(), worker];
+    signal(worker, Signal::SIGSTOP);
+    let observer = Edge::new(site);
+    thread::scope(|scope| {
+        let threads: Vec<_> =
+            edges.iter().zip(requests).map(|(edge, asked)| scope.spawn(move || drop(edge.issued(asked)))).collect();
+        let all = requests.len() as u64;
+        eventually("the backlog", || observer.status().unwrap().queued + AHEAD >= all);
+        let (before, started) = (processes.map(cpu), stopwatch());
+        signal(worker, Signal::SIGCONT);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let took = started.elapsed().as_secs_f64();
+        let after = processes.map(cpu);
+        (all as f64 / took, [after[0] - before[0], after[1] - before[1]])
+    })
+}
+
+#[test]
+fn certificates_of_a_backlog_over_signatures_of_the_module() {
+    let site = Site::new(&["a1"]);
+    site.write_config(&["a1"], "deadline_ms = 60000");
+    let text = fs::read_to_string(site.path("signer.toml")).unwrap();
+    let many = "connections = 2000\nconnections_per_identity = 1500";
+    fs::write(site.path("signer.toml"), text.replace("connections = 256", many)).unwrap();
+    let daemon = site.serve();
+    let edges: Vec<_> = (0..BACKLOG).map(|_| Edge::new(&site)).collect();
+    thread::scope(|scope| edges.iter().for_each(|edge| drop(scope.spawn(|| edge.status().unwrap()))));
+    let (account, csr) = (TestKey::new(1), csr(&["client.test"]));
+    let mut best = 0.0_f64;
+    for round in 0..ROUNDS {
+        let requests: Vec<_> =
+            (0..BACKLOG).map(|number| request(round * BACKLOG + number, &account, &csr, &["client.test"])).collect();
+        let raw = raw_rate(&site);
+        let (rate, used) = backlog_rate(&site, &daemon, &edges, &requests);
+        let [daemon_ms, worker_ms] = used.map(|seconds| seconds * 1000.0 / BACKLOG as f64);
+        println!(
+            "raw C_Sign {raw:.0} a second; of a backlog {rate:.0} certificates a second, {:.3} of that; \
+             processor time for each: daemon {daemon_ms:.2} ms, worker {worker_ms:.2} ms",
+            rate / raw
+        );
+        best = best.max(rate / raw);
+    }
+    assert!(best >= FLOOR_OF_RAW, "{best:.3}");
 }
 
 /// See docs/benchmarks.md: SoftHSM signs faster than this daemon can verify; a USB token does not. Programs that are not optimised say
