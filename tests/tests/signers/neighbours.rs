@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tests::binding::{hand_out, open};
 
 use crate::{
@@ -16,6 +16,8 @@ use crate::{
 const SMALL: usize = 6;
 /// Orders of each of these.
 const FEW: usize = 3;
+/// Of an idle system's median: the signature that a token is at, one of the others' turn, and its own.
+const SLOWER: f64 = 3.0;
 
 #[test]
 fn a_binding_that_orders_everything_anew_starves_neither_others_nor_renewals() -> Result<()> {
@@ -62,6 +64,10 @@ fn a_binding_that_orders_everything_anew_starves_neither_others_nor_renewals() -
     let (idle, beside, siblings, renewed) = (waits(&idle), waits(&few), waits(&own), waits(&renewals));
     eprintln!("idle: {idle}\nbeside it: {beside}\nin the same binding: {siblings}\nrenewals: {renewed}");
 
+    for (what, waits) in [("others", &beside), ("its other account", &siblings), ("renewals", &renewed)] {
+        let slower = waits.median().as_secs_f64() / idle.median().as_secs_f64();
+        ensure!(slower <= SLOWER, "{what} wait {slower:.2} times as long as in an idle system");
+    }
     for served in [&anew, &few, &own, &renewals] {
         all.extend(leaves(served, &chains(served)?)?);
     }

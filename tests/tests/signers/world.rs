@@ -60,6 +60,11 @@ impl Size {
         }
     }
 
+    /// True when beginning and end weigh so little that the tokens' rate is to be reached.
+    pub(crate) fn is_full(self) -> bool {
+        self.orders >= 2000
+    }
+
     /// What the tokens alone take for so many certificates.
     pub(crate) fn ideal(self, certificates: usize) -> Duration {
         self.latency.mul_f64(certificates as f64 / (SIGNERS * TOKENS) as f64)
