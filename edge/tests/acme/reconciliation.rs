@@ -53,7 +53,8 @@ impl Books {
     /// As the alarm of each journal's object does it.
     fn reconcile(&mut self, desk: &Desk, reachable: bool) {
         let now = desk.now;
-        let config = ReconciliationConfig::default();
+        // So short that nothing is right because of it.
+        let config = ReconciliationConfig { grace_seconds: 1, ..ReconciliationConfig::default() };
         let rules = Rules { config: &config, lifetimes: &desk.config.lifetimes, urls: &desk.urls, from: 0 };
         let mut cases: Vec<_> = Vec::new();
         for (binding, journal) in &self.journals {
