@@ -151,11 +151,8 @@ async fn ask_within<T: DeserializeOwned>(
     path: &str,
     request: Option<&impl Serialize>,
 ) -> Result<T, Unreachable> {
-    let admitted = async {
-        journal::admit(env, signer).await?;
-        exchange(env, signer, path, request).await
-    };
-    let answer = within(limit, admitted).await.unwrap_or(Err(Unreachable::Timeout));
+    let text = written(request)?;
+    let answer = admitted(limit, env, signer, path, text).await.and_then(|answer| read(&answer));
     if !matches!(answer, Ok(_) | Err(Unreachable::NotAdmitted(_))) {
         journal::forget(signer);
     }
@@ -168,18 +165,41 @@ async fn whatever_its_journal<T: DeserializeOwned>(
     path: &str,
     request: Option<&impl Serialize>,
 ) -> Result<T, Unreachable> {
-    within(TIMEOUT, exchange(env, signer, path, request)).await.unwrap_or(Err(Unreachable::Timeout))
+    let answer = within(TIMEOUT, exchange(env, signer, path, written(request)?)).await;
+    answer.unwrap_or(Err(Unreachable::Timeout)).and_then(|answer| read(&answer))
 }
 
-async fn exchange<T: DeserializeOwned>(
+fn written(request: Option<&impl Serialize>) -> Result<Option<String>, Unreachable> {
+    let unwritable = |error: serde_json::Error| Unreachable::Unwritable(error.to_string());
+    request.map(serde_json::to_string).transpose().map_err(unwritable)
+}
+
+fn read<T: DeserializeOwned>((status, bytes): &(u16, Vec<u8>)) -> Result<T, Unreachable> {
+    serde_json::from_slice(bytes).map_err(|_| Unreachable::NotAReply { status: *status })
+}
+
+async fn admitted(
+    limit: Duration,
     env: &Env,
     signer: &SignerConfig,
     path: &str,
-    request: Option<&impl Serialize>,
-) -> Result<T, Unreachable> {
+    text: Option<String>,
+) -> Result<(u16, Vec<u8>), Unreachable> {
+    let answer = async {
+        journal::admit(env, signer).await?;
+        exchange(env, signer, path, text).await
+    };
+    within(limit, answer).await.unwrap_or(Err(Unreachable::Timeout))
+}
+
+/// The status and the body of an answer. Knows no type, so that the module has this once and not for each verb.
+async fn exchange(
+    env: &Env,
+    signer: &SignerConfig,
+    path: &str,
+    text: Option<String>,
+) -> Result<(u16, Vec<u8>), Unreachable> {
     let binding = env.service(&signer.binding).map_err(|_| Unreachable::NoBinding(signer.binding.clone()))?;
-    let unwritable = |error: serde_json::Error| Unreachable::Unwritable(error.to_string());
-    let text = request.map(serde_json::to_string).transpose().map_err(unwritable)?;
     let headers = Headers::new();
     for name in ["content-type", "accept"] {
         headers.set(name, "application/json").map_err(|error| Unreachable::Unwritable(error.to_string()))?;
@@ -193,5 +213,5 @@ async fn exchange<T: DeserializeOwned>(
     let response = binding.fetch(url, Some(init)).await.map_err(|error| Unreachable::NoAnswer(error.to_string()))?;
     let status = response.status_code();
     let bytes = body::of_response(response, MAX_ANSWER).await.map_err(|_| Unreachable::NotAReply { status })?;
-    serde_json::from_slice(&bytes).map_err(|_| Unreachable::NotAReply { status })
+    Ok((status, bytes))
 }
