@@ -26,7 +26,7 @@ pub(super) async fn serve(request: &Request, env: &Env, environment: &Environmen
     }
     let reports = join_all(environment.config.signers.iter().map(|signer| report(env, &signer.binding))).await;
     let known = |binding| {
-        pool::with_outlook(environment, |outlook| {
+        pool::with_outlook(environment, None, |outlook| {
             outlook.map(|outlook| (outlook.answers(binding), outlook.expected_wait(binding)))
         })
     };
