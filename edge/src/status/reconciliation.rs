@@ -1,8 +1,6 @@
 //! How far reconciliation has come with one signer's journal, and what it has found: what operators see in metrics. Pure, like the
 //! judgement of each certificate (see [`super::case`]).
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use shared::profile::ProfileName;
 
@@ -29,7 +27,7 @@ pub struct Reconciliation {
 #[serde(default)]
 pub struct Tally {
     /// Certificates that were looked at, by profile.
-    pub certificates: BTreeMap<ProfileName, u64>,
+    pub certificates: Vec<(ProfileName, u64)>,
     /// Those that their clients have, or can fetch.
     pub delivered: u64,
     /// Those that had expired before anybody could say.
@@ -69,7 +67,10 @@ impl Reconciliation {
 impl Tally {
     /// A certificate is looked at for the first time.
     pub fn seen(&mut self, profile: &ProfileName) {
-        add(self.certificates.entry(profile.clone()).or_default(), 1);
+        match self.certificates.iter_mut().find(|(name, _)| name == profile) {
+            Some((_, count)) => add(count, 1),
+            None => self.certificates.push((profile.clone(), 1)),
+        }
     }
 
     /// A certificate was judged.

@@ -6,7 +6,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     time::Duration,
 };
 
@@ -174,16 +173,20 @@ impl Journal {
     async fn ask(&self, cases: &[Case], environment: &Environment) -> Vec<Option<Kept>> {
         let now = environment::now();
         let mut found = vec![None; cases.len()];
-        let mut accounts: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        // Few enough that a list will do: a map of these would be one more in the module.
+        let mut accounts: Vec<(_, Vec<_>)> = Vec::new();
         for ((place, case), found) in cases.iter().enumerate().zip(&mut found) {
             match case.whose(&environment.urls, now) {
                 Whose::Known(kept) => *found = Some(kept),
                 Whose::Order(account, order) => {
-                    accounts.entry(account).or_default().push((place, (order, case.signed.serial)));
+                    let asked = (place, (order, case.signed.serial));
+                    match accounts.iter_mut().find(|(other, _)| *other == account) {
+                        Some((_, orders)) => orders.push(asked),
+                        None => accounts.push((account, vec![asked])),
+                    }
                 }
             }
         }
-        let accounts: Vec<_> = accounts.into_iter().collect();
         for some in accounts.chunks(WIDTH) {
             let answers = join_all(some.iter().map(|(account, orders)| {
                 let orders = orders.iter().map(|(_, order)| *order).collect();
@@ -345,7 +348,7 @@ impl status::Incarnation {
 
 thread_local! {
     /// Orders of this isolate that were given a certificate again and that no object has heard of, by the binding of its signer.
-    static COUNTED: RefCell<BTreeMap<String, u64>> = RefCell::default();
+    static COUNTED: RefCell<Vec<(String, u64)>> = RefCell::default();
     /// When somebody last took over to tell them.
     static TELLING: Cell<u64> = const { Cell::new(0) };
 }
@@ -353,9 +356,9 @@ thread_local! {
 /// Counts an order that was given a certificate of this signer again. Its journal's object hears of it some seconds later, in one hop
 /// for all of the isolate's; what an isolate has not told when it ends is not counted.
 pub(super) fn absorb(state: &State, env: &Env, signer: String) {
-    COUNTED.with_borrow_mut(|counted| {
-        let count = counted.entry(signer).or_default();
-        *count = count.saturating_add(1);
+    COUNTED.with_borrow_mut(|counted| match counted.iter_mut().find(|(other, _)| *other == signer) {
+        Some((_, count)) => *count = count.saturating_add(1),
+        None => counted.push((signer, 1)),
     });
     let now = environment::now().seconds();
     if now < TELLING.get().saturating_add(COLLECTING.saturating_mul(2)) {

@@ -208,7 +208,7 @@ fn what_is_stored_reads_back_and_may_be_less() {
     }
     let least: Reconciliation = serde_json::from_str(r#"{"cursor":3,"from":2}"#).unwrap();
     assert_eq!(least, Reconciliation { cursor: 3, from: 2, tally: Tally::default() });
-    let text = r#"{"cursor":0,"from":9,"tally":{"certificates":{},"delivered":0,"past":0,"undelivered":0,"revoked":0,"refused":0,"promises":{"counts":[0,0,0,0,0,0,0],"hundredths":0,"promised":0,"took":0}}}"#;
+    let text = r#"{"cursor":0,"from":9,"tally":{"certificates":[],"delivered":0,"past":0,"undelivered":0,"revoked":0,"refused":0,"promises":{"counts":[0,0,0,0,0,0,0],"hundredths":0,"promised":0,"took":0}}}"#;
     assert_eq!(serde_json::to_string(&Reconciliation::new(9)).unwrap(), text);
 }
 
