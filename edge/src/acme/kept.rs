@@ -1,5 +1,5 @@
 //! What an account's object says of a certificate that a signer's journal calls signed for one of its orders: whether a client has it
-//! or can fetch it. Reconciliation asks (see [`crate::status::reconcile`]).
+//! or can fetch it. Reconciliation asks (see [`crate::status::case`]).
 
 use serde::{Deserialize, Serialize};
 use shared::{serial::SerialNumber, timestamp::Timestamp};
