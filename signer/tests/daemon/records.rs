@@ -199,9 +199,9 @@ fn the_kill_switch_stops_it_and_clients_are_still_heard() {
     let _daemon = site.serve();
     let edge = Edge::new(&site);
     let issued = issue(&edge, 1..3);
+    let nobodys = SerialNumber::from_random([9; 16]);
     for what in ["--everything".to_owned(), format!("--edge {EDGE}")] {
         site.signer_ok(&format!("stop --config signer.toml {what}"));
-        let nobodys = SerialNumber::from_random([9; 16]);
         eventually("it is stopped", || refused(&edge, nobodys).reason == Refusal::Stopped);
         assert_eq!(refused(&edge, issued[0].1.serial).reason, Refusal::Stopped);
         if what == "--everything" {
@@ -211,8 +211,9 @@ fn the_kill_switch_stops_it_and_clients_are_still_heard() {
             assert!(matches!(edge.records(0), RecordsReply::Refused(refused) if refused.reason == Refusal::Stopped));
         }
         site.signer_ok(&format!("resume --config signer.toml {what}"));
+        eventually("it goes on", || refused(&edge, nobodys).reason == Refusal::UnknownCertificate);
     }
-    eventually("it goes on", || matches!(edge.disown(issued[0].1.serial), RevokeReply::Revoked(_)));
+    eventually("it is revoked", || matches!(edge.disown(issued[0].1.serial), RevokeReply::Revoked(_)));
 }
 
 #[test]
