@@ -383,3 +383,22 @@ fn a_signer_that_hung_has_its_share_again_after_its_next_answer() {
     let outlook = Outlook { pool: &pool, colo: None, now: 0 };
     assert_eq!(outlook.expected_wait("SIGNER_0"), outlook.expected_wait("SIGNER_1"));
 }
+
+#[test]
+fn a_signer_whose_status_came_late_is_asked_again_at_once_and_one_that_is_slow_is_not() {
+    let configs = [signer(0, &json!({})), signer(1, &json!({}))];
+    let mut pool = Pool::new(&configs);
+    let machine = Machine::new(2, 250);
+    let mut now = 0;
+    let mut asked_again = |took| {
+        now += 20_000;
+        assert_eq!(pool.probe(now).len(), 2);
+        for (binding, took) in [("SIGNER_0", took), ("SIGNER_1", 20)] {
+            pool.learned(binding, &status(&machine, 0), |_| true, took, now);
+        }
+        pool.probe(now + 1)
+    };
+    assert_eq!(asked_again(20), Vec::<String>::new());
+    assert_eq!(asked_again(900), Vec::<String>::new());
+    assert_eq!(asked_again(4000), ["SIGNER_0"]);
+}

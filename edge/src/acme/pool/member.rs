@@ -13,6 +13,9 @@ const REFRESH: Millis = 10_000;
 /// After so many milliseconds a question for the status counts as lost with whoever asked it.
 const LOST: Millis = 60_000;
 
+/// A status that took so many milliseconds is asked for again.
+const LATE: Millis = 1000;
+
 /// Milliseconds for which a signer is spared that takes nothing more.
 const SPARED: Millis = 5000;
 
@@ -156,11 +159,12 @@ impl Member {
         took: Millis,
         now: Millis,
     ) {
-        self.probed = self.probed.map(|(since, _)| (since, true));
+        // One answer that came late, because its signer hung, must not keep orders from it once it is back: it is asked again at once,
+        // and the sooner answer counts.
+        let is_slower = self.round_trip != 0 && took > self.round_trip;
+        self.probed = self.probed.map(|(since, _)| (since, true)).filter(|_| !is_slower || took < LATE);
         self.breaker.succeeded();
-        // One answer that came late, because its signer hung, must not keep orders from it once it is back.
-        let is_late = self.round_trip != 0 && took > self.round_trip;
-        self.round_trip = if is_late { self.round_trip.midpoint(took) } else { took };
+        self.round_trip = if is_slower { self.round_trip.midpoint(took) } else { took };
         let (since, known) = std::mem::take(&mut self.ours);
         let fresh = now < since.saturating_add(VERIFIED);
         let known = if fresh { known } else { Vec::new() };
