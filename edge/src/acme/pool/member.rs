@@ -177,8 +177,11 @@ impl Member {
             Some(pace) => Ability::Signs(pace),
             None => Ability::Pauses,
         };
-        // What waits there, whoever gave it, and what is on its way to it.
-        self.busy_until = now.saturating_add(status.queued.saturating_mul(self.pace()));
+        // What waits there, whoever gave it; of what is under way nobody knows whether it waits there already. What was reckoned
+        // here stays, as far as it can be true: a status that was taken while a burst was on its way draws no more of it.
+        let told = now.saturating_add(status.queued.saturating_mul(self.pace()));
+        let most = told.saturating_add(self.outstanding.saturating_mul(self.pace()));
+        self.busy_until = self.busy_until.clamp(told, most);
     }
 
     fn pace(&self) -> Millis {
