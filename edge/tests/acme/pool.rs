@@ -372,20 +372,7 @@ fn a_signer_without_an_issuer_under_the_root_gets_nothing_and_one_that_is_near_i
 }
 
 #[test]
-fn a_signer_that_hung_has_its_share_again_after_its_next_answer() {
-    let configs = [signer(0, &json!({})), signer(1, &json!({}))];
-    let mut pool = Pool::new(&configs);
-    let machine = Machine::new(2, 250);
-    let mut tell = |binding: &str, took| pool.learned(binding, &status(&machine, 0), |_| true, took, 0);
-    for (binding, took) in [("SIGNER_0", 20), ("SIGNER_1", 20), ("SIGNER_0", 4000), ("SIGNER_0", 20)] {
-        tell(binding, took);
-    }
-    let outlook = Outlook { pool: &pool, colo: None, now: 0 };
-    assert_eq!(outlook.expected_wait("SIGNER_0"), outlook.expected_wait("SIGNER_1"));
-}
-
-#[test]
-fn a_signer_whose_status_came_late_is_asked_again_at_once_and_one_that_is_slow_is_not() {
+fn a_signer_that_hung_is_asked_again_at_once_and_has_its_share_again_after_its_next_answer() {
     let configs = [signer(0, &json!({})), signer(1, &json!({}))];
     let mut pool = Pool::new(&configs);
     let machine = Machine::new(2, 250);
@@ -401,4 +388,7 @@ fn a_signer_whose_status_came_late_is_asked_again_at_once_and_one_that_is_slow_i
     assert_eq!(asked_again(20), Vec::<String>::new());
     assert_eq!(asked_again(900), Vec::<String>::new());
     assert_eq!(asked_again(4000), ["SIGNER_0"]);
+    pool.learned("SIGNER_0", &status(&machine, 0), |_| true, 20, now);
+    let outlook = Outlook { pool: &pool, colo: None, now };
+    assert_eq!(outlook.expected_wait("SIGNER_0"), outlook.expected_wait("SIGNER_1"));
 }
