@@ -1,5 +1,5 @@
 //! The operator's external account bindings (RFC 8555 §7.3.4): a file that `signer eab` writes and every signer of a deployment reads.
-//! It is replaced whole, under a lock, and read again within a second of its change. What cannot be read changes nothing.
+//! It is replaced whole, under a lock, and read again when it has changed. What cannot be read changes nothing.
 
 use std::{
     collections::BTreeMap,
@@ -122,6 +122,11 @@ impl Bindings {
     /// All, by their key ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Binding> {
         self.0.values()
+    }
+
+    /// True when there is one of this key id, whether it gives anything or not.
+    pub(crate) fn has(&self, kid: &str) -> bool {
+        self.0.contains_key(kid)
     }
 
     /// The binding of this key id, if it gives anything now.

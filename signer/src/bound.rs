@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
@@ -16,19 +16,29 @@ use tokio::{sync::watch, time::interval};
 use crate::{
     admit::refused,
     bind::{Bindable, Cause},
-    bindings::{Bindings, stamp},
+    bindings::{Bindings, Stamp, stamp},
     journal::{Event, Record},
     policy::Policy,
 };
 
-/// How often the file is looked at.
+/// How often the file is looked at while nobody asks.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Bindings and their accounts.
 #[derive(Debug, Default)]
 pub(crate) struct Bound {
-    bindings: RwLock<Arc<Bindings>>,
+    read: RwLock<Read>,
     accounts: Mutex<HashMap<String, Accounts>>,
+}
+
+/// What was read of the file, and when it is to be read again.
+#[derive(Clone, Debug, Default)]
+struct Read {
+    bindings: Arc<Bindings>,
+    /// None where the policy knows no grants.
+    file: Option<PathBuf>,
+    /// Of the file as it was before it was read: what has changed since is read again.
+    stamp: Stamp,
 }
 
 /// The accounts of one binding.
@@ -51,9 +61,14 @@ impl Bound {
         }
     }
 
-    /// The bindings of this moment.
+    /// The bindings of this moment. The file is looked at each time, so that a binding that was handed out, or revoked, a moment ago is
+    /// so at every signer that shares the file.
     pub(crate) fn bindings(&self) -> Arc<Bindings> {
-        Arc::clone(&self.bindings.read().unwrap_or_else(PoisonError::into_inner))
+        let read = self.read.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match read.file {
+            Some(file) if stamp(&file) != read.stamp => self.read_again(file),
+            Some(_) | None => read.bindings,
+        }
     }
 
     /// Counts an account in. True when that is new, and has to be journaled; what cannot be journaled is counted out again.
@@ -109,47 +124,47 @@ impl Bound {
     /// See [`Bindings::read`].
     pub(crate) fn load(&self, policy: &Policy) -> anyhow::Result<()> {
         if let Ok(grants) = policy.grants() {
-            self.replace(Bindings::read(&grants.bindings)?);
+            let stamp = stamp(&grants.bindings);
+            let bindings = Arc::new(Bindings::read(&grants.bindings)?);
+            self.replace(Read { bindings, file: Some(grants.bindings.clone()), stamp });
         }
         Ok(())
     }
 
-    /// Follows the file that the policy names, for ever.
+    /// Follows the policy to the file that it names, and that file, for ever.
     pub(crate) async fn follow(self: Arc<Self>, policy: watch::Receiver<Arc<Policy>>) {
-        let file = || policy.borrow().grants().ok().map(|grants| grants.bindings.clone());
-        let state = |file: Option<&PathBuf>| file.map(|file| (file.clone(), stamp(file)));
-        // Before it was read first: what has changed since is read again.
-        let mut last = None;
         let mut look = interval(LOOK);
         loop {
             look.tick().await;
-            let file = file();
-            let now = state(file.as_ref());
-            if now == last {
-                continue;
+            let file = policy.borrow().grants().ok().map(|grants| grants.bindings.clone());
+            let same = self.read.read().unwrap_or_else(PoisonError::into_inner).file == file;
+            match file {
+                Some(_) if same => drop(self.bindings()),
+                Some(file) => drop(self.read_again(file)),
+                None => self.replace(Read::default()),
             }
-            match file.as_deref() {
-                Some(file) => self.read_again(file),
-                None => self.replace(Bindings::default()),
-            }
-            last = now;
         }
     }
 
-    fn read_again(&self, file: &Path) {
-        match Bindings::read(file) {
+    /// Reads this file. What cannot be read leaves all as it was, until the file is another one again.
+    fn read_again(&self, file: PathBuf) -> Arc<Bindings> {
+        let stamp = stamp(&file);
+        let bindings = match Bindings::read(&file) {
             Ok(bindings) => {
                 tracing::info!(bindings = bindings.iter().count(), "bindings read");
-                self.replace(bindings);
+                Arc::new(bindings)
             }
             Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "the bindings cannot be read, and are as before")
+                tracing::error!(error = format!("{error:#}"), "the bindings cannot be read, and are as before");
+                Arc::clone(&self.read.read().unwrap_or_else(PoisonError::into_inner).bindings)
             }
-        }
+        };
+        self.replace(Read { bindings: Arc::clone(&bindings), file: Some(file), stamp });
+        bindings
     }
 
-    fn replace(&self, bindings: Bindings) {
-        *self.bindings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bindings);
+    fn replace(&self, read: Read) {
+        *self.read.write().unwrap_or_else(PoisonError::into_inner) = read;
     }
 
     fn accounts(&self) -> MutexGuard<'_, HashMap<String, Accounts>> {

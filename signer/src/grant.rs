@@ -28,6 +28,9 @@ use crate::{
 const KEY_MIN_BYTES: usize = 32;
 /// Longer ones are nobody's.
 const TOKEN_MAX_BYTES: usize = 2048;
+/// A grant is shown to a signer, whose copy of the bindings' file does not have the binding yet, for at most this long after it was made, in
+/// seconds.
+const ON_ITS_WAY: u64 = 300;
 /// The version of the content.
 const VERSION: u8 = 1;
 
@@ -150,7 +153,8 @@ impl Rights {
     /// What this grant gives to the account whose key has signed the request.
     ///
     /// # Errors
-    /// [`Refusal::BadGrant`], [`Refusal::GrantExpired`], [`Refusal::UnknownBinding`].
+    /// [`Refusal::BadGrant`], [`Refusal::GrantExpired`], [`Refusal::UnknownBinding`]; [`Refusal::Unavailable`] while the binding can
+    /// still be on its way to this signer.
     pub(crate) fn of(
         grant: &Grant,
         account: Thumbprint,
@@ -168,6 +172,11 @@ impl Rights {
         }
         if granted.expires <= now {
             return Err(refused(Refusal::GrantExpired, "the grant has expired"));
+        }
+        // Another signer has made the grant, so it had the binding.
+        if !bindings.has(&granted.binding) && now < granted.issued.plus(ON_ITS_WAY) {
+            let detail = format!("the binding {} has not come to this signer yet", granted.binding);
+            return Err(refused(Refusal::Unavailable, detail));
         }
         let binding = bindings.live(&granted.binding, now)?;
         if binding.scope != granted.scope {

@@ -100,8 +100,20 @@ fn a_grant_ends_with_its_binding() {
     let other = bindings(|binding| binding.scope = "open".into());
     assert_eq!(judge(&token, &[1], 1, &revoked, now()), Err(Refusal::UnknownBinding));
     assert_eq!(judge(&token, &[1], 1, &expired, now()), Err(Refusal::UnknownBinding));
-    assert_eq!(judge(&token, &[1], 1, &Bindings::default(), now()), Err(Refusal::UnknownBinding));
     assert_eq!(judge(&token, &[1], 1, &other, now()), Err(Refusal::BadGrant));
+}
+
+/// One signer has made the grant; the file of bindings is copied to the next one by something slow.
+#[test]
+fn a_binding_that_has_not_come_yet_is_waited_for_but_not_for_ever() {
+    let (token, none) = (token(&[1]), Bindings::default());
+    assert_eq!(judge(&token, &[1], 1, &none, now()), Err(Refusal::Unavailable));
+    assert_eq!(judge(&token, &[1], 2, &none, now()), Err(Refusal::BadGrant));
+    let binding = binding();
+    let long = Granted::new(account(1), &binding, now(), 1000);
+    let long = keys(&[1]).seal(&long).unwrap();
+    assert_eq!(judge(&long, &[1], 1, &none, now().plus(299)), Err(Refusal::Unavailable));
+    assert_eq!(judge(&long, &[1], 1, &none, now().plus(300)), Err(Refusal::UnknownBinding));
 }
 
 #[test]

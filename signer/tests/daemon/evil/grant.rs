@@ -46,6 +46,9 @@ fn rights_come_from_the_signers_own_grants_alone() {
     };
     // What was changed, under the MAC of what was there before.
     let altered = |content: &Value| format!("{}.{mac}", base64url::encode(content.to_string().as_bytes()));
+    // Not made a moment ago: the binding would be on its way to this signer.
+    let mut nobodys = with("binding", json!("nobody"));
+    nobodys["issued"] = json!("2001-01-01T00:00:00Z");
     let names = [NAME];
     let bad = |name, token: String| Attempt::issue(name, Refusal::BadGrant, &asked(&account, &names, token));
     let never = |name, request: &IssueRequest| Attempt::issue(name, Refusal::NotPermitted, request);
@@ -82,7 +85,7 @@ fn rights_come_from_the_signers_own_grants_alone() {
         Attempt::issue(
             "a binding that there never was",
             Refusal::UnknownBinding,
-            &asked(&account, &names, sealed(&with("binding", json!("nobody")), &ours)),
+            &asked(&account, &names, sealed(&nobodys, &ours)),
         ),
         never(
             "no grant, for a scope that is not open",
