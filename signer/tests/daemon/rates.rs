@@ -1,9 +1,9 @@
 //! What arrives of the signatures that tokens as slow as USB ones can give. Run by themselves: what takes processor time beside them
 //! is measured, too.
 
-use std::{fs, thread};
+use std::{fs, thread, time::Duration};
 
-use shared::signing::TokenState;
+use shared::signing::{Priority, TokenState};
 
 use crate::{
     client::{Edge, simple},
@@ -91,4 +91,44 @@ fn clones_of_one_key_sign_so_many_times_as_fast_as_one() {
     let (two, three) = (best_rate(1.95, || rate(2) / one), best_rate(2.9, || rate(3) / one));
     println!("one token {one:.3} a second; two {two:.3} times that, three {three:.3} times");
     assert!(two >= 1.95 && three >= 2.9, "{two:.3} {three:.3}");
+}
+
+/// Waits of renewals, one after the other, begun at moments that have nothing to do with the tokens' own; shortest first.
+fn waits_of_renewals(edge: &Edge, from: usize) -> Vec<Duration> {
+    let mut waits: Vec<_> = (from..from + 20)
+        .map(|number| {
+            thread::sleep(Duration::from_millis(number as u64 * 97 % 250));
+            let mut renewal = simple(number);
+            renewal.priority = Priority::Renewal;
+            let started = stopwatch();
+            edge.issued(&renewal);
+            started.elapsed()
+        })
+        .collect();
+    waits.sort_unstable();
+    waits
+}
+
+/// One signature is begun already; its own is the second.
+#[test]
+fn a_renewal_that_comes_to_a_backlog_waits_twice_as_long_as_without_one_at_most() {
+    let site = slow_site(&["a1", "a2"]);
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    waits_of_renewals(&edge, 1000);
+    let idle = waits_of_renewals(&edge, 2000);
+    let backlog: Vec<_> = (0..120).map(simple).collect();
+    let loaded = thread::scope(|scope| {
+        for asked in &backlog {
+            scope.spawn(|| Edge::new(&site).issue(asked));
+        }
+        eventually("the backlog", || edge.status().unwrap().queued >= 100);
+        let waits = waits_of_renewals(&edge, 3000);
+        assert!(edge.status().unwrap().queued > 0, "the backlog has outlived them");
+        waits
+    });
+    println!("renewals, idle: {idle:.0?}");
+    println!("renewals before a backlog: {loaded:.0?}");
+    let slow = |waits: &[Duration]| waits[waits.len() - 2].as_secs_f64();
+    assert!(slow(&loaded) <= 2.0 * slow(&idle), "{:.2}", slow(&loaded) / slow(&idle));
 }
