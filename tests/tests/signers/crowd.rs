@@ -121,11 +121,15 @@ impl<'a> Ticket<'a> {
             Next::Finalize => self.account.send(&self.order.finalize()?, &self.payload),
             Next::Look => self.account.read(&self.order.url),
         };
+        // Neither a lost answer nor a server that is not well says that a request was not taken: only the order does.
         let again = Seen::Later(Next::Look, PAUSE);
         let Ok(reply) = answer else { return Ok(again) };
-        if reply.status >= 500 || reply.problem().ok().as_deref() == Some("badNonce") {
-            // Neither says that it was not taken: only the order does.
+        if reply.status >= 500 {
             return Ok(again);
+        }
+        if reply.problem().ok().as_deref() == Some("badNonce") {
+            // This does, and came with a nonce that is good (RFC 8555 §6.5).
+            return Ok(Seen::Later(next, Duration::ZERO));
         }
         seen(&self.order.url, &reply.expect(200)?)
     }

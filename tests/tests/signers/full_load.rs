@@ -72,7 +72,10 @@ fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_syste
     eprintln!("signatures by signer and tenth: {}", tenths(&signatures));
     eprintln!("processors: {shares}; {:.1} requests an order", f64::from(requests) / served.len() as f64);
     eprintln!("renewals, idle: {idle}");
-    eprintln!("renewals, under load: {loaded}");
+    eprintln!(
+        "renewals, under load: {loaded}, by {} requests",
+        renewed.iter().map(|served| served.requests).sum::<u32>()
+    );
 
     let (served_chains, renewed_chains) = (chains(&served)?, chains(&renewed)?);
     chains_are_good(&world, &served_chains)?;
