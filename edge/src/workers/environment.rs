@@ -113,6 +113,12 @@ pub(super) fn now() -> Timestamp {
     Timestamp::from_seconds(Date::now().as_millis() / 1000)
 }
 
+/// The same in milliseconds since 1970.
+pub(super) fn millis() -> u64 {
+    // They are whole and far below 2^53.
+    Date::now().as_millis()
+}
+
 /// Fresh random bytes of the platform's generator.
 ///
 /// # Errors

@@ -37,6 +37,9 @@ const FRESH: u64 = 20;
 /// So long an alarm may reconcile: the guard ends what takes longer, and the next one goes on.
 const RECONCILING: Duration = Duration::from_secs(15);
 
+/// After so many seconds what is left is gone on with.
+const SOON: u64 = 5;
+
 /// Why a signer is not asked. The words are for the log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotAdmitted {
@@ -166,9 +169,10 @@ impl DurableObject for Journal {
         self.arm().await?;
         match self.present(record.signer, true).await {
             Ok(JournalRecord { broken: None, checkpoint, .. }) => {
-                let reconciled = within(RECONCILING, self.reconcile(signer, checkpoint.length, &environment)).await;
-                if let Some(Err(error)) = reconciled {
-                    console_error!("{}: reconciliation: {error}", signer.binding);
+                match within(RECONCILING, self.reconcile(signer, checkpoint.length, &environment)).await {
+                    Some(Ok(true)) => {}
+                    Some(Ok(false)) | None => self.arm_in(SOON).await?,
+                    Some(Err(error)) => console_error!("{}: reconciliation: {error}", signer.binding),
                 }
             }
             Ok(_) => {}
@@ -180,7 +184,12 @@ impl DurableObject for Journal {
 
 impl Journal {
     async fn arm(&self) -> worker::Result<()> {
-        let every = self.environment()?.config.reconciliation.interval_seconds;
+        self.arm_in(u64::MAX).await
+    }
+
+    /// Rings after the usual time, but not later than after so many seconds.
+    async fn arm_in(&self, most: u64) -> worker::Result<()> {
+        let every = self.environment()?.config.reconciliation.interval_seconds.min(most);
         self.state.storage().set_alarm(scheduled(environment::now().plus(every))).await?;
         self.armed.set(true);
         Ok(())

@@ -3,16 +3,15 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use js_sys::Date;
 use shared::chain::IssuerChain;
 use worker::{Env, State, console_error};
 
 use super::{
-    environment::{self, Environment},
+    environment::{self, Environment, millis},
     signer,
     timeout::within,
 };
-use crate::acme::pool::{Millis, Outcome, Outlook, Pool};
+use crate::acme::pool::{Outcome, Outlook, Pool};
 
 /// So long a status is waited for.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +31,7 @@ pub(super) fn with_outlook<T>(
         return then(None);
     }
     learn(environment, |_| ());
-    let now = now();
+    let now = millis();
     POOL.with_borrow(|pool| then(pool.as_ref().map(|pool| Outlook { pool, colo, now })))
 }
 
@@ -59,13 +58,13 @@ impl Question {
 
 impl Drop for Question {
     fn drop(&mut self) {
-        learn(&self.environment, |pool| pool.answered(&self.binding, self.outcome, now()));
+        learn(&self.environment, |pool| pool.answered(&self.binding, self.outcome, millis()));
     }
 }
 
 /// An order was given to this signer.
 pub(super) fn chosen(environment: &Environment, binding: &str) {
-    learn(environment, |pool| pool.chosen(binding, now()));
+    learn(environment, |pool| pool.chosen(binding, millis()));
 }
 
 /// Asks signers for their status, whose time has come. It goes on beside the request.
@@ -73,7 +72,7 @@ pub(super) fn refresh(state: &State, env: &Env, environment: &Rc<Environment>) {
     if environment.config.signers.len() < 2 {
         return;
     }
-    for binding in learn(environment, |pool| pool.probe(now())) {
+    for binding in learn(environment, |pool| pool.probe(millis())) {
         let (env, environment) = (env.clone(), Rc::clone(environment));
         state.wait_until(async move { probe(&env, &environment, &binding).await });
     }
@@ -81,7 +80,7 @@ pub(super) fn refresh(state: &State, env: &Env, environment: &Rc<Environment>) {
 
 async fn probe(env: &Env, environment: &Environment, binding: &str) {
     let Some(config) = environment.config.signers.iter().find(|signer| signer.binding == binding) else { return };
-    let asked = now();
+    let asked = millis();
     let answer = within(TIMEOUT, signer::status(env, config)).await;
     let words = match answer {
         Some(Ok(status)) => {
@@ -90,22 +89,17 @@ async fn probe(env: &Env, environment: &Environment, binding: &str) {
                 let chain = IssuerChain::from_ders(chain.iter().map(|der| der.0.as_slice()));
                 chain.is_ok_and(|chain| chain.verify_to(root, at).is_ok())
             };
-            let took = now().saturating_sub(asked);
-            return learn(environment, |pool| pool.learned(binding, &status, ours, took, now()));
+            let took = millis().saturating_sub(asked);
+            return learn(environment, |pool| pool.learned(binding, &status, ours, took, millis()));
         }
         Some(Err(error)) => error.to_string(),
         None => format!("no status in {} seconds", TIMEOUT.as_secs()),
     };
     console_error!("{binding}: {words}");
-    learn(environment, |pool| pool.unreached(binding, now()));
+    learn(environment, |pool| pool.unreached(binding, millis()));
 }
 
 /// No await, and no call of anything here, within `what`.
 fn learn<T>(environment: &Environment, what: impl FnOnce(&mut Pool) -> T) -> T {
     POOL.with_borrow_mut(|pool| what(pool.get_or_insert_with(|| Pool::new(&environment.config.signers))))
-}
-
-fn now() -> Millis {
-    // Milliseconds since 1970 are whole and far below 2^53.
-    Date::now() as u64
 }

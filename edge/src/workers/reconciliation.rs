@@ -44,8 +44,15 @@ const ROUNDS: usize = 20;
 const BATCH: u32 = 100;
 const DISOWNS: usize = 10;
 
+/// Certificates between two commits: what an alarm that is cut short has judged stays judged.
+const PART: usize = 8;
+
 /// Accounts' objects that are asked at the same time.
 const WIDTH: usize = 4;
+
+/// After each part so many times what it took is left to those who wait for certificates, but no longer than this, in milliseconds: after
+/// a burst accounts' objects are asked by the hundred, some of them woken for it.
+const REST: (u64, u64) = (3, 250);
 
 /// Cases in one report.
 const REPORTED: u32 = 1000;
@@ -57,13 +64,13 @@ const SILENCE: u64 = 3600;
 const COLLECTING: u64 = 5;
 
 impl Journal {
-    /// Looks at what is new in a journal of this length, and again at what is due.
+    /// Looks at what is new in a journal of this length, and again at what is due. False when there is more.
     pub(super) async fn reconcile(
         &self,
         signer: &SignerConfig,
         length: u64,
         environment: &Environment,
-    ) -> worker::Result<()> {
+    ) -> worker::Result<bool> {
         let mut before = self.begun(length)?;
         let is_silent = || self.silent_until.get().is_some_and(|until| environment::now() < until);
         let mut rounds = 0;
@@ -81,22 +88,45 @@ impl Journal {
                 }
                 Err(error) => return Err(failed(error)),
             };
-            let Some(after) = self.take_in(certificates, &before, next, environment).await? else { break };
+            // Another alarm that was faster sees to the rest.
+            let Some(after) = self.take_in(certificates, before, next, environment).await? else { return Ok(true) };
             before = after;
         }
-        self.look_again(signer, &before, environment).await
+        self.look_again(signer, &before, environment).await?;
+        Ok(before.cursor >= length || is_silent())
     }
 
-    /// Judges the certificates of one answer; nothing when another alarm was faster.
+    /// Judges the certificates of one answer, behind which the journal goes on with the record `next`; nothing when another alarm was faster.
     async fn take_in(
         &self,
         certificates: Vec<SignedRecord>,
+        mut before: Reconciliation,
+        next: u64,
+        environment: &Environment,
+    ) -> worker::Result<Option<Reconciliation>> {
+        let mut certificates = certificates.into_iter().peekable();
+        loop {
+            let part: Vec<_> = certificates.by_ref().take(PART).collect();
+            let next = certificates.peek().map_or(next, |first| first.index);
+            let began = environment::millis();
+            let Some(after) = self.take_in_part(part, &before, next, environment).await? else { return Ok(None) };
+            before = after;
+            if certificates.peek().is_none() {
+                return Ok(Some(before));
+            }
+            rest(began).await;
+        }
+    }
+
+    async fn take_in_part(
+        &self,
+        part: Vec<SignedRecord>,
         before: &Reconciliation,
         next: u64,
         environment: &Environment,
     ) -> worker::Result<Option<Reconciliation>> {
         let now = environment::now();
-        let cases: Vec<_> = certificates.into_iter().map(|signed| Case::new(signed, now)).collect();
+        let cases: Vec<_> = part.into_iter().map(|signed| Case::new(signed, now)).collect();
         let kept = self.ask(&cases, environment).await;
         // From here to the commit no await.
         let mut after = self.begun(next)?;
@@ -123,14 +153,16 @@ impl Journal {
         let (undelivered, undecided): (Vec<_>, Vec<_>) =
             self.due()?.into_iter().partition(|case| matches!(case.state, CaseState::Undelivered(_)));
         let rules = rules(environment, before.from);
-        if !undecided.is_empty() {
-            let kept = self.ask(&undecided, environment).await;
+        for part in undecided.chunks(PART) {
+            let began = environment::millis();
+            let kept = self.ask(part, environment).await;
             // From here to the commit no await.
             let mut after = self.begun(before.from)?;
-            for (case, kept) in undecided.into_iter().zip(kept) {
+            for (case, kept) in part.iter().cloned().zip(kept) {
                 self.judge(case, kept, &rules, &mut after.tally, true)?;
             }
             self.store(&after)?;
+            rest(began).await;
         }
         let (due, over): (Vec<_>, Vec<_>) = undelivered.into_iter().partition(Case::is_due);
         for case in over {
@@ -318,6 +350,13 @@ CREATE INDEX IF NOT EXISTS reconciliation_due ON reconciliation_case (due);
 ";
         self.state.storage().sql().exec(tables, None).map(drop)
     }
+}
+
+/// Leaves the time to others for a while after something that began then.
+async fn rest(began: u64) {
+    let (times, most) = REST;
+    let took = environment::millis().saturating_sub(began);
+    Delay::from(Duration::from_millis(took.saturating_mul(times).min(most))).await;
 }
 
 fn rules(environment: &Environment, from: u64) -> Rules<'_> {

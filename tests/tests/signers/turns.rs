@@ -127,7 +127,14 @@ fn strike(world: &World, cables: &[Cable], watch: &Watch, number: usize, blow: B
     let others_before = others();
     let cable = cables.get(number - 1).context("a cable for each signer")?;
     match blow {
-        Blow::Killed => world.stack.kill(&format!("signer-{number}")).map(drop)?,
+        Blow::Killed => {
+            let role = format!("signer-{number}");
+            let killed = world.stack.kill(&role)?;
+            // What it has signed before is none of its successor's.
+            until("a signer that was killed is started again", 60, || {
+                world.stack.processes().is_ok_and(|processes| processes.get(&role).is_some_and(|pid| *pid != killed))
+            })?;
+        }
         Blow::Hung(seconds) => {
             signal(world, number, Signal::SIGSTOP)?;
             thread::sleep(Duration::from_secs(seconds));
