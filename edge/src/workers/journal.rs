@@ -21,6 +21,7 @@ use worker::{
 use super::{
     alarm::scheduled,
     environment::{self, Environment},
+    flight::Successive,
     reconciliation,
     rollover::HOST,
     signer,
@@ -130,13 +131,21 @@ pub struct Journal {
     pub(super) silent_until: Cell<Option<Timestamp>>,
     /// True when this incarnation has set the alarm.
     armed: Cell<bool>,
+    comparisons: Successive<Result<JournalRecord, String>>,
     /// The row, with the time of the last comparison, which alone is not worth a write.
     latest: RefCell<Option<JournalRecord>>,
 }
 
 impl DurableObject for Journal {
     fn new(state: State, env: Env) -> Self {
-        Self { state, env, silent_until: Cell::default(), armed: Cell::default(), latest: RefCell::default() }
+        Self {
+            state,
+            env,
+            silent_until: Cell::default(),
+            armed: Cell::default(),
+            comparisons: Successive::default(),
+            latest: RefCell::default(),
+        }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
@@ -152,7 +161,7 @@ impl DurableObject for Journal {
         }
         match self.present(signer, anew).await {
             Ok(record) => Response::from_json(&record),
-            Err(error) => Response::error(error.to_string(), 502),
+            Err(error) => Response::error(error, 502),
         }
     }
 
@@ -195,13 +204,20 @@ impl Journal {
         Ok(())
     }
 
-    /// What is known of the journal now; the signer is asked anew, unless it was just now and that is enough.
-    async fn present(&self, signer: String, anew: bool) -> worker::Result<JournalRecord> {
+    /// What is known of the journal now; the signer is asked anew, unless it was just now and that is enough. However many want to know,
+    /// a signer that hangs has one question at a time.
+    async fn present(&self, signer: String, anew: bool) -> Result<JournalRecord, String> {
         // Only this incarnation's own comparisons count: what restarted the object may have restored the signer.
         let latest = self.latest.borrow().clone();
         if let Some(record) = latest.filter(|record| !anew && is_fresh(record, environment::now())) {
             return Ok(record);
         }
+        let comparison = async { self.compare(signer).await.map_err(|error| error.to_string()) };
+        self.comparisons.join(comparison).await.unwrap_or_else(|| Err("the comparison has ended".to_owned()))
+    }
+
+    /// Asks the signer.
+    async fn compare(&self, signer: String) -> worker::Result<JournalRecord> {
         let asked = self.known()?.unwrap_or_else(|| JournalRecord::new(signer));
         let environment = self.environment()?;
         let config = environment.config.signers.iter().find(|config| config.binding == asked.signer);

@@ -28,6 +28,9 @@ const LEASED: Duration = Duration::from_secs(13);
 /// within the guard's limit (main.mjs).
 const WAITED_FOR: Duration = LEASED;
 
+/// So long a signer is waited for that is to show its journal: twice that is less than anybody waits for whom it is admitted.
+const COMPARING: Duration = Duration::from_secs(5);
+
 /// So long a signer is waited for that is to settle an order.
 const SETTLING: Duration = Duration::from_secs(8);
 
@@ -112,7 +115,8 @@ pub(super) async fn journal(
     signer: &SignerConfig,
     request: JournalRequest,
 ) -> Result<JournalReply, Unreachable> {
-    whatever_its_journal(env, signer, JOURNAL_PATH, Some(&request)).await
+    let answer = whatever_its_journal(env, signer, JOURNAL_PATH, Some(&request));
+    within(COMPARING, answer).await.unwrap_or(Err(Unreachable::Timeout))
 }
 
 /// Asks what was signed for this edge. The journal's own object asks, which has just compared it.
