@@ -47,7 +47,7 @@ impl Alarm {
 /// objects that are told to ask again in whole seconds do not all do so at the stroke of one, and each still does so before
 /// its client, who was told the same number of seconds at the same moment.
 pub(super) fn scheduled(at: Timestamp) -> ScheduledTime {
-    let within = environment::millis() % 1000 * 3 / 4;
+    let within = (environment::millis() % 1000).saturating_mul(3) / 4;
     // Milliseconds until the year 9999 are far below 2^53.
     let milliseconds = at.seconds().saturating_mul(1000).saturating_add(within) as f64;
     ScheduledTime::new(Date::new(&JsValue::from_f64(milliseconds)))
