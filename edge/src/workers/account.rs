@@ -21,9 +21,10 @@ use shared::signed_der::{Proved, SignedDer};
 use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, console_log, durable_object};
 
 use super::{
+    absorbed,
     alarm::Alarm,
     environment::{self, Environment},
-    external_account, forward, meter, nonce_shard, pool, reconciliation, renewal,
+    external_account, forward, meter, nonce_shard, pool, renewal,
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
@@ -230,7 +231,7 @@ impl Incarnation {
             if let (Some(order), None) = (held, &step.effect) {
                 console_log!("absorbed: {account} was given the certificate of {order} again");
                 if let Some(signer) = absorb::signer_of(&rows, order)? {
-                    reconciliation::absorb(&self.state, &self.env, signer);
+                    absorbed::count(&self.state, &self.env, signer);
                 }
             }
             step

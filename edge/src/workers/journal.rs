@@ -19,6 +19,7 @@ use worker::{
 };
 
 use super::{
+    absorbed,
     alarm::scheduled,
     environment::{self, Environment},
     flight::Successive,
@@ -152,7 +153,7 @@ impl DurableObject for Journal {
         let body = request.bytes().await?;
         match request.inner().url().as_str() {
             reconciliation::REPORT => return Response::from_json(&self.report()?),
-            reconciliation::ABSORBED => return self.absorbed(serde_json::from_slice(&body)?),
+            absorbed::ABSORBED => return self.absorb(serde_json::from_slice(&body)?),
             _ => {}
         }
         let Question { signer, anew } = serde_json::from_slice(&body)?;

@@ -7,6 +7,7 @@
 //! challenges from elsewhere. `main.mjs` puts a guard
 //! around all of them.
 
+mod absorbed;
 mod account;
 mod addresses;
 mod alarm;

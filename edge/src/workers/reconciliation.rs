@@ -4,18 +4,15 @@
 //! **Why nothing is skipped.** Accounts' objects and the signer are asked without anything being held. From there to the commit
 //! there is no await: the cursor moves in the same commit as the cases that it leaves behind, and only from where it was asked.
 
-use std::{
-    cell::{Cell, RefCell},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use shared::signing::{DisownRequest, RecordsReply, RecordsRequest, RevokeReply, Revoked, SignedRecord};
-use worker::{Delay, Env, Method, Request, RequestInit, Response, SqlStorageValue, State, console_error, console_log};
+use worker::{Delay, Env, Method, Request, RequestInit, SqlStorageValue, console_error};
 
 use super::{
     environment::{self, Environment},
-    journal::{self, Journal, failed},
+    journal::{Journal, failed},
     rollover,
     signer::{self, Unreachable},
     status,
@@ -32,8 +29,6 @@ use crate::{
 
 /// The URL by which the object of a journal is asked what it has found.
 pub(super) const REPORT: &str = "https://report.objects/";
-/// The URL by which it is told how many orders were given a certificate of its signer again.
-pub(super) const ABSORBED: &str = "https://absorbed.objects/";
 /// The URL by which a status object is told of a certificate that was revoked because nobody has it.
 pub(super) const DISOWNED: &str = "https://disowned.objects/";
 
@@ -44,7 +39,7 @@ const ROUNDS: usize = 20;
 const BATCH: u32 = 100;
 const DISOWNS: usize = 10;
 
-/// Certificates between two commits: what an alarm that is cut short has judged stays judged.
+/// Accounts whose certificates are judged between two commits: what an alarm that is cut short has judged stays judged.
 const PART: usize = 8;
 
 /// Accounts' objects that are asked at the same time.
@@ -59,9 +54,6 @@ const REPORTED: u32 = 1000;
 
 /// Seconds for which a signer is left alone that does not know the verb.
 const SILENCE: u64 = 3600;
-
-/// So long an isolate collects what it counts.
-const COLLECTING: u64 = 5;
 
 impl Journal {
     /// Looks at what is new in a journal of this length, and again at what is due. False when there is more.
@@ -104,37 +96,38 @@ impl Journal {
         next: u64,
         environment: &Environment,
     ) -> worker::Result<Option<Reconciliation>> {
-        let mut certificates = certificates.into_iter().peekable();
+        let now = environment::now();
+        let cases: Vec<_> = certificates.into_iter().map(|signed| Case::new(signed, now)).collect();
+        let mut left = cases.as_slice();
         loop {
-            let part: Vec<_> = certificates.by_ref().take(PART).collect();
-            let next = certificates.peek().map_or(next, |first| first.index);
+            let (part, more) = split(left, environment);
+            let next = more.first().map_or(next, |first| first.signed.index);
             let began = environment::millis();
             let Some(after) = self.take_in_part(part, &before, next, environment).await? else { return Ok(None) };
             before = after;
-            if certificates.peek().is_none() {
+            if more.is_empty() {
                 return Ok(Some(before));
             }
+            left = more;
             rest(began).await;
         }
     }
 
     async fn take_in_part(
         &self,
-        part: Vec<SignedRecord>,
+        cases: &[Case],
         before: &Reconciliation,
         next: u64,
         environment: &Environment,
     ) -> worker::Result<Option<Reconciliation>> {
-        let now = environment::now();
-        let cases: Vec<_> = part.into_iter().map(|signed| Case::new(signed, now)).collect();
-        let kept = self.ask(&cases, environment).await;
+        let kept = self.ask(cases, environment).await;
         // From here to the commit no await.
         let mut after = self.begun(next)?;
         if after.cursor != before.cursor {
             return Ok(None);
         }
         let rules = rules(environment, after.from);
-        for (case, kept) in cases.into_iter().zip(kept) {
+        for (case, kept) in cases.iter().zip(kept) {
             after.tally.seen(&case.signed.profile);
             self.judge(case, kept, &rules, &mut after.tally, false)?;
         }
@@ -153,12 +146,15 @@ impl Journal {
         let (undelivered, undecided): (Vec<_>, Vec<_>) =
             self.due()?.into_iter().partition(|case| matches!(case.state, CaseState::Undelivered(_)));
         let rules = rules(environment, before.from);
-        for part in undecided.chunks(PART) {
+        let mut left = undecided.as_slice();
+        while !left.is_empty() {
+            let (part, more) = split(left, environment);
+            left = more;
             let began = environment::millis();
             let kept = self.ask(part, environment).await;
             // From here to the commit no await.
             let mut after = self.begun(before.from)?;
-            for (case, kept) in part.iter().cloned().zip(kept) {
+            for (case, kept) in part.iter().zip(kept) {
                 self.judge(case, kept, &rules, &mut after.tally, true)?;
             }
             self.store(&after)?;
@@ -235,14 +231,13 @@ impl Journal {
 
     fn judge(
         &self,
-        case: Case,
+        case: &Case,
         kept: Option<Kept>,
         rules: &Rules<'_>,
         tally: &mut Tally,
         is_stored: bool,
     ) -> worker::Result<()> {
-        let first = case.clone();
-        let judged = case.judged(kept, rules, environment::now());
+        let judged = case.clone().judged(kept, rules, environment::now());
         tally.judged(&judged);
         match judged {
             Judged::Open(case, again) => {
@@ -252,7 +247,7 @@ impl Journal {
                 }
                 self.keep(&case, again.seconds())
             }
-            Judged::Delivered(_) | Judged::Past if is_stored => self.forget(&first),
+            Judged::Delivered(_) | Judged::Past if is_stored => self.forget(case),
             Judged::Delivered(_) | Judged::Past => Ok(()),
         }
     }
@@ -264,17 +259,9 @@ impl Journal {
         Ok(Report {
             journal: self.known()?,
             reconciliation: self.stored()?,
-            absorbed: self.first(2)?.and_then(|count| count.parse().ok()).unwrap_or_default(),
+            absorbed: self.absorbed()?,
             cases: self.cases(cases, REPORTED)?,
         })
-    }
-
-    /// So many orders more were given a certificate again.
-    pub(super) fn absorbed(&self, more: u64) -> worker::Result<Response> {
-        self.migrate()?;
-        let count = self.first(2)?.and_then(|count| count.parse().ok()).unwrap_or(0_u64);
-        self.put(2, &count.saturating_add(more).to_string())?;
-        Response::empty()
     }
 
     /// Where reconciliation is; it begins with a journal of this length.
@@ -324,7 +311,7 @@ impl Journal {
         self.state.storage().sql().exec("DELETE FROM reconciliation_case WHERE serial = ?", serial).map(drop)
     }
 
-    fn first(&self, row: i64) -> worker::Result<Option<String>> {
+    pub(super) fn first(&self, row: i64) -> worker::Result<Option<String>> {
         let row = vec![SqlStorageValue::Integer(row)];
         let mut rows = self.state.storage().sql().exec("SELECT body FROM reconciliation WHERE one = ?", row)?.raw();
         match rows.next().transpose()?.as_deref() {
@@ -333,7 +320,7 @@ impl Journal {
         }
     }
 
-    fn put(&self, row: i64, body: &str) -> worker::Result<()> {
+    pub(super) fn put(&self, row: i64, body: &str) -> worker::Result<()> {
         let row = vec![SqlStorageValue::Integer(row), body.into()];
         self.state
             .storage()
@@ -342,7 +329,7 @@ impl Journal {
             .map(drop)
     }
 
-    fn migrate(&self) -> worker::Result<()> {
+    pub(super) fn migrate(&self) -> worker::Result<()> {
         let tables = "
 CREATE TABLE IF NOT EXISTS reconciliation (one INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS reconciliation_case (serial TEXT PRIMARY KEY, due INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
@@ -350,6 +337,22 @@ CREATE INDEX IF NOT EXISTS reconciliation_due ON reconciliation_case (due);
 ";
         self.state.storage().sql().exec(tables, None).map(drop)
     }
+}
+
+/// The certificates that are judged before the next commit, and the rest.
+fn split<'a>(cases: &'a [Case], environment: &Environment) -> (&'a [Case], &'a [Case]) {
+    let (now, mut accounts) = (environment::now(), Vec::new());
+    let fits = |case: &&Case| match case.whose(&environment.urls, now) {
+        Whose::Known(_) => true,
+        Whose::Order(account, _) => {
+            if !accounts.contains(&account) {
+                accounts.push(account);
+            }
+            accounts.len() <= PART
+        }
+    };
+    let length = cases.iter().take_while(fits).count();
+    cases.split_at_checked(length).unwrap_or((cases, &[]))
 }
 
 /// Leaves the time to others for a while after something that began then.
@@ -383,36 +386,4 @@ impl status::Incarnation {
         self.alarm.arm(&self.state, &self.rows()?, now).await;
         Ok(())
     }
-}
-
-thread_local! {
-    /// Orders of this isolate that were given a certificate again and that no object has heard of, by the binding of its signer.
-    static COUNTED: RefCell<Vec<(String, u64)>> = RefCell::default();
-    /// When somebody last took over to tell them.
-    static TELLING: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts an order that was given a certificate of this signer again. Its journal's object hears of it some seconds later, in one hop
-/// for all of the isolate's; what an isolate has not told when it ends is not counted.
-pub(super) fn absorb(state: &State, env: &Env, signer: String) {
-    COUNTED.with_borrow_mut(|counted| match counted.iter_mut().find(|(other, _)| *other == signer) {
-        Some((_, count)) => *count = count.saturating_add(1),
-        None => counted.push((signer, 1)),
-    });
-    let now = environment::now().seconds();
-    if now < TELLING.get().saturating_add(COLLECTING.saturating_mul(2)) {
-        return;
-    }
-    TELLING.set(now);
-    let env = env.clone();
-    state.wait_until(async move {
-        Delay::from(Duration::from_secs(COLLECTING)).await;
-        TELLING.set(0);
-        for (signer, count) in COUNTED.take() {
-            match journal::send(&env, &signer, ABSORBED, count.to_string()).await {
-                Ok(answer) if answer.status_code() == 200 => {}
-                _ => console_log!("{signer}: {count} absorbed renewals are not counted"),
-            }
-        }
-    });
 }
