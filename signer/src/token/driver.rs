@@ -16,6 +16,7 @@ use super::{
     frame::Login,
     lead::Lead,
     pin::{PinFile, PinMark},
+    rhythm::Rhythm,
     start::{Claim, GAP, Starts},
     view::TokenView,
     worker_process::{WorkerFailed, WorkerProcess},
@@ -26,6 +27,9 @@ use crate::{
     settings::TokenSettings,
     work::{Work, Works},
 };
+
+/// So many jobs for each token that signs must wait, before one of them waits so that they begin one after the other.
+const MUCH: usize = 4;
 
 /// Between two starts of a worker that fails: doubled from the first to the last.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
@@ -57,6 +61,9 @@ pub(crate) struct Driver {
     /// Where marks about PINs are.
     pub(crate) state: PathBuf,
     pub(crate) starts: Arc<Starts>,
+    /// What tells it from the signer's other tokens there.
+    pub(crate) number: usize,
+    pub(crate) rhythm: Arc<Rhythm>,
     /// Serial numbers that the uris of the issuer's other tokens name, when this one's names none.
     pub(crate) named: Vec<String>,
 }
@@ -77,6 +84,10 @@ struct Given {
     since: Option<Instant>,
     /// What a signature takes, the last ones counting most; nothing before the first.
     typical: Option<Duration>,
+    /// Since when the oldest was the token's when time was last kept.
+    beat: Option<Instant>,
+    /// Before this nothing is taken, so that tokens begin one after the other.
+    held: Option<Instant>,
 }
 
 /// A job and its place, ready for the token, and how long that took; nothing when it has been answered already.
@@ -171,6 +182,7 @@ impl Driver {
         let mut given = Given::default();
         let mut preparing = Preparing::new();
         let end = self.turn(worker, &mut given, &mut preparing).await;
+        self.rhythm.rests(self.number);
         let mut jobs = given.jobs.into_iter();
         if let Some((place, job)) = jobs.next() {
             // The first could be the one that its worker has died of.
@@ -194,12 +206,16 @@ impl Driver {
             }
             tokio::select! {
                 signature = worker.signature() => match signature {
-                    Ok(signature) => self.signed(given, signature),
+                    Ok(signature) => {
+                        self.signed(given, signature);
+                        self.keep_time(given, lead);
+                    }
                     Err(WorkerFailed::Refused(reason)) => {
                         self.view.refused();
                         if let Some((_, job)) = given.next() {
                             job.fail(&reason);
                         }
+                        self.keep_time(given, lead);
                     }
                     Err(failed) => return End::Failed(failed),
                 },
@@ -212,6 +228,7 @@ impl Driver {
                         lead.took(took);
                         let handed = worker.give(&job.sign()).await;
                         given.push(place, job);
+                        self.keep_time(given, lead);
                         if let Err(failed) = handed {
                             return End::Failed(failed);
                         }
@@ -236,9 +253,30 @@ impl Driver {
         self.works.running.spawn(async move { works.finish(job, signature).await });
     }
 
+    /// Tells the other tokens when this one begins, and sees whether it is to begin later the next time.
+    fn keep_time(&self, given: &mut Given, lead: Lead) {
+        if given.since == given.beat {
+            return;
+        }
+        given.beat = given.since;
+        match (given.since, self.view.quick()) {
+            (Some(since), Some(usual)) => {
+                self.rhythm.begins(self.number, since, usual);
+                let much = self.rhythm.signing().saturating_mul(MUCH);
+                let wait = if self.works.queue.len() >= much { self.rhythm.wait(self.number) } else { Duration::ZERO };
+                let until = usual.saturating_add(wait).saturating_sub(lead.ahead());
+                given.held = if wait.is_zero() { None } else { since.checked_add(until) };
+            }
+            // It rests because it waits.
+            (None, _) if !given.hold().is_zero() => {}
+            _ => self.rhythm.rests(self.number),
+        }
+    }
+
     /// How long the next job stays where a renewal can still go before it.
     fn pause(&self, given: &Given, lead: Lead) -> Duration {
-        given.since.map_or(Duration::ZERO, |since| lead.pause(self.view.quick(), since.elapsed()))
+        let lead = given.since.map_or(Duration::ZERO, |since| lead.pause(self.view.quick(), since.elapsed()));
+        lead.max(given.hold())
     }
 
     /// Takes a job after this pause and lets its intent be written. Cancel-safe: what was taken is in the task that is given back.
@@ -280,6 +318,11 @@ impl Given {
         let oldest = self.jobs.pop_front();
         self.since = (!self.jobs.is_empty()).then(clock::instant);
         oldest
+    }
+
+    /// How long nothing is to be taken yet.
+    fn hold(&self) -> Duration {
+        self.held.map_or(Duration::ZERO, |until| until.saturating_duration_since(clock::instant()))
     }
 
     /// How long the oldest was with the token.

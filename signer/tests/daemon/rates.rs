@@ -1,9 +1,9 @@
-//! What arrives of the signatures that tokens as slow as USB ones can give. Run by themselves: what takes processor time beside them
-//! is measured, too.
+//! What arrives of the signatures that tokens as slow as USB ones can give, and what renewals wait for them. Run by themselves: what takes
+//! processor time beside them is measured, too.
 
 use std::{fs, thread, time::Duration};
 
-use shared::signing::{Priority, TokenState};
+use shared::signing::{IssueReply, Priority, Refusal, TokenState};
 
 use crate::{
     client::{Edge, simple},
@@ -39,7 +39,7 @@ fn rate_under_backlog(site: &Site, jobs: u64, tokens: u64) -> f64 {
 
 /// The best of up to three measurements, as soon as it is enough: what else takes processor time only takes away from a rate.
 fn best_rate(enough: f64, measure: impl Fn() -> f64) -> f64 {
-    let mut best = 0.0_f64;
+    let mut best = f64::NEG_INFINITY;
     for _ in 0..3 {
         best = best.max(measure());
         if best >= enough {
@@ -47,6 +47,11 @@ fn best_rate(enough: f64, measure: impl Fn() -> f64) -> f64 {
         }
     }
     best
+}
+
+/// The same of what is better when it is less.
+fn best_wait(enough: f64, measure: impl Fn() -> f64) -> f64 {
+    -best_rate(-enough, || -measure())
 }
 
 /// Certificates over raw signatures of so many tokens.
@@ -109,9 +114,8 @@ fn waits_of_renewals(edge: &Edge, from: usize) -> Vec<Duration> {
     waits
 }
 
-/// One signature is begun already; its own is the second.
-#[test]
-fn a_renewal_that_comes_to_a_backlog_waits_twice_as_long_as_without_one_at_most() {
+/// What renewals wait before a backlog, over what they wait without one: the slowest but one of each.
+fn renewals_before_a_backlog() -> f64 {
     let site = slow_site(&["a1", "a2"]);
     let _daemon = site.serve();
     let edge = Edge::new(&site);
@@ -127,8 +131,57 @@ fn a_renewal_that_comes_to_a_backlog_waits_twice_as_long_as_without_one_at_most(
         assert!(edge.status().unwrap().queued > 0, "the backlog has outlived them");
         waits
     });
-    println!("renewals, idle: {idle:.0?}");
-    println!("renewals before a backlog: {loaded:.0?}");
     let slow = |waits: &[Duration]| waits[waits.len() - 2].as_secs_f64();
-    assert!(slow(&loaded) <= 2.0 * slow(&idle), "{:.2}", slow(&loaded) / slow(&idle));
+    println!("renewals, idle: {idle:.0?}\nbefore a backlog: {loaded:.0?}");
+    slow(&loaded) / slow(&idle)
+}
+
+/// One signature is begun already; its own is the second. In between is the moment for which the next job is ready ahead.
+#[test]
+fn a_renewal_that_comes_to_a_backlog_waits_twice_as_long_as_without_one() {
+    let times = best_wait(2.1, renewals_before_a_backlog);
+    assert!(times <= 2.1, "{times:.2}");
+}
+
+#[test]
+fn a_renewal_overtakes_a_backlog_and_what_cannot_be_in_time_is_refused_at_once() {
+    let site = slow_site(&["a1"]);
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    edge.issued(&simple(1000));
+    let backlog: Vec<_> = (0..80).map(simple).collect();
+    thread::scope(|scope| {
+        for asked in &backlog {
+            scope.spawn(|| Edge::new(&site).issue(asked));
+        }
+        eventually("the backlog", || edge.status().unwrap().queued >= 60);
+
+        let passed_by = |number| {
+            let before = signatures(&edge);
+            eventually("a signature", || signatures(&edge) > before);
+            let (before, started) = (signatures(&edge), stopwatch());
+            let mut renewal = simple(number);
+            renewal.priority = Priority::Renewal;
+            assert!(matches!(edge.issue(&renewal), Ok(IssueReply::Issued(_))));
+            assert!(started.elapsed() < LATENCY * 5, "{:?}", started.elapsed());
+            signatures(&edge) - before
+        };
+        // The one in the token, and itself: the one behind it is not taken yet, unless the machine was slow to ask.
+        let passed_by: Vec<_> = (2000..2003).map(passed_by).collect();
+        assert!(passed_by.contains(&2), "{passed_by:?}");
+
+        let mut last = simple(2011);
+        last.deadline = last.deadline.plus(60);
+        let started = stopwatch();
+        match edge.issue(&last).unwrap() {
+            IssueReply::Queued { retry_after } => assert!((10..=25).contains(&retry_after), "{retry_after}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(started.elapsed() < LATENCY * 4, "said at once, with a true estimate");
+        let mut hopeless = simple(2012);
+        hopeless.deadline = hopeless.deadline.minus(600);
+        let started = stopwatch();
+        assert_eq!(edge.refusal(&hopeless), Refusal::Busy);
+        assert!(started.elapsed() < LATENCY * 2, "refused at once");
+    });
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, sync::Mutex, thread, time::Duration};
 
 use nix::sys::signal::Signal;
-use shared::signing::{IssueReply, Priority, Refusal, TokenState};
+use shared::signing::{IssueReply, Refusal, TokenState};
 
 use crate::{
     client::{Edge, simple},
@@ -30,49 +30,6 @@ pub(crate) fn slow_clones(labels: &[&str]) -> Site {
 
 pub(crate) fn signatures(edge: &Edge) -> u64 {
     edge.status().unwrap().issuers.iter().flat_map(|issuer| &issuer.tokens).map(|token| token.signatures).sum()
-}
-
-#[test]
-fn a_renewal_overtakes_a_backlog_and_what_cannot_be_in_time_is_refused_at_once() {
-    let site = slow_site(&["a1"]);
-    let _daemon = site.serve();
-    let edge = Edge::new(&site);
-    edge.issued(&simple(1000));
-    let backlog: Vec<_> = (0..80).map(simple).collect();
-    thread::scope(|scope| {
-        for asked in &backlog {
-            scope.spawn(|| Edge::new(&site).issue(asked));
-        }
-        eventually("the backlog", || edge.status().unwrap().queued >= 60);
-
-        let passed_by = |number| {
-            let before = signatures(&edge);
-            eventually("a signature", || signatures(&edge) > before);
-            let (before, started) = (signatures(&edge), stopwatch());
-            let mut renewal = simple(number);
-            renewal.priority = Priority::Renewal;
-            assert!(matches!(edge.issue(&renewal), Ok(IssueReply::Issued(_))));
-            assert!(started.elapsed() < LATENCY * 5, "{:?}", started.elapsed());
-            signatures(&edge) - before
-        };
-        // The one in the token, and itself: the one behind it is not taken yet, unless the machine was slow to ask.
-        let passed_by: Vec<_> = (2000..2003).map(passed_by).collect();
-        assert!(passed_by.contains(&2), "{passed_by:?}");
-
-        let mut last = simple(2011);
-        last.deadline = last.deadline.plus(60);
-        let started = stopwatch();
-        match edge.issue(&last).unwrap() {
-            IssueReply::Queued { retry_after } => assert!((10..=25).contains(&retry_after), "{retry_after}"),
-            other => panic!("{other:?}"),
-        }
-        assert!(started.elapsed() < LATENCY * 4, "said at once, with a true estimate");
-        let mut hopeless = simple(2012);
-        hopeless.deadline = hopeless.deadline.minus(600);
-        let started = stopwatch();
-        assert_eq!(edge.refusal(&hopeless), Refusal::Busy);
-        assert!(started.elapsed() < LATENCY * 2, "refused at once");
-    });
 }
 
 #[test]
