@@ -86,8 +86,8 @@ struct Given {
     typical: Option<Duration>,
     /// Since when the oldest was the token's when time was last kept.
     beat: Option<Instant>,
-    /// Before this nothing is taken, so that tokens begin one after the other.
-    held: Option<Instant>,
+    /// Before this it does not begin anew, so that tokens begin one after the other.
+    begins: Option<Instant>,
 }
 
 /// A job and its place, ready for the token, and how long that took; nothing when it has been answered already.
@@ -208,14 +208,14 @@ impl Driver {
                 signature = worker.signature() => match signature {
                     Ok(signature) => {
                         self.signed(given, signature);
-                        self.keep_time(given, lead);
+                        self.keep_time(given);
                     }
                     Err(WorkerFailed::Refused(reason)) => {
                         self.view.refused();
                         if let Some((_, job)) = given.next() {
                             job.fail(&reason);
                         }
-                        self.keep_time(given, lead);
+                        self.keep_time(given);
                     }
                     Err(failed) => return End::Failed(failed),
                 },
@@ -228,13 +228,13 @@ impl Driver {
                         lead.took(took);
                         let handed = worker.give(&job.sign()).await;
                         given.push(place, job);
-                        self.keep_time(given, lead);
+                        self.keep_time(given);
                         if let Err(failed) = handed {
                             return End::Failed(failed);
                         }
                     }
                 },
-                taken = self.take(out > 0, self.pause(given, lead)), if !closed && self.has_room(given, preparing) => match taken {
+                taken = self.take(out > 0, self.pause(given, lead), given.begins), if !closed && self.has_room(given, preparing) => match taken {
                     Some(taken) => preparing.push_back(taken),
                     // What is out is still signed.
                     None => closed = true,
@@ -254,7 +254,7 @@ impl Driver {
     }
 
     /// Tells the other tokens when this one begins, and sees whether it is to begin later the next time.
-    fn keep_time(&self, given: &mut Given, lead: Lead) {
+    fn keep_time(&self, given: &mut Given) {
         if given.since == given.beat {
             return;
         }
@@ -264,23 +264,23 @@ impl Driver {
                 self.rhythm.begins(self.number, since, usual);
                 let much = self.rhythm.signing().saturating_mul(MUCH);
                 let wait = if self.works.queue.len() >= much { self.rhythm.wait(self.number) } else { Duration::ZERO };
-                let until = usual.saturating_add(wait).saturating_sub(lead.ahead());
-                given.held = if wait.is_zero() { None } else { since.checked_add(until) };
+                given.begins = if wait.is_zero() { None } else { since.checked_add(usual.saturating_add(wait)) };
             }
             // It rests because it waits.
-            (None, _) if !given.hold().is_zero() => {}
+            (None, _) if !given.wait().is_zero() => {}
             _ => self.rhythm.rests(self.number),
         }
     }
 
     /// How long the next job stays where a renewal can still go before it.
     fn pause(&self, given: &Given, lead: Lead) -> Duration {
-        let lead = given.since.map_or(Duration::ZERO, |since| lead.pause(self.view.quick(), since.elapsed()));
-        lead.max(given.hold())
+        let pause = given.since.map_or(Duration::ZERO, |since| lead.pause(self.view.quick(), since.elapsed()));
+        pause.max(given.wait().saturating_sub(lead.ahead()))
     }
 
-    /// Takes a job after this pause and lets its intent be written. Cancel-safe: what was taken is in the task that is given back.
-    async fn take(&self, busy: bool, pause: Duration) -> Option<JoinHandle<Prepared>> {
+    /// Takes a job after this pause and lets its intent be written; it is not ready before the token is to begin. Cancel-safe: what
+    /// was taken is in the task that is given back.
+    async fn take(&self, busy: bool, pause: Duration, begins: Option<Instant>) -> Option<JoinHandle<Prepared>> {
         if !pause.is_zero() {
             sleep(pause).await;
         }
@@ -291,7 +291,7 @@ impl Driver {
             let began = clock::instant();
             let prepared = works.prepare(job, issuer).await?;
             let took = began.elapsed();
-            sleep(gap.unwrap_or_default()).await;
+            sleep(gap.unwrap_or_default().max(begins.map_or(Duration::ZERO, until))).await;
             Some((place, prepared, took))
         }))
     }
@@ -320,9 +320,9 @@ impl Given {
         oldest
     }
 
-    /// How long nothing is to be taken yet.
-    fn hold(&self) -> Duration {
-        self.held.map_or(Duration::ZERO, |until| until.saturating_duration_since(clock::instant()))
+    /// How long the token is not to begin yet.
+    fn wait(&self) -> Duration {
+        self.begins.map_or(Duration::ZERO, until)
     }
 
     /// How long the oldest was with the token.
@@ -356,4 +356,9 @@ async fn finished(preparing: &mut Preparing) -> Prepared {
     preparing.pop_front();
     // A task that has panicked has dropped its job, and with it its ticket: that one was answered too.
     prepared.ok().flatten()
+}
+
+/// From now to then.
+fn until(then: Instant) -> Duration {
+    then.saturating_duration_since(clock::instant())
 }
