@@ -16,7 +16,6 @@ use super::{
     frame::Login,
     lead::Lead,
     pin::{PinFile, PinMark},
-    rhythm::Rhythm,
     start::{Claim, GAP, Starts},
     view::TokenView,
     worker_process::{WorkerFailed, WorkerProcess},
@@ -27,9 +26,6 @@ use crate::{
     settings::TokenSettings,
     work::{Work, Works},
 };
-
-/// So many jobs for each token that signs must wait, before one of them waits so that they begin one after the other.
-const MUCH: usize = 4;
 
 /// Between two starts of a worker that fails: doubled from the first to the last.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
@@ -61,9 +57,6 @@ pub(crate) struct Driver {
     /// Where marks about PINs are.
     pub(crate) state: PathBuf,
     pub(crate) starts: Arc<Starts>,
-    /// What tells it from the signer's other tokens there.
-    pub(crate) number: usize,
-    pub(crate) rhythm: Arc<Rhythm>,
     /// Serial numbers that the uris of the issuer's other tokens name, when this one's names none.
     pub(crate) named: Vec<String>,
 }
@@ -84,10 +77,6 @@ struct Given {
     since: Option<Instant>,
     /// What a signature takes, the last ones counting most; nothing before the first.
     typical: Option<Duration>,
-    /// Since when the oldest was the token's when time was last kept.
-    beat: Option<Instant>,
-    /// Before this it does not begin anew, so that tokens begin one after the other.
-    begins: Option<Instant>,
 }
 
 /// A job and its place, ready for the token, and how long that took; nothing when it has been answered already.
@@ -182,7 +171,6 @@ impl Driver {
         let mut given = Given::default();
         let mut preparing = Preparing::new();
         let end = self.turn(worker, &mut given, &mut preparing).await;
-        self.rhythm.rests(self.number);
         let mut jobs = given.jobs.into_iter();
         if let Some((place, job)) = jobs.next() {
             // The first could be the one that its worker has died of.
@@ -206,16 +194,12 @@ impl Driver {
             }
             tokio::select! {
                 signature = worker.signature() => match signature {
-                    Ok(signature) => {
-                        self.signed(given, signature);
-                        self.keep_time(given);
-                    }
+                    Ok(signature) => self.signed(given, signature),
                     Err(WorkerFailed::Refused(reason)) => {
                         self.view.refused();
                         if let Some((_, job)) = given.next() {
                             job.fail(&reason);
                         }
-                        self.keep_time(given);
                     }
                     Err(failed) => return End::Failed(failed),
                 },
@@ -228,13 +212,12 @@ impl Driver {
                         lead.took(took);
                         let handed = worker.give(&job.sign()).await;
                         given.push(place, job);
-                        self.keep_time(given);
                         if let Err(failed) = handed {
                             return End::Failed(failed);
                         }
                     }
                 },
-                taken = self.take(out > 0, self.pause(given, lead), given.begins), if !closed && self.has_room(given, preparing) => match taken {
+                taken = self.take(out > 0, self.pause(given, lead)), if !closed && self.has_room(given, preparing) => match taken {
                     Some(taken) => preparing.push_back(taken),
                     // What is out is still signed.
                     None => closed = true,
@@ -253,34 +236,13 @@ impl Driver {
         self.works.running.spawn(async move { works.finish(job, signature).await });
     }
 
-    /// Tells the other tokens when this one begins, and sees whether it is to begin later the next time.
-    fn keep_time(&self, given: &mut Given) {
-        if given.since == given.beat {
-            return;
-        }
-        given.beat = given.since;
-        match (given.since, self.view.quick()) {
-            (Some(since), Some(usual)) => {
-                self.rhythm.begins(self.number, since, usual);
-                let much = self.rhythm.signing().saturating_mul(MUCH);
-                let wait = if self.works.queue.len() >= much { self.rhythm.wait(self.number) } else { Duration::ZERO };
-                given.begins = if wait.is_zero() { None } else { since.checked_add(usual.saturating_add(wait)) };
-            }
-            // It rests because it waits.
-            (None, _) if !given.wait().is_zero() => {}
-            _ => self.rhythm.rests(self.number),
-        }
-    }
-
     /// How long the next job stays where a renewal can still go before it.
     fn pause(&self, given: &Given, lead: Lead) -> Duration {
-        let pause = given.since.map_or(Duration::ZERO, |since| lead.pause(self.view.quick(), since.elapsed()));
-        pause.max(given.wait().saturating_sub(lead.ahead()))
+        given.since.map_or(Duration::ZERO, |since| lead.pause(self.view.quick(), since.elapsed()))
     }
 
-    /// Takes a job after this pause and lets its intent be written; it is not ready before the token is to begin. Cancel-safe: what
-    /// was taken is in the task that is given back.
-    async fn take(&self, busy: bool, pause: Duration, begins: Option<Instant>) -> Option<JoinHandle<Prepared>> {
+    /// Takes a job after this pause and lets its intent be written. Cancel-safe: what was taken is in the task that is given back.
+    async fn take(&self, busy: bool, pause: Duration) -> Option<JoinHandle<Prepared>> {
         if !pause.is_zero() {
             sleep(pause).await;
         }
@@ -291,7 +253,7 @@ impl Driver {
             let began = clock::instant();
             let prepared = works.prepare(job, issuer).await?;
             let took = began.elapsed();
-            sleep(gap.unwrap_or_default().max(begins.map_or(Duration::ZERO, until))).await;
+            sleep(gap.unwrap_or_default()).await;
             Some((place, prepared, took))
         }))
     }
@@ -318,11 +280,6 @@ impl Given {
         let oldest = self.jobs.pop_front();
         self.since = (!self.jobs.is_empty()).then(clock::instant);
         oldest
-    }
-
-    /// How long the token is not to begin yet.
-    fn wait(&self) -> Duration {
-        self.begins.map_or(Duration::ZERO, until)
     }
 
     /// How long the oldest was with the token.
@@ -356,9 +313,4 @@ async fn finished(preparing: &mut Preparing) -> Prepared {
     preparing.pop_front();
     // A task that has panicked has dropped its job, and with it its ticket: that one was answered too.
     prepared.ok().flatten()
-}
-
-/// From now to then.
-fn until(then: Instant) -> Duration {
-    then.saturating_duration_since(clock::instant())
 }

@@ -23,12 +23,8 @@ impl Lead {
     /// How long the next job stays in the queue yet, when the token has been with this one for so long and needs at least `usual`
     /// for one. Where that is not known: not at all.
     pub(super) fn pause(self, usual: Option<Duration>, elapsed: Duration) -> Duration {
-        usual.unwrap_or_default().saturating_sub(self.ahead()).saturating_sub(elapsed)
-    }
-
-    /// So much earlier than it is needed a job is taken.
-    pub(super) fn ahead(self) -> Duration {
-        self.slowest.saturating_mul(2).max(LEAST)
+        let ahead = self.slowest.saturating_mul(2).max(LEAST);
+        usual.unwrap_or_default().saturating_sub(ahead).saturating_sub(elapsed)
     }
 }
 

@@ -9,7 +9,6 @@ pub(crate) mod lint;
 pub(crate) mod opensc;
 pub(crate) mod pin;
 pub(crate) mod pkcs11;
-pub(crate) mod rhythm;
 pub(crate) mod start;
 pub(crate) mod uri;
 pub(crate) mod view;
