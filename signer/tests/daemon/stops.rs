@@ -13,16 +13,17 @@ use crate::{
 
 const BOUND: Duration = Duration::from_secs(1);
 
-/// How long it takes until a request is refused so, which is asked again and again.
-fn stops_after(edge: &Edge, first: usize) -> Duration {
+/// The refusal of a request that is asked again and again until it is refused so; how long that took is bounded.
+fn stops_within_the_bound(edge: &Edge, first: usize) {
     let (started, mut number) = (stopwatch(), first);
     loop {
         match edge.issue(&simple(number)) {
-            Ok(IssueReply::Refused(refused)) if refused.reason == Refusal::Stopped => return started.elapsed(),
-            other => assert!(started.elapsed() < BOUND * 10, "{other:?}"),
+            Ok(IssueReply::Refused(refused)) if refused.reason == Refusal::Stopped => break,
+            other => assert!(started.elapsed() < BOUND, "{other:?}"),
         }
         number += 1;
     }
+    assert!(started.elapsed() < BOUND, "{:?}", started.elapsed());
 }
 
 #[test]
@@ -31,22 +32,14 @@ fn a_scope_an_edge_and_everything_stop_within_a_second_and_go_on() {
     let _daemon = site.serve();
     let edge = Edge::new(&site);
     edge.issued(&simple(1));
-    let mut records = 0;
-    for (number, what) in [(1000, "--scope open"), (2000, &format!("--edge {EDGE}")), (3000, "--everything")] {
-        // A machine that has other things to do may be late, but not three times.
-        let mut took = [0, 1, 2].into_iter().map(|again| {
-            let number = number + again * 200;
-            site.signer_ok(&format!("stop --config signer.toml {what}"));
-            let took = stops_after(&edge, number);
-            let said = site.signer_ok(&format!("resume --config signer.toml {what}"));
-            assert_eq!(said, "nothing is stopped\n");
-            eventually("it goes on", || matches!(edge.issue(&simple(number + 199)), Ok(IssueReply::Issued(_))));
-            records += 2;
-            took
-        });
-        assert!(took.any(|took| took < BOUND), "{what}");
+    for (number, what) in [(100, "--scope open"), (200, &format!("--edge {EDGE}")), (300, "--everything")] {
+        site.signer_ok(&format!("stop --config signer.toml {what}"));
+        stops_within_the_bound(&edge, number);
+        let said = site.signer_ok(&format!("resume --config signer.toml {what}"));
+        assert_eq!(said, "nothing is stopped\n");
+        eventually("it goes on", || matches!(edge.issue(&simple(number + 50)), Ok(IssueReply::Issued(_))));
     }
-    assert_eq!(site.events("stops").len(), records, "each is journaled");
+    assert_eq!(site.events("stops").len(), 6, "each is journaled");
     assert!(site.signer_fails("stop --config signer.toml --scope opne").contains("no scope opne"));
     assert!(site.signer_fails("stop --config signer.toml").contains("required"));
 }
@@ -91,7 +84,7 @@ fn a_file_of_stops_that_nobody_understands_stops_everything_until_it_is_right() 
     let edge = Edge::new(&site);
     edge.issued(&simple(1));
     fs::write(site.path("state/stops.json"), "{\"scoops\":[]}").unwrap();
-    assert!(stops_after(&edge, 10) < BOUND);
+    stops_within_the_bound(&edge, 10);
     assert!(daemon.log().contains("scoops"), "{}", daemon.log());
     fs::remove_file(site.path("state/stops.json")).unwrap();
     eventually("it goes on", || matches!(edge.issue(&simple(90)), Ok(IssueReply::Issued(_))));

@@ -14,8 +14,6 @@ use crate::{
 };
 
 const RENEWALS: usize = 20;
-/// The platform lets an object go that nobody has asked anything for ten seconds.
-const ASLEEP: Duration = Duration::from_secs(15);
 /// At full size: of what the tokens alone could do, and of an idle system's slowest but one.
 const FULL: (f64, f64) = (0.95, 2.0);
 /// The rate at the small one, most of which is a beginning, in which finalizing everything takes all of the processors.
@@ -37,10 +35,7 @@ fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_syste
             renewing.iter().zip(&chains).map(|(member, chain)| Renewable::new(member, chain)).collect::<Result<_>>()?;
         in_parallel(&renewables, Renewable::ticket)
     };
-    let alone = again(&firsts)?;
-    // Accounts' objects sleep by then, as they do under load.
-    thread::sleep(if size.is_full() { ASLEEP } else { Duration::ZERO });
-    let idle = one_by_one(&alone, size.latency * 2)?;
+    let idle = one_by_one(&again(&firsts)?, size.latency * 2)?;
     all.extend(leaves(&idle, &chains(&idle)?)?);
     let renewals = again(&idle)?;
     let idle = Waits::of(idle.iter().map(Served::wait));
