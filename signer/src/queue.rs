@@ -25,6 +25,24 @@ pub(crate) struct Place {
     number: u64,
 }
 
+impl Place {
+    /// True when the job should not wait for what could as well wait for it.
+    pub(crate) const fn is_urgent(self) -> bool {
+        self.class.is_urgent()
+    }
+}
+
+/// A token that takes a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// It has nothing to do.
+    Idle,
+    /// It signs. It takes one ahead only when there are more jobs than idle tokens.
+    Busy,
+    /// It signs, and has the next one: it takes one that should not wait for that.
+    Ready,
+}
+
 /// The thumbprint of an account's key.
 pub(crate) type AccountKey = [u8; 32];
 
@@ -140,10 +158,9 @@ impl<J: Waits> Queue<J> {
         self.changed.notify_waiters();
     }
 
-    /// The next job for a token of this issuer; nothing when the queue closes. A token that is busy takes one ahead only when
-    /// there are more jobs than idle tokens. Cancel-safe: a job is taken at the very end.
-    pub(crate) async fn take(&self, issuer: usize, busy: bool, now: impl Fn() -> Timestamp) -> Option<(Place, J)> {
-        let _idle = (!busy).then(|| Idle::new(self));
+    /// The next job for a token of this issuer; nothing when the queue closes. Cancel-safe: a job is taken at the very end.
+    pub(crate) async fn take(&self, issuer: usize, by: By, now: impl Fn() -> Timestamp) -> Option<(Place, J)> {
+        let _idle = (by == By::Idle).then(|| Idle::new(self));
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // Before looking, so that what changes in between is not missed.
@@ -152,7 +169,7 @@ impl<J: Waits> Queue<J> {
             let (gone, taken, closed) = {
                 let mut state = self.state();
                 let mut gone = state.schedule.expired(now);
-                let taken = state.take(issuer, busy, now, self.started.elapsed(), &mut gone);
+                let taken = state.take(issuer, by, now, self.started.elapsed(), &mut gone);
                 (gone, taken, state.closed)
             };
             gone.into_iter().for_each(Waits::expire);
@@ -211,16 +228,17 @@ impl<J: Waits> State<J> {
     fn take(
         &mut self,
         issuer: usize,
-        busy: bool,
+        by: By,
         now: Timestamp,
         since: Duration,
         gone: &mut Vec<J>,
     ) -> Option<(Place, J)> {
         loop {
-            if busy && self.schedule.len() <= self.idle {
+            if by != By::Idle && self.schedule.len() <= self.idle {
                 return None;
             }
-            let (place, job) = self.schedule.take(|job| job.fits(issuer), since)?;
+            let of = |class: Class| by != By::Ready || class.is_urgent();
+            let (place, job) = self.schedule.take(of, |job| job.fits(issuer), since)?;
             if !job.is_forsaken(now) {
                 return Some((place, job));
             }

@@ -37,7 +37,7 @@ use crate::{
     share::Shares,
     status::{Desk, schedule::Scheduler},
     stops, tls,
-    token::{driver::Driver, start::Starts, view::TokenView},
+    token::{driver::Driver, rhythm::Rhythm, start::Starts, view::TokenView},
     work::Works,
 };
 
@@ -220,6 +220,7 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 fn start_drivers(settings: &Settings, views: &[Vec<Arc<TokenView>>], works: &Arc<Works>) -> JoinSet<()> {
     let (mut drivers, starts) = (JoinSet::new(), Arc::new(Starts::default()));
+    let (rhythm, mut numbers) = (Arc::new(Rhythm::new(clock::instant())), 0..);
     for (issuer, (of_issuer, views)) in settings.issuers.iter().zip(views).enumerate() {
         for (token, (of_token, view)) in of_issuer.tokens.iter().zip(views).enumerate() {
             let driver = Driver {
@@ -230,6 +231,8 @@ fn start_drivers(settings: &Settings, views: &[Vec<Arc<TokenView>>], works: &Arc
                 works: Arc::clone(works),
                 state: settings.state.clone(),
                 starts: Arc::clone(&starts),
+                number: numbers.next().unwrap_or_default(),
+                rhythm: Arc::clone(&rhythm),
                 named: of_issuer.named_by_others(of_token),
             };
             drivers.spawn(driver.run());

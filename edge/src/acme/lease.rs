@@ -1,11 +1,12 @@
 //! Leases: which signer an order is given to and for how long, where there are several. While a lease lasts, the order is that signer's
 //! alone. Another one gets it only after the first was settled (it says that it has not signed and will not), or after the lease
-//! has run out and the first still cannot be asked, this time and others; it does not sign then by what it was told.
+//! has run out and the first still cannot be asked, this time and others; it does not sign then by what it was told. What it signed
+//! in the last moment has half a lease to be heard of: a signer that was out of reach for less has doubled nothing.
 //!
 //! ```text
 //! asked --queued--> asked again, for longer      --refused, or far too slow--> settling
 //!   +--no answer--> settling, as soon as there is another signer
-//! settling --settled--> another signer           --no answer, lease over--> another signer
+//! settling --settled--> another signer           --no answer, long over--> another signer
 //!   +--certificate--> done                       --anything else--> asked again
 //! ```
 
@@ -24,7 +25,7 @@ use super::{
 /// How long an order is its signer's alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Its last second, by the edge's clock.
+    /// Its last second, by the edge's clock: nothing is signed under it after that.
     pub until: Timestamp,
     /// True when it is to go to another signer, as soon as this one is settled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -129,7 +130,7 @@ impl<'a> Leased<'a> {
         self.processing.lease = Some(Lease { settling, ..lease });
         let doubled = 1_u64.checked_shl(self.processing.attempts.min(16)).unwrap_or(redrive);
         // Not later than when it may go to another.
-        let over = lease.until.plus(self.context.config.lifetimes.clock_skew).plus(1).since(self.context.now).max(1);
+        let over = self.heard_of(lease).plus(1).since(self.context.now).max(1);
         self.wait(doubled.min(redrive).min(over), doubled.min(over))
     }
 
@@ -179,9 +180,16 @@ impl<'a> Leased<'a> {
         lease.settling
     }
 
-    /// The signer must not sign it any more, however far its clock is behind.
+    /// The signer must not sign it any more, and has had the time to say that it has.
     fn is_over(&self, lease: Lease) -> bool {
-        lease.until.plus(self.context.config.lifetimes.clock_skew) < self.context.now
+        self.heard_of(lease) < self.context.now
+    }
+
+    /// What was signed under a lease is heard of by then, unless its signer is out of reach for longer; however far its clock is behind.
+    fn heard_of(&self, lease: Lease) -> Timestamp {
+        let lifetimes = &self.context.config.lifetimes;
+        let grace = lifetimes.lease.checked_div(2).unwrap_or_default();
+        lease.until.plus(grace).plus(lifetimes.clock_skew)
     }
 
     /// Whether another signer can take it, where this one has it ready in so many seconds or not at all.

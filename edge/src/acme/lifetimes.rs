@@ -23,8 +23,8 @@ pub struct LifetimesConfig {
     pub redrive: u64,
     /// So long a finalize waits for its certificate before it answers `processing`.
     pub finalize_wait: u64,
-    /// So long an order is one signer's alone before it may be another's, where there are several; what that says to take
-    /// comes on top.
+    /// So long a signer may begin to sign an order that is its alone, where there are several; what that says to take comes on
+    /// top. Half as long again it is not another's, so that what was signed is heard of.
     #[serde(default = "LifetimesConfig::usual_lease")]
     pub lease: u64,
     /// So far the clocks of the edge and of signers may be apart.

@@ -53,6 +53,11 @@ impl Class {
         }
     }
 
+    /// True when somebody waits for it who has what will not do for long.
+    pub(crate) const fn is_urgent(self) -> bool {
+        matches!(self, Self::Renewal | Self::Revocation)
+    }
+
     /// Jobs of the class whose patience runs at the same time, for each token.
     pub(crate) const fn window(self) -> usize {
         match self {

@@ -55,9 +55,14 @@ impl<J: Waits> Schedule<J> {
         }
     }
 
-    /// Takes out the job whose turn it is, of those that fit.
-    pub(super) fn take(&mut self, fits: impl Fn(&J) -> bool, now: Duration) -> Option<(Place, J)> {
-        let able = self.lanes.iter_mut().filter(|(_, lane)| lane.any(&fits));
+    /// Takes out the job whose turn it is, of those that fit in these classes.
+    pub(super) fn take(
+        &mut self,
+        of: impl Fn(Class) -> bool,
+        fits: impl Fn(&J) -> bool,
+        now: Duration,
+    ) -> Option<(Place, J)> {
+        let able = self.lanes.iter_mut().filter(|(class, lane)| of(*class) && lane.any(&fits));
         let (class, lane) = able.min_by_key(|(class, lane)| due(*class, lane.window()))?;
         let (number, job) = lane.take(fits, now)?;
         Some((Place { class: *class, number }, job))

@@ -113,7 +113,7 @@ impl Policy for Schedule<Job> {
     }
 
     fn take(&mut self, now: f64) -> Option<Job> {
-        Schedule::take(self, |_| true, Duration::from_secs_f64(now)).map(|(_, job)| job)
+        Schedule::take(self, |_| true, |_| true, Duration::from_secs_f64(now)).map(|(_, job)| job)
     }
 }
 

@@ -57,7 +57,7 @@ fn queue_of(jobs: Vec<(Class, Job)>) -> Arc<Queue<Job>> {
 async fn drain(queue: &Queue<Job>, issuer: usize, now: u64) -> Vec<&'static str> {
     let mut names = Vec::new();
     while queue.len() > 0 {
-        names.push(queue.take(issuer, false, || at(now)).await.unwrap().1.name);
+        names.push(queue.take(issuer, By::Idle, || at(now)).await.unwrap().1.name);
     }
     names
 }
@@ -109,8 +109,8 @@ async fn a_party_that_had_its_turns_is_not_held_to_account_for_them() {
 #[tokio::test]
 async fn a_job_of_another_issuer_is_passed_over() {
     let queue = queue_of(vec![(Class::New, Job { issuer: Some(1), ..job("bound") }), (Class::New, job("free"))]);
-    assert_eq!(queue.take(0, false, || at(0)).await.unwrap().1.name, "free");
-    assert_eq!(queue.take(1, false, || at(0)).await.unwrap().1.name, "bound");
+    assert_eq!(queue.take(0, By::Idle, || at(0)).await.unwrap().1.name, "free");
+    assert_eq!(queue.take(1, By::Idle, || at(0)).await.unwrap().1.name, "bound");
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn jobs_whose_deadline_has_passed_or_that_nobody_asks_for_are_dropped() {
 #[tokio::test]
 async fn a_job_that_is_put_back_is_the_next_of_its_class() {
     let queue = queue_of(vec![(Class::New, job("first")), (Class::New, job("second"))]);
-    let (place, first) = queue.take(0, false, || at(0)).await.unwrap();
+    let (place, first) = queue.take(0, By::Idle, || at(0)).await.unwrap();
     assert_eq!(first.name, "first");
     queue.put_back(place, first);
     assert_eq!(queue.estimate(place, PACE), PACE);
@@ -139,18 +139,34 @@ async fn a_busy_token_leaves_a_job_to_an_idle_one() {
     let queue = queue_of(vec![]);
     let idle = tokio::spawn({
         let queue = Arc::clone(&queue);
-        async move { queue.take(0, false, || at(0)).await.unwrap().1.name }
+        async move { queue.take(0, By::Idle, || at(0)).await.unwrap().1.name }
     });
     tokio::task::yield_now().await;
     let busy = tokio::spawn({
         let queue = Arc::clone(&queue);
-        async move { queue.take(0, true, || at(0)).await.unwrap().1.name }
+        async move { queue.take(0, By::Busy, || at(0)).await.unwrap().1.name }
     });
     tokio::task::yield_now().await;
     push(&queue, Class::New, job("first")).unwrap();
     assert_eq!(idle.await.unwrap(), "first");
     push(&queue, Class::New, job("second")).unwrap();
     assert_eq!(busy.await.unwrap(), "second");
+}
+
+#[tokio::test]
+async fn a_token_that_has_the_next_job_takes_only_one_that_should_not_wait_for_that() {
+    let queue = queue_of(vec![(Class::New, job("new")), (Class::Crl, job("crl")), (Class::Status, job("status"))]);
+    let ready = tokio::spawn({
+        let queue = Arc::clone(&queue);
+        async move { queue.take(0, By::Ready, || at(0)).await.unwrap().1.name }
+    });
+    tokio::task::yield_now().await;
+    assert!(!ready.is_finished());
+    push(&queue, Class::Renewal, job("renewal")).unwrap();
+    assert_eq!(ready.await.unwrap(), "renewal");
+    push(&queue, Class::Revocation, job("revocation")).unwrap();
+    assert_eq!(queue.take(0, By::Ready, || at(0)).await.unwrap().1.name, "revocation");
+    assert_eq!(queue.len(), 3);
 }
 
 #[tokio::test]
@@ -171,7 +187,7 @@ async fn what_cannot_wait_is_given_back_with_the_reason() {
     assert_eq!(push(&queue, Class::New, job("too many")), Err(NoRoom::Full), "in all");
     queue.close();
     assert_eq!(push(&queue, Class::New, job("too late")), Err(NoRoom::Closed));
-    assert!(queue.take(0, false, || at(0)).await.is_none());
+    assert!(queue.take(0, By::Idle, || at(0)).await.is_none());
 }
 
 #[test]

@@ -1,12 +1,7 @@
 //! Drives one token: keeps a worker process alive, takes jobs for it, and has the next one ready just before the token has signed
-//! (see [`super::lead`]).
+//! (see [`super::lead`]). Until the last moment a renewal that comes can still go before that one.
 
-use std::{
-    collections::VecDeque,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use shared::signing::TokenState;
 use tokio::{task::JoinHandle, time::sleep};
@@ -14,28 +9,26 @@ use tokio::{task::JoinHandle, time::sleep};
 use super::{
     choice::Others,
     frame::Login,
+    given::{AHEAD, Given, Ready},
     lead::Lead,
     pin::{PinFile, PinMark},
+    rhythm::Rhythm,
     start::{Claim, GAP, Starts},
     view::TokenView,
     worker_process::{WorkerFailed, WorkerProcess},
 };
 use crate::{
     clock,
-    queue::Place,
+    queue::{By, Place},
     settings::TokenSettings,
     work::{Work, Works},
 };
 
+/// So many jobs for each token that signs must wait, before one of them waits so that they begin one after the other.
+const MUCH: usize = 4;
+
 /// Between two starts of a worker that fails: doubled from the first to the last.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-
-/// Jobs that are out for one token: one that it signs, and one behind that, whose intent is being written or that waits in the
-/// worker's pipe already; for one that is faster than a disk, as many more as it signs in this time.
-const AHEAD: usize = 2;
-const AHEAD_TIME: Duration = Duration::from_millis(5);
-/// Never more than so many: what is out is no longer overtaken.
-const MOST_AHEAD: usize = 24;
 
 /// What operators are told of a key that wants its PIN for each signature.
 pub(crate) const EACH_TIME: &str = "the key wants its PIN for each signature: slower, and the PIN stays in the worker's memory; a key with \
@@ -57,6 +50,9 @@ pub(crate) struct Driver {
     /// Where marks about PINs are.
     pub(crate) state: PathBuf,
     pub(crate) starts: Arc<Starts>,
+    /// What tells it from the signer's other tokens there.
+    pub(crate) number: usize,
+    pub(crate) rhythm: Arc<Rhythm>,
     /// Serial numbers that the uris of the issuer's other tokens name, when this one's names none.
     pub(crate) named: Vec<String>,
 }
@@ -67,16 +63,6 @@ enum End {
     Closed,
     /// The worker is gone.
     Failed(WorkerFailed),
-}
-
-/// What a worker was given and has not answered, oldest first.
-#[derive(Default)]
-struct Given {
-    jobs: VecDeque<(Place, Work)>,
-    /// Since when the oldest is the token's.
-    since: Option<Instant>,
-    /// What a signature takes, the last ones counting most; nothing before the first.
-    typical: Option<Duration>,
 }
 
 /// A job and its place, ready for the token, and how long that took; nothing when it has been answered already.
@@ -168,15 +154,16 @@ impl Driver {
 
     /// Signs job after job, until the queue closes or the worker fails. Nothing is lost in either case.
     async fn serve(&self, worker: &mut WorkerProcess) -> End {
-        let mut given = Given::default();
-        let mut preparing = Preparing::new();
-        let end = self.turn(worker, &mut given, &mut preparing).await;
+        let (mut given, mut ready, mut preparing) = (Given::default(), None, Preparing::new());
+        let end = self.turn(worker, &mut given, &mut ready, &mut preparing).await;
+        self.rhythm.rests(self.number);
         let mut jobs = given.jobs.into_iter();
         if let Some((place, job)) = jobs.next() {
             // The first could be the one that its worker has died of.
             self.works.try_again(place, job);
         }
-        jobs.for_each(|(place, job)| self.works.queue.put_back(place, job));
+        let ready = ready.map(|ready| (ready.place, ready.job));
+        jobs.chain(ready).for_each(|(place, job)| self.works.queue.put_back(place, job));
         for preparing in preparing {
             if let Ok(Some((place, job, _))) = preparing.await {
                 self.works.queue.put_back(place, job);
@@ -185,43 +172,70 @@ impl Driver {
         end
     }
 
-    async fn turn(&self, worker: &mut WorkerProcess, given: &mut Given, preparing: &mut Preparing) -> End {
+    async fn turn(
+        &self,
+        worker: &mut WorkerProcess,
+        given: &mut Given,
+        ready: &mut Option<Ready>,
+        preparing: &mut Preparing,
+    ) -> End {
         let (deadline, mut closed, mut lead) = (worker.deadline(), false, Lead::default());
         loop {
-            let out = given.jobs.len().saturating_add(preparing.len());
+            self.keep_time(given);
+            let out = given.jobs.len().saturating_add(preparing.len()).saturating_add(usize::from(ready.is_some()));
             if closed && out == 0 {
                 return End::Closed;
             }
-            tokio::select! {
-                signature = worker.signature() => match signature {
-                    Ok(signature) => self.signed(given, signature),
-                    Err(WorkerFailed::Refused(reason)) => {
-                        self.view.refused();
-                        if let Some((_, job)) = given.next() {
-                            job.fail(&reason);
+            let by = self.takes(given, ready.as_ref(), preparing).filter(|_| !closed);
+            let hand = tokio::select! {
+                signature = worker.signature() => {
+                    match signature {
+                        Ok(signature) => self.signed(given, signature),
+                        Err(WorkerFailed::Refused(reason)) => {
+                            self.view.refused();
+                            if let Some((_, job)) = given.next() {
+                                job.fail(&reason);
+                            }
                         }
+                        Err(failed) => return End::Failed(failed),
                     }
-                    Err(failed) => return End::Failed(failed),
+                    if given.jobs.is_empty() && given.wait().is_zero() { ready.take() } else { None }
                 },
                 () = given.late(deadline) => {
                     return End::Failed(WorkerFailed::Hung(format!("no answer within {} ms", deadline.as_millis())));
                 },
-                prepared = finished(preparing) => {
-                    // A job that could not be prepared has been answered already.
-                    if let Some((place, job, took)) = prepared {
+                // What goes before it is not ready yet, or there is nothing like that.
+                () = sleep(given.rest(self.view.quick())), if ready.is_some() && preparing.is_empty() => ready.take(),
+                prepared = finished(preparing) => match prepared {
+                    Some((place, job, took)) => {
                         lead.took(took);
-                        let handed = worker.give(&job.sign()).await;
-                        given.push(place, job);
-                        if let Err(failed) = handed {
-                            return End::Failed(failed);
+                        let prepared = Ready { place, job, overtaken: false };
+                        if ready.is_some() || place.is_urgent() || given.rest(self.view.quick()).is_zero() {
+                            Some(prepared)
+                        } else {
+                            *ready = Some(prepared);
+                            None
                         }
                     }
+                    // A job that could not be prepared has been answered already.
+                    None => None,
                 },
-                taken = self.take(out > 0, self.pause(given, lead)), if !closed && self.has_room(given, preparing) => match taken {
-                    Some(taken) => preparing.push_back(taken),
-                    // What is out is still signed.
-                    None => closed = true,
+                taken = self.take(by.unwrap_or(By::Busy), self.pause(given, lead)), if by.is_some() => {
+                    match taken {
+                        Some(taken) => preparing.push_back(taken),
+                        // What is out is still signed.
+                        None => closed = true,
+                    }
+                    ready.iter_mut().for_each(|ready| ready.overtaken = true);
+                    None
                 },
+            };
+            if let Some(Ready { place, job, .. }) = hand {
+                let handed = worker.give(&job.sign()).await;
+                given.push(place, job);
+                if let Err(failed) = handed {
+                    return End::Failed(failed);
+                }
             }
         }
     }
@@ -241,12 +255,31 @@ impl Driver {
         given.since.map_or(Duration::ZERO, |since| lead.pause(self.view.quick(), since.elapsed()))
     }
 
+    /// Tells the other tokens when this one begins, and sees whether it is to begin later the next time.
+    fn keep_time(&self, given: &mut Given) {
+        if given.since == given.beat {
+            return;
+        }
+        given.beat = given.since;
+        match (given.since, self.view.quick()) {
+            (Some(since), Some(usual)) => {
+                self.rhythm.begins(self.number, since, usual);
+                let much = self.rhythm.signing().saturating_mul(MUCH);
+                let wait = if self.works.queue.len() >= much { self.rhythm.wait(self.number) } else { Duration::ZERO };
+                given.begins = if wait.is_zero() { None } else { since.checked_add(usual.saturating_add(wait)) };
+            }
+            // It rests because it waits.
+            (None, _) if !given.wait().is_zero() => {}
+            _ => self.rhythm.rests(self.number),
+        }
+    }
+
     /// Takes a job after this pause and lets its intent be written. Cancel-safe: what was taken is in the task that is given back.
-    async fn take(&self, busy: bool, pause: Duration) -> Option<JoinHandle<Prepared>> {
-        if !pause.is_zero() {
+    async fn take(&self, by: By, pause: Duration) -> Option<JoinHandle<Prepared>> {
+        if by == By::Busy && !pause.is_zero() {
             sleep(pause).await;
         }
-        let (place, job) = self.works.queue.take(self.issuer, busy, clock::now).await?;
+        let (place, job) = self.works.queue.take(self.issuer, by, clock::now).await?;
         let (works, issuer) = (Arc::clone(&self.works), self.issuer);
         let gap = self.starts.underway(&self.settings.module).then_some(GAP);
         Some(tokio::spawn(async move {
@@ -258,50 +291,16 @@ impl Driver {
         }))
     }
 
-    /// Whether another job may be out: while another token starts, none behind the one that is signed, so that there is a gap.
-    fn has_room(&self, given: &Given, preparing: &Preparing) -> bool {
+    /// How another job may be taken, if at all: while another token starts, none behind the one that is signed, so that there is a gap.
+    fn takes(&self, given: &Given, ready: Option<&Ready>, preparing: &Preparing) -> Option<By> {
         let most = if self.starts.underway(&self.settings.module) { 1 } else { given.most() };
         let out = given.jobs.len().saturating_add(preparing.len());
-        // Of a slow token the next one is taken as late as can be, so only behind one that it has.
-        out < most && (preparing.is_empty() || most > AHEAD)
-    }
-}
-
-impl Given {
-    fn push(&mut self, place: Place, job: Work) {
-        if self.jobs.is_empty() {
-            self.since = Some(clock::instant());
-        }
-        self.jobs.push_back((place, job));
-    }
-
-    /// Takes out the oldest. From now on the token is with the one behind it.
-    fn next(&mut self) -> Option<(Place, Work)> {
-        let oldest = self.jobs.pop_front();
-        self.since = (!self.jobs.is_empty()).then(clock::instant);
-        oldest
-    }
-
-    /// How long the oldest was with the token.
-    fn took(&mut self) -> Duration {
-        let took = self.since.map(|since| since.elapsed()).unwrap_or_default();
-        let weighed = |typical: Duration| typical.saturating_mul(7).saturating_add(took).checked_div(8);
-        self.typical = Some(self.typical.and_then(weighed).unwrap_or(took));
-        took
-    }
-
-    /// How many jobs may be out.
-    fn most(&self) -> usize {
-        let fit = self.typical.and_then(|typical| AHEAD_TIME.as_micros().checked_div(typical.as_micros()));
-        let more = fit.and_then(|fit| usize::try_from(fit).ok()).unwrap_or_default();
-        AHEAD.saturating_add(more).min(MOST_AHEAD)
-    }
-
-    /// Ends when the oldest has been with the token for too long; never when there is none.
-    async fn late(&self, deadline: Duration) {
-        match self.since {
-            Some(since) => sleep(deadline.saturating_sub(since.elapsed())).await,
-            None => std::future::pending().await,
+        match ready {
+            Some(ready) if ready.overtaken || out > 1 => None,
+            Some(_) => Some(By::Ready),
+            None if out == 0 => Some(By::Idle),
+            // Of a slow token the next one is taken as late as can be, so only behind one that it has.
+            None => (out < most && (preparing.is_empty() || most > AHEAD)).then_some(By::Busy),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! All orders at once: the tokens are busy until the last one, every chain is good with the root alone, and renewals that arrive
 //! while they are hardly notice. (While the orders are taken in, two processors are what everybody waits for.)
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use tests::openssl;
@@ -9,7 +13,7 @@ use tests::openssl;
 use crate::{
     crowd::{Served, finalize_all},
     figures::{Shares, Waits, tenths},
-    watch::Watch,
+    watch::{Signature, Watch},
     world::{Renewable, SIGNERS, Size, TOKENS, World, chains, in_parallel, leaves, one_at_a_time, one_by_one, tickets},
 };
 
@@ -76,6 +80,7 @@ fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_syste
         "renewals, under load: {loaded}, by {} requests",
         renewed.iter().map(|served| served.requests).sum::<u32>()
     );
+    eprintln!("{}", courses(&renewed, &signatures, first));
 
     let (served_chains, renewed_chains) = (chains(&served)?, chains(&renewed)?);
     chains_are_good(&world, &served_chains)?;
@@ -91,6 +96,20 @@ fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_syste
     let slower = loaded.slow().as_secs_f64() / idle.slow().as_secs_f64();
     ensure!(slower <= most, "renewals wait {slower:.2} times as long as in an idle system");
     Ok(())
+}
+
+/// For each of these, in milliseconds: when it began; how long until its intent was on the disk of which signer, until its certificate was
+/// there, and until its client knew; and by how many requests.
+fn courses(served: &[Served<'_>], signatures: &[Signature], first: Instant) -> String {
+    let course = |served: &Served<'_>| {
+        let signature = signatures.iter().find(|signature| signature.order == served.order)?;
+        let moments = [served.began, signature.intended, signature.at, served.ended];
+        let steps = moments.windows(2).map(|pair| (pair[1].saturating_duration_since(pair[0])).as_millis().to_string());
+        let (began, steps) =
+            (served.began.saturating_duration_since(first).as_millis(), steps.collect::<Vec<_>>().join("+"));
+        Some(format!("{began}: {steps} ({}, {})", signature.signer, served.requests))
+    };
+    served.iter().filter_map(course).collect::<Vec<_>>().join("; ")
 }
 
 /// One URL, six issuers, one root.

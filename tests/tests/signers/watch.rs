@@ -14,17 +14,22 @@ use std::{
 };
 
 use anyhow::Result;
+use serde_json::Value;
 
 /// So exact are the times.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// What each `signed` record has, and no other.
-const SIGNED: &str = r#""event":{"signed":"#;
+/// What each record of an intent or of a certificate has, and no other.
+const EVENTS: [&str; 2] = [r#""event":{"intent":"#, r#""event":{"signed":"#];
 
 /// A signature.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Signature {
     /// From 1.
     pub(crate) signer: usize,
+    /// The URL of its order.
+    pub(crate) order: String,
+    /// When its intent was there, which is written shortly before the token is free.
+    pub(crate) intended: Instant,
     /// When its record was there.
     pub(crate) at: Instant,
 }
@@ -47,14 +52,22 @@ impl Watch {
             new_in(signer, &folder, &mut places)?;
         }
         let (state, theirs, over) = (state.to_owned(), Arc::clone(&seen), Arc::clone(&ends));
+        let mut intents = BTreeMap::new();
         let thread = thread::spawn(move || -> Result<()> {
             while !over.load(Ordering::Relaxed) {
                 for signer in 1..=signers {
                     let folder = state.join("signers").join(signer.to_string()).join("state/journal");
                     let new = new_in(signer, &folder, &mut places)?;
-                    let signature = Signature { signer, at: Instant::now() };
+                    let at = Instant::now();
                     let mut seen = theirs.lock().unwrap_or_else(PoisonError::into_inner);
-                    seen.extend((0..new).map(|_| signature));
+                    for (is_signed, order) in new {
+                        if is_signed {
+                            let intended = intents.remove(&order).unwrap_or(at);
+                            seen.push(Signature { signer, order, intended, at });
+                        } else {
+                            intents.insert(order, at);
+                        }
+                    }
                 }
                 thread::sleep(INTERVAL);
             }
@@ -70,7 +83,8 @@ impl Watch {
 
     /// How many of this signer so far.
     pub(crate) fn signed_by(&self, signer: usize) -> usize {
-        self.signatures().iter().filter(|signature| signature.signer == signer).count()
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().filter(|signature| signature.signer == signer).count()
     }
 }
 
@@ -83,9 +97,9 @@ impl Drop for Watch {
     }
 }
 
-/// Counts the `signed` records that are new in a journal, whole lines only.
-fn new_in(signer: usize, folder: &Path, places: &mut BTreeMap<(usize, PathBuf), u64>) -> Result<usize> {
-    let mut new = 0;
+/// The orders of the intents and the certificates that are new in a journal, and whether it is a certificate; whole lines only.
+fn new_in(signer: usize, folder: &Path, places: &mut BTreeMap<(usize, PathBuf), u64>) -> Result<Vec<(bool, String)>> {
+    let mut new = Vec::new();
     for segment in fs::read_dir(folder)? {
         let file = segment?.path();
         let place = places.entry((signer, file.clone())).or_default();
@@ -94,7 +108,12 @@ fn new_in(signer: usize, folder: &Path, places: &mut BTreeMap<(usize, PathBuf), 
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
             *place += line.len() as u64;
-            new += usize::from(String::from_utf8_lossy(&line).contains(SIGNED));
+            if EVENTS.iter().any(|event| String::from_utf8_lossy(&line).contains(event)) {
+                let event = &serde_json::from_slice::<Value>(&line)?["event"];
+                let signed = event.get("signed");
+                let order = signed.unwrap_or(&event["intent"])["order"].as_str().unwrap_or_default();
+                new.push((signed.is_some(), order.to_owned()));
+            }
             line.clear();
         }
     }
