@@ -101,8 +101,8 @@ impl<'a> Leased<'a> {
         if !settled_late && self.another(Some(seconds)) {
             return self.settle();
         }
-        // It must hear of the longer lease before the one that it knows is over.
-        let again = seconds.min(told.checked_div(2).unwrap_or(0).max(1));
+        // It must hear of the longer lease well before the one that it knows is over.
+        let again = seconds.min(told.saturating_sub(self.grace()).max(1));
         self.processing.promised = self.processing.promised.or(Some(self.context.now.plus(seconds)));
         self.wait(again, seconds)
     }
@@ -187,9 +187,12 @@ impl<'a> Leased<'a> {
 
     /// What was signed under a lease is heard of by then, unless its signer is out of reach for longer; however far its clock is behind.
     fn heard_of(&self, lease: Lease) -> Timestamp {
-        let lifetimes = &self.context.config.lifetimes;
-        let grace = lifetimes.lease.checked_div(2).unwrap_or_default();
-        lease.until.plus(grace).plus(lifetimes.clock_skew)
+        lease.until.plus(self.grace()).plus(self.context.config.lifetimes.clock_skew)
+    }
+
+    /// What an outage may take that costs nothing but time.
+    fn grace(&self) -> u64 {
+        self.context.config.lifetimes.lease.checked_div(2).unwrap_or_default()
     }
 
     /// Whether another signer can take it, where this one has it ready in so many seconds or not at all.
