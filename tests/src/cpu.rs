@@ -1,9 +1,13 @@
-//! The CPU time of other processes, in nanoseconds: all of their threads, those that have ended included.
+//! The CPU time of other processes, in nanoseconds: all of their threads, those that have ended included. And the time that a machine
+//! was not given at all, though it had something to do.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
-use nix::{time::ClockId, unistd::Pid};
+use nix::{
+    time::ClockId,
+    unistd::{Pid, SysconfVar, sysconf},
+};
 
 /// Processes that are read together.
 #[derive(Clone, Debug)]
@@ -29,6 +33,18 @@ impl Processes {
     }
 }
 
+/// What other machines on the same hardware have taken of this one's processors since it was started (proc_stat(5), `steal`).
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn stolen() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/stat")?;
+    // cpu user nice system idle iowait irq softirq steal
+    let ticks = text.lines().next().and_then(|all| all.split_whitespace().nth(8)).context("no time that was stolen")?;
+    let second = sysconf(SysconfVar::CLK_TCK)?.context("no ticks")?;
+    Ok(Duration::from_secs_f64(ticks.parse::<u64>()? as f64 / second as f64))
+}
+
 #[cfg(test)]
 mod tests {
     use std::{process::Command, thread, time::Instant};
@@ -50,6 +66,12 @@ mod tests {
         let other = ours.clone();
         thread::spawn(move || work(&other, Duration::from_millis(50))).join().unwrap();
         assert!(ours.cpu().unwrap() >= before + Duration::from_millis(50));
+    }
+
+    #[test]
+    fn what_was_stolen_is_never_given_back() {
+        let before = stolen().unwrap();
+        assert!(stolen().unwrap() >= before);
     }
 
     #[test]

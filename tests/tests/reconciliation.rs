@@ -1,5 +1,5 @@
 //! Certificates that nobody has, made for real: by an edge that died while a signer hung, and by whoever has the edge's identity. The
-//! edge finds them in the signers' journals, shows them, and has those revoked that can be.
+//! edge finds them in the signers' journals, shows them, and has those revoked that can be. However often edges begin anew.
 #![cfg(feature = "stack")]
 #![allow(clippy::disallowed_methods, reason = "tests live in real time")]
 
@@ -48,7 +48,7 @@ struct World {
 
 #[test]
 fn a_certificate_that_nobody_has_is_shown_and_revoked_and_no_other_is_touched() -> Result<()> {
-    let world = World::start()?;
+    let world = World::start("reconciliation", SIGNERS, 1)?;
     let kept = [world.issue("monthly", "kept.test")?, world.issue("server", "short.test")?];
 
     // Who asks again for what it has just got is given that, and no journal names it again.
@@ -80,7 +80,7 @@ fn a_certificate_that_nobody_has_is_shown_and_revoked_and_no_other_is_touched() 
         assert_eq!(journal::revocations(&world.stack.report.state, &serial)?, 0, "a client has it");
     }
     assert_eq!(journal::count(&world.stack.report.state, "revoked")?, 2);
-    let all = |name: &str| (1..=SIGNERS).map(|number| world.metric(name, number)).sum::<Result<u64>>();
+    let all = |name| world.all(name);
     assert_eq!((all("undelivered_total")?, all("disowned_total")?, all("undelivered_open")?), (3, 2, 1));
     let delivered = u64::try_from(journal::signed(&world.stack.report.state)?.len())? - 3;
     assert_eq!((all("delivered_total")?, all("reconciliation_undecided")?), (delivered, 0));
@@ -89,17 +89,37 @@ fn a_certificate_that_nobody_has_is_shown_and_revoked_and_no_other_is_touched() 
     Ok(())
 }
 
+/// Objects that are asked now and then live for some seconds each time, and the first question to each new one sets an alarm.
+#[test]
+fn edges_that_begin_anew_again_and_again_do_not_put_the_next_look_at_a_journal_off() -> Result<()> {
+    const INTERVAL: u64 = 15;
+    let world = World::start("reconciliation-anew", 1, INTERVAL)?;
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        let began = Instant::now();
+        until("the edge is there", || Ok(world.client.get(&world.stack.report.directory).ok()))?;
+        world.issue("server", "anew.test")?;
+        let delivered = world.metric("delivered_total", 1)?;
+        ensure!(began.elapsed().as_secs() < INTERVAL, "this edge has lived for {:?}", began.elapsed());
+        if delivered > 0 {
+            return Ok(());
+        }
+        world.stack.kill("edge")?;
+    }
+    anyhow::bail!("nobody has looked at the journals in {PATIENCE:?}")
+}
+
 impl World {
-    fn start() -> Result<Self> {
+    fn start(name: &str, signers: usize, interval: u64) -> Result<Self> {
         let responder = Responder::start()?;
-        let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "reconciliation")?.http_port(responder.port);
+        let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), name)?.http_port(responder.port);
         let options = options
             .set("lifetimes.finalize_wait", &json!(1))
             .set("lifetimes.lease", &json!(LEASE))
             .set("lifetimes.clock_skew", &json!(1))
-            .set("reconciliation", &json!({"grace_seconds": GRACE, "interval_seconds": 1}))
+            .set("reconciliation", &json!({"grace_seconds": GRACE, "interval_seconds": interval}))
             .set("status.crl_poll_seconds", &json!(1));
-        let signers = SIGNERS.to_string();
+        let signers = signers.to_string();
         let stack = Stack::up(options.with(["--restart", "--signers", &signers, "--token-latency-ms", LATENCY_MS]))?;
         let client = Client::of(&stack.report)?;
         let account = Account::new(&client)?;
@@ -255,6 +275,11 @@ impl World {
         let configuration: toml::Table = fs::read_to_string(folder.join("signer.toml"))?.parse()?;
         let chain = configuration["issuer"][0]["chain"].as_str().context("a chain")?;
         Ok(Issuer::from_pem(&fs::read_to_string(folder.join(chain))?)?)
+    }
+
+    /// The sum of a number of all signers.
+    fn all(&self, name: &str) -> Result<u64> {
+        (1..=SIGNERS).map(|number| self.metric(name, number)).sum()
     }
 
     /// A number of one signer.

@@ -43,12 +43,24 @@ impl Alarm {
     }
 }
 
+/// Has the platform call then, unless it calls sooner anyway. What another incarnation has set counts: objects that are asked now and then
+/// rarely live long, and each new one would put off for a while longer what is to be done regularly.
+pub(super) async fn ring_by(state: &State, at: Timestamp) -> worker::Result<()> {
+    let storage = state.storage();
+    let is_set = |set| u64::try_from(set).is_ok_and(|set| set <= moment(at));
+    if storage.get_alarm().await?.is_some_and(is_set) { Ok(()) } else { storage.set_alarm(scheduled(at)).await }
+}
+
 /// A point in time as the platform's alarms take it: within that second, three quarters as far as the time is in its own now. Thousands of
 /// objects that are told to ask again in whole seconds do not all do so at the stroke of one, and each still does so before
 /// its client, who was told the same number of seconds at the same moment.
 pub(super) fn scheduled(at: Timestamp) -> ScheduledTime {
-    let within = (environment::millis() % 1000).saturating_mul(3) / 4;
     // Milliseconds until the year 9999 are far below 2^53.
-    let milliseconds = at.seconds().saturating_mul(1000).saturating_add(within) as f64;
-    ScheduledTime::new(Date::new(&JsValue::from_f64(milliseconds)))
+    ScheduledTime::new(Date::new(&JsValue::from_f64(moment(at) as f64)))
+}
+
+/// In milliseconds.
+fn moment(at: Timestamp) -> u64 {
+    let within = (environment::millis() % 1000).saturating_mul(3) / 4;
+    at.seconds().saturating_mul(1000).saturating_add(within)
 }

@@ -20,7 +20,7 @@ use worker::{
 
 use super::{
     absorbed,
-    alarm::scheduled,
+    alarm::ring_by,
     environment::{self, Environment},
     flight::Successive,
     reconciliation,
@@ -200,7 +200,7 @@ impl Journal {
     /// Rings after the usual time, but not later than after so many seconds.
     async fn arm_in(&self, most: u64) -> worker::Result<()> {
         let every = self.environment()?.config.reconciliation.interval_seconds.min(most);
-        self.state.storage().set_alarm(scheduled(environment::now().plus(every))).await?;
+        ring_by(&self.state, environment::now().plus(every)).await?;
         self.armed.set(true);
         Ok(())
     }

@@ -16,7 +16,7 @@ use worker::{
 };
 
 use super::{
-    alarm::scheduled,
+    alarm::ring_by,
     environment::{self, Environment},
 };
 use crate::acme::{nonce::EdgeNonce, problem::Problem};
@@ -112,7 +112,7 @@ impl NonceShard {
         // A time that was written as u64: seconds since the epoch are far below 2^53.
         let expires = Timestamp::from_seconds(expires as u64);
         let at = expires.plus(MARGIN).max(environment::now().plus(SWEEP));
-        self.state.storage().set_alarm(scheduled(at)).await?;
+        ring_by(&self.state, at).await?;
         self.armed.set(true);
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use tests::cpu::Processes;
+use tests::cpu::{self, Processes};
 
 use crate::{
     watch::Signature,
@@ -46,9 +46,10 @@ impl fmt::Display for Waits {
     }
 }
 
-/// What each part of the stack takes of the processors, from its making on.
+/// What each part of the stack takes of the processors, from its making on, and what other machines do.
 pub(crate) struct Shares {
     began: Instant,
+    stolen: Duration,
     parts: Vec<(&'static str, Processes, Duration)>,
 }
 
@@ -71,17 +72,17 @@ impl Shares {
             part("resolver", pids(&|role| role == "up"))?,
             part("clients and responder", ours)?,
         ];
-        Ok(Self { began: Instant::now(), parts })
+        Ok(Self { began: Instant::now(), stolen: cpu::stolen()?, parts })
     }
 
     /// In hundredths of one processor.
     pub(crate) fn text(&self) -> Result<String> {
         let took = self.began.elapsed().as_secs_f64();
-        let share = |(name, processes, before): &(&str, Processes, Duration)| -> Result<String> {
-            let used = processes.cpu()?.saturating_sub(*before).as_secs_f64();
-            Ok(format!("{name} {:.0} %", 100.0 * used / took))
-        };
-        Ok(self.parts.iter().map(share).collect::<Result<Vec<_>>>()?.join(", "))
+        let share = |name: &str, used: Duration| format!("{name} {:.0} %", 100.0 * used.as_secs_f64() / took);
+        let parts = self.parts.iter();
+        let shares = parts.map(|(name, processes, before)| Ok(share(name, processes.cpu()?.saturating_sub(*before))));
+        let stolen = share("other machines", cpu::stolen()?.saturating_sub(self.stolen));
+        Ok(shares.chain([Ok(stolen)]).collect::<Result<Vec<_>>>()?.join(", "))
     }
 }
 
