@@ -37,6 +37,8 @@ pub(crate) const OPENSC: Package = Package {
     name: "opensc-pkcs11",
     provides: &["/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so", "/usr/lib/aarch64-linux-gnu/opensc-pkcs11.so"],
 };
+/// OpenSC's programs, which bring its module with them.
+pub(crate) const OPENSC_TOOLS: Package = Package { name: "opensc", provides: &["pkcs11-tool"] };
 /// The virtual reader. Never installed from here: where it is, the machine's own pcscd listens on all of its addresses.
 pub(crate) const VPCD: Package =
     Package { name: "vsmartcard-vpcd", provides: &["/usr/lib/pcsc/drivers/serial/libifdvpcd.so"] };

@@ -15,8 +15,8 @@ use crate::fuzz::{self, FuzzOptions};
 use crate::newer_packages::{NEWER_LEGO, PEBBLE, ZLINT};
 use crate::npm::Npm;
 use crate::packages::{
-    self, BIND, CADDY, CLIPPY, CURL, GNUTLS, GO, GO_CRYPTO, JAVA, LEGO, NGINX, NSUPDATE, OPENSC, OPENSSL, PCSCD,
-    PYTHON_VENV, RUSTFMT, SOFTHSM, VPCD, YKCS11,
+    self, BIND, CADDY, CLIPPY, CURL, GNUTLS, GO, GO_CRYPTO, JAVA, LEGO, NGINX, NSUPDATE, OPENSC, OPENSC_TOOLS, OPENSSL,
+    PCSCD, PYTHON_VENV, RUSTFMT, SOFTHSM, VPCD, YKCS11,
 };
 use crate::paths::Paths;
 use crate::process::{cargo, command, output, run};
@@ -113,6 +113,7 @@ fn wasm_lints(paths: &Paths) -> Result<()> {
 }
 
 fn native_tests(paths: &Paths) -> Result<()> {
+    packages::ensure([SOFTHSM, OPENSC_TOOLS, OPENSSL])?;
     run(cargo().args(["test", "--quiet", "--workspace"]).current_dir(&paths.root))?;
     // Those that need tokens as slow as USB ones; then, by itself, what is measured.
     let slow = ["test", "--quiet", "--package", "signer", "--features", "slow-token", "--test", "daemon", "--"];
