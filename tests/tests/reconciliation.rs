@@ -92,7 +92,7 @@ fn a_certificate_that_nobody_has_is_shown_and_revoked_and_no_other_is_touched() 
 /// Objects that are asked now and then live for some seconds each time, and the first question to each new one sets an alarm.
 #[test]
 fn edges_that_begin_anew_again_and_again_do_not_put_the_next_look_at_a_journal_off() -> Result<()> {
-    const INTERVAL: u64 = 15;
+    const INTERVAL: u64 = 20;
     let world = World::start("reconciliation-anew", 1, INTERVAL)?;
     let started = Instant::now();
     while started.elapsed() < PATIENCE {

@@ -1,6 +1,10 @@
 //! Bytes that are no request: of another form, size, verb or version.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    thread,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use shared::{
@@ -87,6 +91,28 @@ fn raw(stage: &Stage, head: &str, body: &[u8]) -> String {
     // Who closes without the end of TLS has said all that he says.
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn who_writes_a_body_that_is_too_long_to_its_end_hears_why_it_is_refused() {
+    let stage = Stage::new();
+    let mut stream = connect(&stage.site, &stage.site.edge()).unwrap();
+    let part = [b' '; 70_000];
+    let length = 3 * part.len();
+    write!(
+        stream,
+        "POST {ISSUE_PATH} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    )
+    .unwrap();
+    for _ in 0..3 {
+        stream.write_all(&part).unwrap();
+        // The first is more than the limit already.
+        thread::sleep(Duration::from_millis(200));
+    }
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("\"malformed\""), "{answer}");
 }
 
 #[test]
