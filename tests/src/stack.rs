@@ -20,7 +20,7 @@ use nix::{
 };
 use serde::Deserialize;
 
-use crate::keeper;
+use crate::{keeper, random};
 
 /// Names the binary of xtask.
 pub(crate) const XTASK: &str = "COLOPHON_XTASK";
@@ -235,12 +235,14 @@ impl Drop for Stack {
     }
 }
 
-/// A port of loopback that was free just now.
+/// A port of loopback that was free just now, and that the system gives to nobody by itself: whoever is to listen on it finds it free.
 ///
 /// # Errors
 /// When there is none.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    let ports = (0..100).map(|_| 10_000 + u16::from_ne_bytes(random::bytes()) % 22_000);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    ports.into_iter().find(is_free).context("a hundred ports are not free")
 }
 
 /// Waits for the one line; what follows is read and dropped, so that the process never waits for us.

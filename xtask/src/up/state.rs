@@ -15,12 +15,19 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::digest::hex;
+
+/// Ports that systems give to nobody by themselves: between the choice and the moment in which it is listened on, any other would now and
+/// then become the near end of somebody's connection.
+const PORTS: Range<u16> = 10_000..32_000;
+/// Ports that are tried.
+const ATTEMPTS: usize = 100;
 
 /// An open state folder.
 #[derive(Debug)]
@@ -86,12 +93,15 @@ impl State {
     }
 
     fn fresh_port(&self, ip: IpAddr) -> Result<u16> {
-        loop {
-            let port = free(SocketAddr::new(ip, 0))?;
-            if !self.ports.values().any(|taken| *taken == port) {
+        for _ in 0..ATTEMPTS {
+            let mut random = [0; 2];
+            getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+            let port = PORTS.start + u16::from_ne_bytes(random) % (PORTS.end - PORTS.start);
+            if !self.ports.values().any(|taken| *taken == port) && free(SocketAddr::new(ip, port)).is_ok() {
                 return Ok(port);
             }
         }
+        bail!("{ATTEMPTS} ports of {ip} between {} and {} are not free", PORTS.start, PORTS.end)
     }
 
     /// A secret of 32 random bytes in hexadecimal, made once. Gives its file.
