@@ -8,7 +8,7 @@ use std::{
 use tests::tree::{Source, read, root, sources};
 
 /// Lines after which a file holds a second noun.
-const MOST_LINES: usize = 400;
+const MOST_LINES: usize = 600;
 
 /// The crates of RustCrypto's one generation; a second version of one of them would have to be named here, with its reason.
 const ONE_GENERATION: [&str; 7] = ["der", "digest", "p256", "sha2", "signature", "spki", "x509-cert"];
@@ -89,7 +89,7 @@ fn no_file_holds_two_nouns() {
     let long = |file: &&Source| file.text.lines().count() > MOST_LINES;
     let found: Vec<_> = sources("").into_iter().filter(|file| file.path.ends_with(".rs")).collect();
     let found: Vec<_> = found.iter().filter(long).map(|file| file.path.clone()).collect();
-    none("over 400 lines", &found);
+    none("over 600 lines", &found);
 }
 
 #[test]
