@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 use const_oid::db::rfc5280::ID_AD_OCSP;
 use der::Decode;
 use serde::{Deserialize, Serialize};
-use x509_cert::{Certificate, ext::pkix::AuthorityInfoAccessSyntax};
+use x509_cert::{Certificate, TbsCertificate, ext::pkix::AuthorityInfoAccessSyntax};
 
 use crate::{chain::Issuer, serial::SerialNumber};
 
@@ -51,8 +51,17 @@ pub enum BadPointer {
 /// True when a certificate names an OCSP responder; never for bytes that are none. DER.
 #[must_use]
 pub fn has_ocsp(certificate: &[u8]) -> bool {
-    let Ok(certificate) = Certificate::from_der(certificate) else { return false };
-    let access = certificate.tbs_certificate().get_extension::<AuthorityInfoAccessSyntax>();
+    Certificate::from_der(certificate).is_ok_and(|certificate| names_responder(certificate.tbs_certificate()))
+}
+
+/// Returns true when a TBSCertificate names an OCSP responder; never for bytes that are none. DER.
+#[must_use]
+pub fn tbs_has_ocsp(tbs: &[u8]) -> bool {
+    TbsCertificate::from_der(tbs).is_ok_and(|tbs| names_responder(&tbs))
+}
+
+fn names_responder(tbs: &TbsCertificate) -> bool {
+    let access = tbs.get_extension::<AuthorityInfoAccessSyntax>();
     access.is_ok_and(|access| {
         access.is_some_and(|(_, access)| access.0.iter().any(|access| access.access_method == ID_AD_OCSP))
     })

@@ -9,7 +9,7 @@ use shared::{
     csr::Csr,
     identifier::Identifier,
     jws::{KeyReference, Unverified},
-    profile::Profile,
+    profile::{Profile, ProfileName},
     public_key::PublicKey,
     signing::{FINALIZE_SUFFIX, IssueRequest, Priority, Refusal, Refused},
     timestamp::Timestamp,
@@ -20,6 +20,7 @@ use crate::{
     budget::{Budget, Spendings},
     grant::Rights,
     issuance::Claim,
+    journal::Intent,
     policy::{Asking, NotGiven, Policy, Scope},
     stops::{Stops, Subject},
 };
@@ -139,34 +140,24 @@ impl Evidence {
         self.request.lease
     }
 
-    /// Checks that the policy gives it. What an earlier intent has decided on is not judged by its times again, and is spent.
+    /// Checks that the policy gives it. What was decided on earlier is spent and not judged by its times again, and it is given by the
+    /// rights, the profile and the scope of its intent alone, to the edge of its intent.
     pub(crate) fn admit(
         self,
         policy: &Policy,
         edge: &str,
         now: Timestamp,
-        is_decided: bool,
+        decided: Option<&Intent>,
         bounds: Bounds<'_>,
     ) -> Result<Admitted, Refused> {
-        let Self { request, csr, claim } = self;
         // 5. There is such a profile, the account has the rights that it claims, and a scope gives it these names by them.
-        let profile = policy.profile(&request.profile);
-        let profile = profile.ok_or_else(|| refused(Refusal::BadProfile, "there is no such profile"))?;
-        let rights = Rights::of(&request.grant, claim.account, policy, bounds.bindings, now)?;
-        let asking = Asking {
-            edge,
-            rights: &rights,
-            names: &request.identifiers,
-            profile: &request.profile,
-            key: csr.public_key().kind(),
-            now: (!is_decided).then_some(now),
-            proofs: &policy.clusters().prove(&request.identifiers, claim.account, now, is_decided),
-        };
-        let scope = bounds.choose(policy, &asking, now, is_decided)?;
+        let (rights, scope) = self.permit(policy, edge, now, decided, bounds)?;
+        let Self { request, csr, claim } = self;
+        let profile = profile_of(policy, &request)?;
         let (scope, budget) = (scope.name().to_owned(), scope.budget().clone());
         // 6. The times are within the profile.
         let times = RequestedTimes { not_before: request.not_before, not_after: request.not_after };
-        if !is_decided && !times.are_within(profile, now) {
+        if decided.is_none() && !times.are_within(profile, now) {
             return Err(refused(Refusal::BadProfile, "the times are outside of the profile"));
         }
         // 7. Somebody still waits for it.
@@ -189,9 +180,91 @@ impl Evidence {
             budget,
         })
     }
+
+    /// Checks that the policy permits it, whatever is stopped or spent.
+    ///
+    /// # Errors
+    /// [`Refusal::BadProfile`], [`Refusal::NotPermitted`], [`Refusal::BadProof`], and those of [`Rights::of`].
+    pub(crate) fn check_policy(
+        &self,
+        policy: &Policy,
+        edge: &str,
+        now: Timestamp,
+        bindings: &Bindings,
+    ) -> Result<(), Refused> {
+        let (spendings, stops) = (Spendings::default(), Stops::default());
+        let bounds = Bounds { spendings: &spendings, stops: &stops, bindings };
+        self.permit(policy, edge, now, None, bounds).map(drop)
+    }
+
+    /// Finds the rights of the account and the scope that gives all names by them.
+    fn permit<'a>(
+        &self,
+        policy: &'a Policy,
+        edge: &str,
+        now: Timestamp,
+        decided: Option<&Intent>,
+        bounds: Bounds<'_>,
+    ) -> Result<(Rights, &'a Scope), Refused> {
+        let Self { request, csr, claim } = self;
+        profile_of(policy, request)?;
+        let rights = Rights::of(&request.grant, claim.account, policy, bounds.bindings, now)?;
+        if let Some(intent) = decided {
+            same(intent, edge, &rights, &request.profile)?;
+        }
+        let asking = Asking {
+            edge,
+            rights: &rights,
+            names: &request.identifiers,
+            profile: &request.profile,
+            key: csr.public_key().kind(),
+            now: decided.is_none().then_some(now),
+            proofs: &policy.clusters().prove(&request.identifiers, claim.account, now, decided.is_some()),
+        };
+        let scope = bounds.choose(policy, &asking, now, decided)?;
+        Ok((rights, scope))
+    }
+}
+
+fn profile_of<'a>(policy: &'a Policy, request: &IssueRequest) -> Result<&'a Profile, Refused> {
+    let profile = policy.profile(&request.profile);
+    profile.ok_or_else(|| refused(Refusal::BadProfile, format!("there is no profile {}", request.profile)))
+}
+
+/// Checks that a certificate that was decided on is asked for as it was then.
+fn same(intent: &Intent, edge: &str, rights: &Rights, profile: &ProfileName) -> Result<(), Refused> {
+    let differs = |reason, what: &str, then: &str, now: &str| {
+        let detail = format!("the order's certificate was decided on for the {what} {then:?}, not {now:?}");
+        Err(refused(reason, detail))
+    };
+    let (then, now) = (intent.binding.as_deref(), rights.binding());
+    match () {
+        () if intent.edge != edge => differs(Refusal::NotPermitted, "edge", &intent.edge, edge),
+        () if intent.profile != *profile => {
+            differs(Refusal::BadProfile, "profile", intent.profile.as_str(), profile.as_str())
+        }
+        () if then != now => {
+            differs(Refusal::NotPermitted, "binding", then.unwrap_or_default(), now.unwrap_or_default())
+        }
+        () => Ok(()),
+    }
 }
 
 impl Admitted {
+    /// Checks that it asks for the certificate of an intent as that was decided on.
+    ///
+    /// # Errors
+    /// [`Refusal::NotPermitted`], [`Refusal::BadProfile`].
+    pub(crate) fn matches(&self, intent: &Intent) -> Result<(), Refused> {
+        same(intent, &self.edge, &self.rights, self.profile.name())?;
+        if intent.scope == self.scope {
+            return Ok(());
+        }
+        let (then, now) = (&intent.scope, &self.scope);
+        let detail = format!("the order's certificate was decided on for the scope {then:?}, not {now:?}");
+        Err(refused(Refusal::NotPermitted, detail))
+    }
+
     /// Whom it is for, as far as it can be stopped.
     pub(crate) fn subject(&self) -> Subject {
         Subject {
@@ -209,10 +282,11 @@ impl Bounds<'_> {
         policy: &'a Policy,
         asking: &Asking<'_>,
         now: Timestamp,
-        is_spent: bool,
+        decided: Option<&Intent>,
     ) -> Result<&'a Scope, Refused> {
         let mut why = refused(Refusal::NotPermitted, "no scope gives these names, proven so, in this profile");
-        for scope in policy.scopes() {
+        let may_give = |scope: &&Scope| decided.is_none_or(|intent| intent.scope == scope.name());
+        for scope in policy.scopes().iter().filter(may_give) {
             match scope.gives(asking) {
                 Ok(()) => {}
                 Err(not_given @ NotGiven::Proof(..)) if why.reason == Refusal::NotPermitted => {
@@ -228,7 +302,9 @@ impl Bounds<'_> {
             };
             if let Some(reason) = self.stops.reason(&subject) {
                 why = refused(Refusal::Stopped, reason);
-            } else if !is_spent && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), now) {
+            } else if decided.is_none()
+                && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), now)
+            {
                 why = refused(Refusal::OverBudget, format!("scope {}: {exhausted}", scope.name()));
             } else {
                 return Ok(scope);

@@ -76,7 +76,7 @@ pub(crate) fn intent(ca: &TestCa, seed: u8) -> Intent {
     let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
     let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
     let admitted: Admitted =
-        Evidence::verify(&policy, EDGE, request).unwrap().admit(&policy, EDGE, now, false, bounds).unwrap();
+        Evidence::verify(&policy, EDGE, request).unwrap().admit(&policy, EDGE, now, None, bounds).unwrap();
     Issuer::new("a1".into(), ca.chain.clone(), Vec::new())
         .prepare(&admitted, random::serial_number().unwrap(), now)
         .unwrap()

@@ -117,6 +117,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         spendings,
         disowned,
         stops,
+        policy: policy.clone(),
         running: TaskTracker::new(),
     });
     let mut drivers = start_drivers(&settings, &views, &works);

@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
-use shared::{signing::Refusal, timestamp::Timestamp};
+use shared::{
+    public_key::KeyKind,
+    signing::{Refusal, Refused},
+    timestamp::Timestamp,
+};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::{
     bound::Bound,
     budget::Spendings,
-    issuance::{Ledger, job::Job},
+    issuance::{Ledger, decided, job::Job},
     issuer::Issuer,
-    journal::Journal,
+    journal::{Intent, Journal},
     metrics::Metrics,
+    policy::Policy,
     queue::{Party, Place, Queue, Waits},
     rehearsal::Rehearsal,
     status::{Desk, StatusJob},
@@ -42,6 +48,8 @@ pub(crate) struct Works {
     pub(crate) disowned: Arc<Spendings>,
     /// What an operator has stopped.
     pub(crate) stops: stops::Present,
+    /// As it is now: see [`crate::rotation`].
+    pub(crate) policy: watch::Receiver<Arc<Policy>>,
     /// Whatever is signed and not yet answered, and revocations that are not yet on the disk.
     pub(crate) running: TaskTracker,
 }
@@ -87,6 +95,15 @@ impl Work {
 }
 
 impl Works {
+    /// Checks that what was decided on may be signed now: see [`decided`].
+    ///
+    /// # Errors
+    /// Those of [`decided::Present::judge`].
+    pub(crate) fn judge(&self, intent: &Intent, key: KeyKind, now: Timestamp) -> Result<(), Refused> {
+        let (policy, bindings, stops) = (self.policy.borrow().clone(), self.bound.bindings(), self.stops.borrow());
+        decided::Present { policy: &policy, bindings: &bindings, stops: &stops, now }.judge(intent, key)
+    }
+
     /// Decides on what is to be signed when its turn has come. Gives nothing when the job has ended here.
     pub(crate) async fn prepare(&self, work: Work, position: usize) -> Option<Work> {
         let Work { task, attempts } = work;

@@ -29,7 +29,7 @@ fn judge(edge: &str, request: IssueRequest) -> Result<Admitted, Refusal> {
     let evidence = Evidence::verify(&policy(), edge, request).map_err(|refused| refused.reason)?;
     let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
     let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
-    evidence.admit(&policy(), edge, now(), false, bounds).map_err(|refused| refused.reason)
+    evidence.admit(&policy(), edge, now(), None, bounds).map_err(|refused| refused.reason)
 }
 
 fn refusal(change: impl Fn(&mut IssueRequest)) -> Refusal {

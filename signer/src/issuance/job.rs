@@ -17,7 +17,7 @@ use crate::{
 };
 use shared::{
     base64url::Base64Url,
-    signing::{Issued, Refusal},
+    signing::{Issued, Refusal, Refused},
     timestamp::Timestamp,
 };
 
@@ -84,15 +84,11 @@ impl Job {
             self.give_up(Refusal::Busy, LEASE_OVER);
             return None;
         }
-        // It may have waited for long.
-        if let Some(binding) = self.admitted.rights.binding()
-            && let Err(refused) = works.bound.bindings().live(binding, clock::now())
-        {
-            tracing::warn!(order = self.admitted.order, binding, "its binding has ended since it was asked for");
-            self.give_up(refused.reason, &refused.detail);
-            return None;
-        }
         if let Some(decided) = &self.decided {
+            if let Err(refused) = self.judge(works, &decided.intent) {
+                self.give_up(refused.reason, &refused.detail);
+                return None;
+            }
             // Decided on by an earlier version, it may be.
             if let Err(flaw) = self.rehearse(works, position, &decided.intent) {
                 self.flawed(&flaw);
@@ -122,6 +118,11 @@ impl Job {
                 return None;
             }
         };
+        // It may have waited for long.
+        if let Err(refused) = self.judge(works, &intent) {
+            self.give_up(refused.reason, &refused.detail);
+            return None;
+        }
         if let Err(flaw) = self.rehearse(works, position, &intent) {
             self.flawed(&flaw);
             return None;
@@ -145,9 +146,9 @@ impl Job {
 
     /// Checks the certificate, writes it, and lets it out.
     pub(crate) async fn finish(self, works: &Works, signature: Vec<u8>) {
-        // Stopped while it was in the token: the signature is dropped, and the intent stays.
-        if let Some(reason) = self.stopped(works) {
-            return self.give_up(Refusal::Stopped, reason);
+        // Stopped, or not in the policy any more, while it was in the token: the signature is dropped, and the intent stays.
+        if let Some(Err(refused)) = self.decided.as_ref().map(|decided| self.judge(works, &decided.intent)) {
+            return self.give_up(refused.reason, &refused.detail);
         }
         // Another signer may have the order by now.
         if self.ticket.lease().is_over(clock::now()) {
@@ -195,6 +196,14 @@ impl Job {
     fn flawed(self, flaw: &Flaw) {
         tracing::error!(order = self.admitted.order, %flaw, "a certificate is not signed");
         self.give_up(Refusal::Flawed, &flaw.to_string());
+    }
+
+    /// Checks that what was decided on may still be signed.
+    fn judge(&self, works: &Works, intent: &Intent) -> Result<(), Refused> {
+        works.judge(intent, self.admitted.csr.public_key().kind(), clock::now()).inspect_err(|refused| {
+            let Refused { reason, detail } = refused;
+            tracing::warn!(order = intent.order, ?reason, detail, "it may not be signed any more");
+        })
     }
 
     fn stopped(&self, works: &Works) -> Option<&'static str> {

@@ -65,8 +65,8 @@ pub(crate) struct Running {
 pub(crate) enum Known {
     /// Nothing.
     Nothing,
-    /// An intent without a signature.
-    Intended,
+    /// An intent without a signature; where the journal has it.
+    Intended(Location),
     /// A job.
     Running(Running),
     /// A certificate; where the journal says so.
@@ -234,7 +234,7 @@ impl Ledger {
             None => (None, None),
             Some(Entry::Intended { claim: other, intent }) if *other == claim => (Some(*intent), None),
             Some(entry @ Entry::Settled { intent, lease: before, .. }) => match entry.to(claim, lease) {
-                Known::Nothing | Known::Intended => (*intent, Some(*before)),
+                Known::Nothing | Known::Intended(_) => (*intent, Some(*before)),
                 known => return Err(known),
             },
             Some(entry) => return Err(entry.to(claim, lease)),
@@ -333,9 +333,9 @@ impl Entry {
                 running.lease.extend(lease);
                 Known::Running(running.clone())
             }
-            Self::Intended { .. } => Known::Intended,
+            Self::Intended { intent, .. } => Known::Intended(*intent),
             Self::Settled { lease: before, .. } if lease.is_none_or(|lease| lease <= *before) => Known::Settled,
-            Self::Settled { intent: Some(_), .. } => Known::Intended,
+            Self::Settled { intent: Some(intent), .. } => Known::Intended(*intent),
             Self::Settled { intent: None, .. } => Known::Nothing,
             Self::Signed { signed, .. } => Known::Signed(*signed),
         }

@@ -4,6 +4,7 @@
 
 mod bind;
 mod certificates;
+pub(crate) mod decided;
 mod disown;
 pub(crate) mod job;
 mod lease;
@@ -34,7 +35,7 @@ pub(crate) use self::{
 use crate::{
     admit::{Admitted, Bounds, Evidence, refused},
     clock, issuer,
-    journal::{Event, JournalFailed, Location, RefusedRequest},
+    journal::{Event, Intent, JournalFailed, Location, RefusedRequest},
     policy::Policy,
     queue::NoRoom,
     share::Shares,
@@ -148,15 +149,18 @@ impl Issuance {
             Known::Running(running) => running,
             Known::Used => return Err(used()),
             Known::Settled => return Err(refused(Refusal::Busy, LEASE_OVER)),
-            Known::Nothing | Known::Intended if lease.is_some_and(|lease| lease < now) => {
+            Known::Nothing | Known::Intended(_) if lease.is_some_and(|lease| lease < now) => {
                 return Err(refused(Refusal::Busy, LEASE_OVER));
             }
-            known @ (Known::Nothing | Known::Intended) => {
-                let resumed = matches!(known, Known::Intended);
+            known @ (Known::Nothing | Known::Intended(_)) => {
+                let decided = match known {
+                    Known::Intended(location) => Some(self.decided(location)?.intent),
+                    _ => None,
+                };
                 let admitted = {
                     let (stops, bindings) = (self.works.stops.borrow(), self.works.bound.bindings());
                     let bounds = Bounds { spendings: &self.works.spendings, stops: &stops, bindings: &bindings };
-                    evidence.admit(&policy, edge, now, resumed, bounds)?
+                    evidence.admit(&policy, edge, now, decided.as_ref(), bounds)?
                 };
                 match self.start(admitted, now)? {
                     Started::Running(running) => running,
@@ -187,6 +191,10 @@ impl Issuance {
                 return Err(refused);
             }
         };
+        if let Some(Err(refusal)) = decided.as_ref().map(|decided| self.judge(&admitted, &decided.intent, now)) {
+            ticket.give_up(refusal.reason, &refusal.detail);
+            return Err(refusal);
+        }
         if decided.as_ref().is_some_and(|decided| decided.intent.not_after <= now) {
             let refusal =
                 refused(Refusal::OrderUsed, "its certificate was decided on, and expired before it was signed");
@@ -229,8 +237,14 @@ impl Issuance {
     fn decided(&self, location: Location) -> Result<Decided, Refused> {
         let record = self.works.journal.read(&location).map_err(|_| unavailable())?;
         let Event::Intent(intent) = record.event else { return Err(unavailable()) };
-        tracing::info!(order = intent.order, serial = %intent.serial, "an intent without a signature is taken up again");
         Ok(Decided { intent: *intent, location })
+    }
+
+    /// Checks that what was decided on earlier is asked for as it was then, and may be signed today.
+    fn judge(&self, admitted: &Admitted, intent: &Intent, now: Timestamp) -> Result<(), Refused> {
+        tracing::info!(order = intent.order, serial = %intent.serial, "an intent without a signature is taken up again");
+        admitted.matches(intent)?;
+        self.works.judge(intent, admitted.csr.public_key().kind(), now)
     }
 
     /// Positions of the issuers that can make this certificate: for a new one those that outlive it, for one that was decided

@@ -136,6 +136,7 @@ mod tests {
             let location = journal.append(event).await.unwrap();
             ledger.replay(&journal.read(&location).unwrap(), location).unwrap();
         }
+        let (_sender, policy) = tokio::sync::watch::channel(Arc::new(policy::tests::policy()));
         let works = Works {
             issuers: Vec::new(),
             queue: Queue::new(1, 1),
@@ -148,9 +149,9 @@ mod tests {
             spendings: Arc::default(),
             disowned: Arc::default(),
             stops: tokio::sync::watch::channel(Arc::default()).1,
+            policy: policy.clone(),
             running: TaskTracker::new(),
         };
-        let (_sender, policy) = tokio::sync::watch::channel(Arc::new(policy::tests::policy()));
         let issuance = Issuance {
             policy,
             ledger,

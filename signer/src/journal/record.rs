@@ -82,6 +82,9 @@ pub(crate) struct Intent {
     /// The scope that gave it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) scope: String,
+    /// Key id of the external account binding that gave the right to the scope; none for an account without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) binding: Option<String>,
     /// All names.
     pub(crate) names: Vec<Identifier>,
     /// The issuer's name in the configuration.

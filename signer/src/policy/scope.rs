@@ -17,7 +17,7 @@ use super::{
     Policy,
     cluster::{KUBERNETES, NoProof, Proofs},
 };
-use crate::{budget::Budget, config::ScopeConfig, grant::Rights, place::At};
+use crate::{budget::Budget, config::ScopeConfig, grant::Rights, journal::Intent, place::At};
 
 /// What may count as proof: challenge types (RFC 8555 §9.7.8), and that the edge's own scope demands none.
 const METHODS: [&str; 7] =
@@ -180,6 +180,42 @@ impl Scope {
         &self.budget
     }
 
+    /// Checks what was decided on earlier: everything but the proofs, which were judged then.
+    ///
+    /// # Errors
+    /// The first thing that it does not give today.
+    pub(crate) fn still_gives(&self, intent: &Intent, key: KeyKind) -> Result<(), NotGiven> {
+        // That a binding still gives this scope is known from the binding.
+        if intent.binding.is_none() && !self.open {
+            return Err(NotGiven::Account);
+        }
+        self.covers(&intent.edge, &intent.profile, key)?;
+        intent.names.iter().try_for_each(|name| self.has(name))
+    }
+
+    /// Checks the edge, the profile and the kind of key.
+    fn covers(&self, edge: &str, profile: &ProfileName, key: KeyKind) -> Result<(), NotGiven> {
+        if self.edges.as_ref().is_some_and(|edges| !edges.contains(edge)) {
+            return Err(NotGiven::Edge(edge.to_owned()));
+        }
+        if !self.profiles.contains(profile) {
+            return Err(NotGiven::Profile(profile.clone()));
+        }
+        if self.keys.as_ref().is_some_and(|keys| !keys.contains(&Key::of(key))) {
+            return Err(NotGiven::Key);
+        }
+        Ok(())
+    }
+
+    /// Checks that the identifier is one of this scope, however it is proved.
+    fn has(&self, identifier: &Identifier) -> Result<(), NotGiven> {
+        let has = match identifier {
+            Identifier::Dns(name) => self.has_name(name),
+            Identifier::Ip(address) => self.ip_networks.iter().any(|network| network.contains(*address)),
+        };
+        if has { Ok(()) } else { Err(NotGiven::Name(identifier.to_string())) }
+    }
+
     /// Whether it gives all that is asked for.
     ///
     /// # Errors
@@ -192,15 +228,7 @@ impl Scope {
         if !is_theirs {
             return Err(NotGiven::Account);
         }
-        if self.edges.as_ref().is_some_and(|edges| !edges.contains(asking.edge)) {
-            return Err(NotGiven::Edge(asking.edge.to_owned()));
-        }
-        if !self.profiles.contains(asking.profile) {
-            return Err(NotGiven::Profile(asking.profile.clone()));
-        }
-        if self.keys.as_ref().is_some_and(|keys| !keys.contains(&Key::of(asking.key))) {
-            return Err(NotGiven::Key);
-        }
+        self.covers(asking.edge, asking.profile, asking.key)?;
         asking.names.iter().try_for_each(|name| self.gives_identifier(name, asking.proofs))?;
         let Some(now) = asking.now else { return Ok(()) };
         let is_old = |name: &&ProvenIdentifier| {
@@ -220,13 +248,7 @@ impl Scope {
         if !method_fits {
             return Err(NotGiven::Method(method.to_owned(), identifier.to_string()));
         }
-        let has = match identifier {
-            Identifier::Dns(name) => self.has_name(name),
-            Identifier::Ip(address) => self.ip_networks.iter().any(|network| network.contains(*address)),
-        };
-        if !has {
-            return Err(NotGiven::Name(identifier.to_string()));
-        }
+        self.has(identifier)?;
         match &self.clusters {
             Some(clusters) if method == KUBERNETES => {
                 proofs.admit(identifier, clusters).map_err(|why| NotGiven::Proof(identifier.to_string(), why))

@@ -9,6 +9,7 @@ mod client;
 mod clones;
 mod crash;
 mod crl;
+mod decided;
 mod evil;
 mod faults;
 mod grants;

@@ -147,7 +147,7 @@ async fn a_job_that_is_given_up_or_lost_leaves_what_the_journal_says() {
     ticket.intended(intent);
     drop(ticket);
     assert_eq!(running.outcome.borrow().clone().unwrap().unwrap_err().reason, Refusal::Unavailable);
-    assert!(matches!(ledger.look_up("o", claim(1), None), Known::Intended));
+    assert!(matches!(ledger.look_up("o", claim(1), None), Known::Intended(_)));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use shared::{
     kubernetes::evidence::TokenEvidence,
     signing::{IssueRequest, Refusal},
-    testing::TestKey,
+    testing::{TestCa, TestKey},
 };
 
 use super::*;
@@ -14,6 +14,7 @@ use crate::{
     budget::Spendings,
     clock,
     fixture::{self, EDGE},
+    journal::Intent,
     policy::Policy,
     stops::Stops,
 };
@@ -85,7 +86,9 @@ fn judge(policy: &Policy, request: IssueRequest, is_decided: bool) -> Result<Adm
     let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
     let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
     let evidence = Evidence::verify(policy, EDGE, request).unwrap();
-    let judged = evidence.admit(policy, EDGE, clock::now(), is_decided, bounds);
+    let scope = policy.scopes()[0].name().to_owned();
+    let intent = is_decided.then(|| Intent { scope, ..fixture::intent(&TestCa::new(1), 7) });
+    let judged = evidence.admit(policy, EDGE, clock::now(), intent.as_ref(), bounds);
     judged.map_err(|refused| (refused.reason, refused.detail))
 }
 
