@@ -62,6 +62,8 @@ pub(crate) struct Admitted {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds<'a> {
     pub(crate) spendings: &'a Spendings,
+    /// The time by which what was spent is measured: see [`crate::clock::steady`].
+    pub(crate) steady: Timestamp,
     pub(crate) stops: &'a Stops,
     pub(crate) bindings: &'a Bindings,
 }
@@ -193,7 +195,7 @@ impl Evidence {
         bindings: &Bindings,
     ) -> Result<(), Refused> {
         let (spendings, stops) = (Spendings::default(), Stops::default());
-        let bounds = Bounds { spendings: &spendings, stops: &stops, bindings };
+        let bounds = Bounds { spendings: &spendings, steady: now, stops: &stops, bindings };
         self.permit(policy, edge, now, None, bounds).map(drop)
     }
 
@@ -221,7 +223,7 @@ impl Evidence {
             now: decided.is_none().then_some(now),
             proofs: &policy.clusters().prove(&request.identifiers, claim.account, now, decided.is_some()),
         };
-        let scope = bounds.choose(policy, &asking, now, decided)?;
+        let scope = bounds.choose(policy, &asking, decided)?;
         Ok((rights, scope))
     }
 }
@@ -281,7 +283,6 @@ impl Bounds<'_> {
         self,
         policy: &'a Policy,
         asking: &Asking<'_>,
-        now: Timestamp,
         decided: Option<&Intent>,
     ) -> Result<&'a Scope, Refused> {
         let mut why = refused(Refusal::NotPermitted, "no scope gives these names, proven so, in this profile");
@@ -303,7 +304,7 @@ impl Bounds<'_> {
             if let Some(reason) = self.stops.reason(&subject) {
                 why = refused(Refusal::Stopped, reason);
             } else if decided.is_none()
-                && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), now)
+                && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), self.steady)
             {
                 why = refused(Refusal::OverBudget, format!("scope {}: {exhausted}", scope.name()));
             } else {

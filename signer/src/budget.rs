@@ -44,9 +44,16 @@ pub(crate) struct Exhausted {
     retry_after: u64,
 }
 
-/// What all scopes have spent in the last day.
+/// What all scopes have spent in the last day. Times are of [`crate::clock::steady`], which no change of the system's clock moves.
 #[derive(Debug, Default)]
 pub(crate) struct Spendings(Mutex<BTreeMap<String, VecDeque<Timestamp>>>);
+
+impl Exhausted {
+    /// Whole seconds until there is more, at least 1.
+    pub(crate) const fn retry_after(&self) -> u64 {
+        self.retry_after
+    }
+}
 
 impl BudgetConfig {
     /// # Errors
@@ -94,11 +101,50 @@ impl Spendings {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(scope).map_or(Ok(()), |spent| check(spent, budget, now))
     }
+}
 
-    /// Takes in a certificate that the journal says was decided on then.
-    pub(crate) fn replay(&self, scope: &str, at: Timestamp) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        note(all.entry(scope.to_owned()).or_default(), at);
+/// What the journal says was spent, taken in in its order at start. A record of the future was written by a clock that was wrong: it counts as
+/// of the next record that is not of the future, or of now, so that it costs at most one window however often the signer starts.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    now: Timestamp,
+    spent: BTreeMap<String, Vec<Timestamp>>,
+    /// True when some of `spent` are of the future.
+    is_ahead: bool,
+}
+
+impl Replay {
+    /// Of a start at this time.
+    pub(crate) const fn new(now: Timestamp) -> Self {
+        Self { now, spent: BTreeMap::new(), is_ahead: false }
+    }
+
+    /// Takes in the time of a record, of whatever kind.
+    pub(crate) fn see(&mut self, at: Timestamp) {
+        if self.is_ahead && at <= self.now {
+            let ahead = self.spent.values_mut().flatten().filter(|spent| **spent > self.now);
+            ahead.for_each(|spent| *spent = at);
+            self.is_ahead = false;
+        }
+    }
+
+    /// Takes in what the journal says was spent then.
+    pub(crate) fn spend(&mut self, scope: &str, at: Timestamp) {
+        self.see(at);
+        self.is_ahead |= at > self.now;
+        if at.plus(DAY) > self.now {
+            self.spent.entry(scope.to_owned()).or_default().push(at);
+        }
+    }
+
+    /// What has been spent.
+    pub(crate) fn end(mut self) -> Spendings {
+        self.see(self.now);
+        let sorted = self.spent.into_iter().map(|(scope, mut spent)| {
+            spent.sort_unstable();
+            (scope, VecDeque::from(spent))
+        });
+        Spendings(Mutex::new(sorted.collect()))
     }
 }
 
@@ -122,7 +168,7 @@ fn within(spent: &VecDeque<Timestamp>, window: u64, now: Timestamp) -> usize {
 }
 
 fn note(spent: &mut VecDeque<Timestamp>, at: Timestamp) {
-    // A clock that was set back must not make what is in the order of time be out of it.
+    // They stay in the order of time.
     let at = spent.back().map_or(at, |last| at.max(*last));
     while spent.front().is_some_and(|first| first.plus(DAY) <= at) {
         spent.pop_front();
@@ -170,13 +216,38 @@ mod tests {
         }
     }
 
+    fn replayed(now: u64, records: &[u64]) -> Spendings {
+        let mut replay = Replay::new(at(now));
+        records.iter().for_each(|record| replay.spend("a", at(*record)));
+        replay.end()
+    }
+
     #[test]
     fn a_restart_and_a_clock_that_was_set_back_forget_nothing() {
-        let (spendings, budget) = (Spendings::default(), budget(None, None, Some(2)));
-        spendings.replay("a", at(100));
-        spendings.replay("a", at(50));
-        assert!(spendings.spend("a", &budget, at(60)).is_err());
+        let (spendings, budget) = (replayed(100, &[100, 50]), budget(None, None, Some(2)));
+        assert!(spendings.spend("a", &budget, at(100)).is_err());
         assert!(spendings.spend("a", &budget, at(100 + DAY)).is_ok());
+    }
+
+    #[test]
+    fn records_of_the_future_cost_one_window_and_no_more_however_often_the_signer_starts() {
+        let (budget, year) = (budget(None, None, Some(2)), 365 * DAY);
+        // The clock was a year ahead, and nothing is written since it was set right.
+        let spendings = replayed(100, &[year, year + 1]);
+        assert!(spendings.spend("a", &budget, at(100)).is_err());
+        assert!(spendings.spend("a", &budget, at(100 + DAY)).is_ok());
+        // The next record, whatever it is of, tells when they were written at the latest: later starts count from that.
+        for start in [200, 50_000, DAY] {
+            let mut replay = Replay::new(at(start));
+            replay.spend("a", at(year));
+            replay.spend("a", at(year + 1));
+            replay.see(at(150));
+            let spendings = replay.end();
+            assert!(spendings.check("a", &budget, at(150 + DAY - 1)).is_err(), "{start}");
+            assert!(spendings.check("a", &budget, at(150 + DAY)).is_ok(), "{start}");
+        }
+        // A clock that was behind for a while, as one without a battery is at boot, frees nothing.
+        assert!(replayed(1000, &[900, 0, 950]).check("a", &budget, at(1000)).is_err());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The clock: with `random.rs` the only files that read the world on their own. Everything else gets time as a value.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::OnceLock,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use shared::timestamp::Timestamp;
 
@@ -8,6 +11,13 @@ use shared::timestamp::Timestamp;
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_seconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()))
+}
+
+/// The present second as it would be had nobody set the system's clock since the start: what is measured by it does not jump.
+pub(crate) fn steady() -> Timestamp {
+    static START: OnceLock<(Instant, Timestamp)> = OnceLock::new();
+    let (started, at) = *START.get_or_init(|| (instant(), now()));
+    at.plus(instant().saturating_duration_since(started).as_secs())
 }
 
 /// A point of the monotonic clock, to measure how long something took.

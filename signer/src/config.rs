@@ -142,6 +142,10 @@ pub(crate) struct EdgeConfig {
     /// Certificates that it may disown in any 86400 seconds; 100 when it is left out, none when it is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) disowned_per_day: Option<u32>,
+    /// Journal records that it can have written in any 86400 seconds without a signature of a token, by `settle` and `bind` together; 20000
+    /// when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) records_per_day: Option<u32>,
 }
 
 /// Another signer. It may ask this one for its journal's head, and for nothing else.

@@ -74,7 +74,7 @@ pub(crate) fn intent(ca: &TestCa, seed: u8) -> Intent {
     let policy = policy::tests::policy();
     let request = request(&names, &TestKey::new(seed).csr(&names, ""));
     let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
-    let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
+    let bounds = Bounds { spendings: &spendings, steady: now, stops: &stops, bindings: &bindings };
     let admitted: Admitted =
         Evidence::verify(&policy, EDGE, request).unwrap().admit(&policy, EDGE, now, None, bounds).unwrap();
     Issuer::new("a1".into(), ca.chain.clone(), Vec::new())

@@ -29,6 +29,9 @@ use crate::{
 /// Certificates that an edge may disown in a day, where the configuration does not say.
 const DISOWNED_PER_DAY: u32 = 100;
 
+/// Records without a signature that an edge can have written in a day, where the configuration does not say.
+const RECORDS_PER_DAY: u32 = 20_000;
+
 /// SHA-256 of everything that a policy says.
 pub(crate) type PolicyHash = [u8; 32];
 
@@ -52,6 +55,8 @@ struct Edge {
     base_urls: Vec<String>,
     /// What it may disown; nothing at all without.
     disowns: Option<Budget>,
+    /// Records without a signature that it can have written.
+    records: Budget,
 }
 
 /// What is hashed: the configuration as it was read.
@@ -104,7 +109,10 @@ impl Policy {
         Ok(policy)
     }
 
-    fn add_edge(&mut self, EdgeConfig { name, base_urls, disowned_per_day }: EdgeConfig) -> anyhow::Result<()> {
+    fn add_edge(
+        &mut self,
+        EdgeConfig { name, base_urls, disowned_per_day, records_per_day }: EdgeConfig,
+    ) -> anyhow::Result<()> {
         let identity: DnsName = name.parse().map_err(|error| anyhow!("edge {name:?}: {error}")).at("name")?;
         if base_urls.is_empty() {
             return Err(anyhow!("edge {name}: base_urls is empty")).at("base_urls");
@@ -116,12 +124,34 @@ impl Policy {
                 return Err(anyhow!("edge {name}: {mistake}, not {url:?}")).at(position).at("base_urls");
             }
         }
+        for url in &base_urls {
+            self.check_base_url(&name, url).at("base_urls")?;
+        }
         let disowns = match disowned_per_day.unwrap_or(DISOWNED_PER_DAY) {
             0 => None,
             most => Some(Budget::per_day(most)),
         };
-        let other = self.edges.insert(identity.to_string(), Edge { base_urls, disowns });
+        let records = match records_per_day.unwrap_or(RECORDS_PER_DAY) {
+            0 => return Err(anyhow!("edge {name}: records_per_day is at least 1")).at("records_per_day"),
+            most => Budget::per_day(most),
+        };
+        let other = self.edges.insert(identity.to_string(), Edge { base_urls, disowns, records });
         if other.is_some() { Err(anyhow!("the edge {name} stands twice")).at("name") } else { Ok(()) }
+    }
+
+    /// Checks that no other edge speaks for URLs below this one: what one does would be laid to the other.
+    fn check_base_url(&self, name: &str, url: &str) -> anyhow::Result<()> {
+        let lies_in = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let shares = |other: &&String| lies_in(url, other) || lies_in(other, url);
+        let mut others = self.edges.iter().flat_map(|(other, edge)| edge.base_urls.iter().map(move |url| (other, url)));
+        match others.find(|(_, other)| shares(other)) {
+            Some((other, its)) => Err(anyhow!(
+                "edge {name}: {url:?} and {its:?} of the edge {other} share URLs; each edge has base URLs of its own"
+            )),
+            None => Ok(()),
+        }
     }
 
     fn add_profile(&mut self, config: ProfileConfig) -> anyhow::Result<()> {
@@ -158,6 +188,11 @@ impl Policy {
     /// How many certificates this edge may disown; nothing when it may disown none.
     pub(crate) fn disowns(&self, edge: &str) -> Option<&Budget> {
         self.edges.get(edge)?.disowns.as_ref()
+    }
+
+    /// How many records without a signature this edge can have written.
+    pub(crate) fn records(&self, edge: &str) -> Option<&Budget> {
+        self.edges.get(edge).map(|edge| &edge.records)
     }
 
     /// The profile of this name.
@@ -357,6 +392,32 @@ pub(crate) mod tests {
         assert!(scope("10.0.0.0/8").is_ok());
         let error = format!("{:#}", scope("10.0.0.1/8").unwrap_err());
         assert!(error.starts_with("scope s: \"10.0.0.1/8\": a network is"), "{error}");
+    }
+
+    #[test]
+    fn edges_that_share_a_base_url_are_a_mistake() {
+        let check = |first: &str, second: &str| {
+            let edge = |name: &str, url: &str| EdgeConfig {
+                name: name.into(),
+                base_urls: vec![url.into()],
+                disowned_per_day: None,
+                records_per_day: None,
+            };
+            let edges = vec![edge("a.internal", first), edge("b.internal", second)];
+            Policy::check(edges, Vec::new(), Vec::new(), Clusters::default()).map(drop).unwrap_err()
+        };
+        for (first, second) in [
+            ("https://ca.test", "https://ca.test"),
+            ("https://ca.test", "https://ca.test/tenant"),
+            ("https://ca.test/tenant", "https://ca.test"),
+        ] {
+            let error = format!("{:#}", check(first, second));
+            assert!(error.contains("edge b.internal") && error.contains("of the edge a.internal"), "{error}");
+        }
+        for (first, second) in [("https://ca.test", "https://ca.test2"), ("https://ca.test/a", "https://ca.test/b")] {
+            let error = format!("{:#}", check(first, second));
+            assert!(error.contains("there is no [[profile]]"), "{error}");
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Said {
 fn tbs(ca: &TestCa, names: &[&str], csr: &[u8], serial: SerialNumber, now: Timestamp) -> Result<Vec<u8>, Refusal> {
     let policy = policy::tests::policy();
     let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
-    let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
+    let bounds = Bounds { spendings: &spendings, steady: now, stops: &stops, bindings: &bindings };
     let evidence = Evidence::verify(&policy, EDGE, fixture::request(names, csr)).map_err(|refused| refused.reason)?;
     let admitted = evidence.admit(&policy, EDGE, now, None, bounds).map_err(|refused| refused.reason)?;
     let issuer = Issuer::new("a1".into(), ca.chain.clone(), Vec::new());

@@ -17,13 +17,13 @@ use tokio_util::task::TaskTracker;
 use crate::{
     Tokens,
     bound::Bound,
-    budget::Spendings,
+    budget::Replay,
     clock,
     exit::{Final, OperatorMustAct},
     expiry,
     issuance::{Issuance, Ledger, Notes},
     issuer::Issuer,
-    journal::{Event, Journal, Record, RevokedBy, checkpoint},
+    journal::{Ahead, Event, Journal, Record, RevokedBy, checkpoint},
     listen::Listener,
     metrics::Metrics,
     operations::{self, Operations},
@@ -66,19 +66,27 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     let ledger = Arc::new(Ledger::default());
     let bound = Arc::new(Bound::default());
     bound.load(&settings.policy).operator_must_act()?;
-    let (spendings, disowned) = (Arc::new(Spendings::default()), Arc::new(Spendings::default()));
+    let started = clock::steady();
+    let [mut spendings, mut disowned, mut records] = [Replay::new(started), Replay::new(started), Replay::new(started)];
+    let mut ahead = Ahead::new(started);
     let replay = |record: Record, location| {
         bound.replay(&record);
+        ahead.see(&record);
+        [&mut spendings, &mut disowned, &mut records].into_iter().for_each(|replay| replay.see(record.at));
         match &record.event {
-            Event::Intent(intent) => spendings.replay(&intent.scope, record.at),
+            Event::Intent(intent) => spendings.spend(&intent.scope, record.at),
             Event::Revoked(revoked) if revoked.right == RevokedBy::Disowned => {
-                disowned.replay(&revoked.edge, record.at);
+                disowned.spend(&revoked.edge, record.at);
             }
+            Event::Settled(settled) => records.spend(&settled.edge, record.at),
+            Event::Bound(bound) => records.spend(&bound.edge, record.at),
             _ => {}
         }
         ledger.replay(&record, location)
     };
     let journal = Journal::open_with(&settings.state, settings.segment_bytes, replay)?;
+    ahead.report();
+    ledger.forget(clock::now());
     let checkpoints = tokio::spawn(checkpoint::keep(journal.clone()));
     journal.name_policy(policy.borrow().hash());
     let (stops, follow_stops) = stops::follow(&settings.state, journal.clone());
@@ -114,8 +122,9 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         metrics,
         desk,
         rehearsal: Rehearsal::new()?,
-        spendings,
-        disowned,
+        spendings: Arc::new(spendings.end()),
+        disowned: Arc::new(disowned.end()),
+        records: Arc::new(records.end()),
         stops,
         policy: policy.clone(),
         running: TaskTracker::new(),

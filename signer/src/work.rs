@@ -46,6 +46,8 @@ pub(crate) struct Works {
     pub(crate) spendings: Arc<Spendings>,
     /// What edges have disowned.
     pub(crate) disowned: Arc<Spendings>,
+    /// Records that edges had written without a signature.
+    pub(crate) records: Arc<Spendings>,
     /// What an operator has stopped.
     pub(crate) stops: stops::Present,
     /// As it is now: see [`crate::rotation`].

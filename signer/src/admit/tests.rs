@@ -28,7 +28,7 @@ fn now() -> Timestamp {
 fn judge(edge: &str, request: IssueRequest) -> Result<Admitted, Refusal> {
     let evidence = Evidence::verify(&policy(), edge, request).map_err(|refused| refused.reason)?;
     let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
-    let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
+    let bounds = Bounds { spendings: &spendings, steady: now(), stops: &stops, bindings: &bindings };
     evidence.admit(&policy(), edge, now(), None, bounds).map_err(|refused| refused.reason)
 }
 

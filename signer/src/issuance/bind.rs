@@ -39,6 +39,10 @@ impl Issuance {
         let granted = Granted::new(asked.account, &asked.binding, now, grants.lifetime);
         let token = grants.keys.seal(&granted).ok_or_else(unavailable)?;
         if bound.count_in(&asked)? {
+            if let Err(refused) = self.spend_record(&policy, edge) {
+                bound.count_out(&asked);
+                return Err(refused);
+            }
             let event = Event::Bound(BoundAccount {
                 binding: asked.binding.kid.clone(),
                 scope: asked.binding.scope.clone(),

@@ -39,7 +39,7 @@ impl Issuance {
         let now = clock::now();
         let granted = own.grant(now)?;
         let budget = policy.disowns(edge).ok_or_else(|| not_at_all(serial))?;
-        let spend = || self.works.disowned.spend(edge, budget, now);
+        let spend = || self.works.disowned.spend(edge, budget, clock::steady());
         let begun = certificates.begin_if(serial, spend).map_err(|exhausted| over_budget(serial, exhausted));
         let (progress, ticket) = begun?;
         self.end_revocation(progress, ticket, granted, issuer).await

@@ -96,7 +96,7 @@ impl Job {
             }
             return Some(self);
         }
-        if let Err(exhausted) = works.spendings.spend(&self.admitted.scope, &self.admitted.budget, clock::now()) {
+        if let Err(exhausted) = works.spendings.spend(&self.admitted.scope, &self.admitted.budget, clock::steady()) {
             self.give_up(Refusal::OverBudget, &exhausted.to_string());
             return None;
         }

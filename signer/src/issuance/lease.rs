@@ -65,17 +65,25 @@ impl Lease {
         true
     }
 
-    /// Nothing is begun under leases that end then or sooner.
-    pub(crate) fn end(&self, until: Timestamp) -> Result<(), CannotEnd> {
+    /// Nothing is begun under leases that end then or sooner, if that is allowed. It is asked for only where it can be done.
+    ///
+    /// # Errors
+    /// That of `allowed`: then all is as it was.
+    pub(crate) fn end<E>(
+        &self,
+        until: Timestamp,
+        allowed: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Result<(), CannotEnd>, E> {
         let mut state = self.state();
         if state.until.is_none_or(|present| present > until) {
-            return Err(CannotEnd::Later);
+            return Ok(Err(CannotEnd::Later));
         }
         if state.phase == Phase::Begun {
-            return Err(CannotEnd::Begun);
+            return Ok(Err(CannotEnd::Begun));
         }
+        allowed()?;
         state.phase = Phase::Ended;
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// True when it was ended.
@@ -96,6 +104,11 @@ mod tests {
         Timestamp::from_seconds(seconds)
     }
 
+    fn end(lease: &Lease, until: Timestamp) -> Result<(), CannotEnd> {
+        assert_eq!(Lease::new(Some(at(1))).end(at(1), || Err("no")), Err("no"));
+        lease.end(until, || Ok::<_, ()>(())).unwrap()
+    }
+
     #[test]
     fn a_lease_is_extended_and_never_shortened() {
         let lease = Lease::new(Some(at(10)));
@@ -106,17 +119,17 @@ mod tests {
         assert!(lease.begin(at(20)) && !lease.begin(at(21)));
         let for_good = Lease::new(None);
         assert!(!for_good.is_over(Timestamp::MAX) && for_good.begin(Timestamp::MAX));
-        assert_eq!(for_good.end(Timestamp::MAX), Err(CannotEnd::Later), "for good is later than everything");
+        assert_eq!(end(&for_good, Timestamp::MAX), Err(CannotEnd::Later), "for good is later than everything");
     }
 
     #[test]
     fn what_is_ended_is_not_begun_and_what_is_begun_is_not_ended() {
         let lease = Lease::new(Some(at(10)));
-        assert_eq!(lease.end(at(9)), Err(CannotEnd::Later));
-        assert_eq!(lease.end(at(10)), Ok(()));
+        assert_eq!(end(&lease, at(9)), Err(CannotEnd::Later));
+        assert_eq!(end(&lease, at(10)), Ok(()));
         assert!(lease.is_ended() && !lease.begin(at(1)) && lease.is_over(at(1)));
         let lease = Lease::new(Some(at(10)));
         assert!(lease.begin(at(1)));
-        assert_eq!(lease.end(at(10)), Err(CannotEnd::Begun));
+        assert_eq!(end(&lease, at(10)), Err(CannotEnd::Begun));
     }
 }

@@ -11,7 +11,7 @@
 //! What is not signed and not begun can be settled: then it begins again only under a later lease (see [`Lease`]).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -82,6 +82,8 @@ pub(crate) enum Known {
 pub(crate) enum Settlement {
     /// Nothing begins for it under this lease; to be written.
     Settled,
+    /// The same, and the record of this index says so.
+    Written(u64),
     /// A certificate; where the journal says so.
     Signed(Location),
     /// It is in a token.
@@ -99,8 +101,7 @@ pub(crate) struct Ticket {
     order: OrderHash,
     claim: Claim,
     intent: Option<Location>,
-    /// Leases that end then or sooner count no more.
-    settled: Option<Timestamp>,
+    settled: Option<Settled>,
     wanted: Arc<AtomicU64>,
     lease: Arc<Lease>,
     outcome: watch::Sender<Option<Outcome>>,
@@ -111,18 +112,35 @@ pub(crate) struct Ticket {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     orders: Mutex<HashMap<OrderHash, Entry>>,
+    /// Orders that were settled, by when they may be forgotten. Locked after `orders`.
+    settled: Mutex<VecDeque<(Timestamp, OrderHash)>>,
     certificates: Certificates,
     trail: Mutex<Trail>,
 }
 
+/// Seconds that a settled order is remembered for: requests of leases that ended are refused by the clock, and one without a lease is not on
+/// its way for so long. No lease that is settled ends later than that.
+pub(super) const REMEMBERED: u64 = 86_400;
+
 /// SHA-256 of an order's URL: a constant size for every order that ever was.
 type OrderHash = [u8; 32];
+
+/// What is known of an order that was settled.
+#[derive(Clone, Copy, Debug)]
+struct Settled {
+    /// Leases that end then or sooner count no more.
+    lease: Timestamp,
+    /// When it was settled.
+    at: Timestamp,
+    /// The index of its record; none before it is on the disk.
+    record: Option<u64>,
+}
 
 #[derive(Debug)]
 enum Entry {
     Running { claim: Claim, running: Running },
     Intended { claim: Claim, intent: Location },
-    Settled { claim: Claim, intent: Option<Location>, lease: Timestamp },
+    Settled { claim: Claim, intent: Option<Location>, settled: Settled },
     Signed { claim: Claim, signed: Location },
 }
 
@@ -174,7 +192,8 @@ impl Ledger {
                     Some(Entry::Settled { intent, .. }) => *intent,
                     Some(_) => return Err(bad),
                 };
-                orders.insert(hash(&settled.order), Entry::Settled { claim, intent, lease: settled.lease });
+                let settled_now = Settled { lease: settled.lease, at: record.at, record: Some(record.index) };
+                self.put_settled(&mut orders, hash(&settled.order), claim, intent, settled_now);
             }
             Event::Revoked(revoked) => {
                 if !self.certificates.revoked(revoked.serial, location) {
@@ -200,24 +219,101 @@ impl Ledger {
         self.orders().get(&hash(order)).map_or(Known::Nothing, |entry| entry.to(claim, lease))
     }
 
-    /// Lets nothing begin for an order under a lease that ends then or sooner, unless something has begun.
-    pub(crate) fn settle(&self, order: &str, claim: Claim, lease: Timestamp) -> Settlement {
+    /// True when something is known about an order.
+    pub(crate) fn knows(&self, order: &str) -> bool {
+        self.orders().contains_key(&hash(order))
+    }
+
+    /// Lets nothing begin for an order under a lease that ends then or sooner, unless something has begun. What would be written must be
+    /// allowed.
+    ///
+    /// # Errors
+    /// That of `allowed`: then all is as it was.
+    pub(crate) fn settle<E>(
+        &self,
+        order: &str,
+        claim: Claim,
+        lease: Timestamp,
+        now: Timestamp,
+        allowed: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Settlement, E> {
         let mut orders = self.orders();
+        self.forget_settled(&mut orders, now);
         let intent = match orders.get(&hash(order)) {
-            None => None,
-            Some(entry) if entry.claim() != claim => return Settlement::Used,
-            Some(Entry::Signed { signed, .. }) => return Settlement::Signed(*signed),
-            Some(Entry::Intended { intent, .. }) => Some(*intent),
-            Some(Entry::Settled { lease: before, .. }) if *before > lease => return Settlement::Later,
-            Some(Entry::Settled { intent, .. }) => *intent,
-            Some(Entry::Running { running, .. }) => match running.lease.end(lease) {
+            None => {
+                allowed()?;
+                None
+            }
+            Some(entry) if entry.claim() != claim => return Ok(Settlement::Used),
+            Some(Entry::Signed { signed, .. }) => return Ok(Settlement::Signed(*signed)),
+            Some(Entry::Settled { settled, .. }) if settled.lease > lease => return Ok(Settlement::Later),
+            Some(Entry::Settled { settled: Settled { lease: before, record: Some(index), .. }, .. })
+                if *before == lease =>
+            {
+                return Ok(Settlement::Written(*index));
+            }
+            Some(Entry::Intended { intent, .. }) => {
+                allowed()?;
+                Some(*intent)
+            }
+            Some(Entry::Settled { intent, .. }) => {
+                allowed()?;
+                *intent
+            }
+            Some(Entry::Running { running, .. }) => match running.lease.end(lease, allowed)? {
                 Ok(()) => running.intent,
-                Err(CannotEnd::Begun) => return Settlement::Begun,
-                Err(CannotEnd::Later) => return Settlement::Later,
+                Err(CannotEnd::Begun) => return Ok(Settlement::Begun),
+                Err(CannotEnd::Later) => return Ok(Settlement::Later),
             },
         };
-        orders.insert(hash(order), Entry::Settled { claim, intent, lease });
-        Settlement::Settled
+        let settled = Settled { lease, at: now, record: None };
+        self.put_settled(&mut orders, hash(order), claim, intent, settled);
+        Ok(Settlement::Settled)
+    }
+
+    /// The record of a settled order is on the disk.
+    pub(crate) fn settlement_written(&self, order: &str, lease: Timestamp, index: u64) {
+        if let Some(Entry::Settled { settled, .. }) = self.orders().get_mut(&hash(order))
+            && settled.lease == lease
+        {
+            settled.record = Some(index);
+        }
+    }
+
+    /// Forgets what was settled so long ago that no request of before can be on its way. An intent stays one.
+    pub(crate) fn forget(&self, now: Timestamp) {
+        self.forget_settled(&mut self.orders(), now);
+    }
+
+    fn forget_settled(&self, orders: &mut HashMap<OrderHash, Entry>, now: Timestamp) {
+        let mut queue = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((until, order)) = queue.front().copied()
+            && until < now
+        {
+            queue.pop_front();
+            let Some(Entry::Settled { claim, intent, settled }) = orders.get(&order) else { continue };
+            // It was settled again since, and stands behind in the queue.
+            if settled.until() > until {
+                continue;
+            }
+            match *intent {
+                Some(intent) => orders.insert(order, Entry::Intended { claim: *claim, intent }),
+                None => orders.remove(&order),
+            };
+        }
+    }
+
+    fn put_settled(
+        &self,
+        orders: &mut HashMap<OrderHash, Entry>,
+        order: OrderHash,
+        claim: Claim,
+        intent: Option<Location>,
+        settled: Settled,
+    ) {
+        orders.insert(order, Entry::Settled { claim, intent, settled });
+        let mut queue = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.push_back((settled.until(), order));
     }
 
     /// Starts the job of an order, unless there is one or it is done. With the ticket comes the intent of an earlier job.
@@ -233,8 +329,8 @@ impl Ledger {
         let (intent, settled) = match orders.get(&order) {
             None => (None, None),
             Some(Entry::Intended { claim: other, intent }) if *other == claim => (Some(*intent), None),
-            Some(entry @ Entry::Settled { intent, lease: before, .. }) => match entry.to(claim, lease) {
-                Known::Nothing | Known::Intended(_) => (*intent, Some(*before)),
+            Some(entry @ Entry::Settled { intent, settled, .. }) => match entry.to(claim, lease) {
+                Known::Nothing | Known::Intended(_) => (*intent, Some(*settled)),
                 known => return Err(known),
             },
             Some(entry) => return Err(entry.to(claim, lease)),
@@ -293,7 +389,7 @@ impl Ticket {
 
     fn entry_when_given_up(&self) -> Option<Entry> {
         match (self.settled, self.intent) {
-            (Some(lease), intent) => Some(Entry::Settled { claim: self.claim, intent, lease }),
+            (Some(settled), intent) => Some(Entry::Settled { claim: self.claim, intent, settled }),
             (None, Some(intent)) => Some(Entry::Intended { claim: self.claim, intent }),
             (None, None) => None,
         }
@@ -305,9 +401,12 @@ impl Ticket {
         // What was settled stays so.
         if !self.lease.is_ended() {
             match entry {
-                Some(entry) => orders.insert(self.order, entry),
-                None => orders.remove(&self.order),
-            };
+                Some(Entry::Settled { claim, intent, settled }) => {
+                    self.ledger.put_settled(&mut orders, self.order, claim, intent, settled);
+                }
+                Some(entry) => drop(orders.insert(self.order, entry)),
+                None => drop(orders.remove(&self.order)),
+            }
         }
         drop(orders);
         self.outcome.send_replace(Some(outcome));
@@ -323,6 +422,13 @@ impl Drop for Ticket {
     }
 }
 
+impl Settled {
+    /// Until when it is remembered.
+    fn until(&self) -> Timestamp {
+        self.at.plus(REMEMBERED).max(self.lease)
+    }
+}
+
 impl Entry {
     fn to(&self, claimed: Claim, lease: Option<Timestamp>) -> Known {
         if self.claim() != claimed {
@@ -334,7 +440,7 @@ impl Entry {
                 Known::Running(running.clone())
             }
             Self::Intended { intent, .. } => Known::Intended(*intent),
-            Self::Settled { lease: before, .. } if lease.is_none_or(|lease| lease <= *before) => Known::Settled,
+            Self::Settled { settled, .. } if lease.is_none_or(|lease| lease <= settled.lease) => Known::Settled,
             Self::Settled { intent: Some(intent), .. } => Known::Intended(*intent),
             Self::Settled { intent: None, .. } => Known::Nothing,
             Self::Signed { signed, .. } => Known::Signed(*signed),

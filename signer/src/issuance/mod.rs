@@ -113,7 +113,7 @@ impl Issuance {
         if matches!(reason, Refusal::Busy | Refusal::Unavailable) {
             return;
         }
-        let Some(left_out) = self.notes.take(cut(edge), clock::now()) else { return };
+        let Some(left_out) = self.notes.take(cut(edge), clock::steady()) else { return };
         let mut detail = cut(detail).to_owned();
         if left_out > 0 {
             detail.push_str(&format!(" (before it {left_out} refusals of this caller have no record)"));
@@ -127,6 +127,20 @@ impl Issuance {
         if self.works.journal.append(event).await.is_err() {
             tracing::error!("a refusal is not journaled");
         }
+    }
+
+    /// Takes one from the records that this edge can have written in a day without a signature (`records_per_day`).
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`], which is not journaled.
+    fn spend_record(&self, policy: &Policy, edge: &str) -> Result<(), Refused> {
+        let none = || refused(Refusal::UnknownEdge, format!("there is no edge {edge}"));
+        let budget = policy.records(edge).ok_or_else(none)?;
+        self.works.records.spend(edge, budget, clock::steady()).map_err(|exhausted| {
+            let advice = "an operator can raise the edge's records_per_day";
+            let wait = exhausted.retry_after();
+            refused(Refusal::Busy, format!("the edge {edge} has no records left for {wait} s: {advice}"))
+        })
     }
 
     /// Logs a refusal.
@@ -159,7 +173,12 @@ impl Issuance {
                 };
                 let admitted = {
                     let (stops, bindings) = (self.works.stops.borrow(), self.works.bound.bindings());
-                    let bounds = Bounds { spendings: &self.works.spendings, stops: &stops, bindings: &bindings };
+                    let bounds = Bounds {
+                        spendings: &self.works.spendings,
+                        steady: clock::steady(),
+                        stops: &stops,
+                        bindings: &bindings,
+                    };
                     evidence.admit(&policy, edge, now, decided.as_ref(), bounds)?
                 };
                 match self.start(admitted, now)? {

@@ -148,6 +148,7 @@ mod tests {
             rehearsal: Rehearsal::new().unwrap(),
             spendings: Arc::default(),
             disowned: Arc::default(),
+            records: Arc::default(),
             stops: tokio::sync::watch::channel(Arc::default()).1,
             policy: policy.clone(),
             running: TaskTracker::new(),

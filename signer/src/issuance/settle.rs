@@ -5,9 +5,15 @@ use shared::{
     signing::{IssueReply, IssueRequest, Refusal, Refused},
 };
 
-use super::{Issuance, job::LEASE_OVER, ledger::Settlement, unavailable, used};
+use super::{
+    Issuance,
+    job::LEASE_OVER,
+    ledger::{REMEMBERED, Settlement},
+    unavailable, used,
+};
 use crate::{
     admit::{Evidence, refused},
+    clock,
     journal::{Event, SettledOrder},
 };
 
@@ -26,10 +32,20 @@ impl Issuance {
 
     async fn try_settle(&self, edge: &str, request: IssueRequest) -> Result<IssueReply, Refused> {
         let lease = request.lease.ok_or_else(|| refused(Refusal::Malformed, "only a lease can be settled"))?;
-        let evidence = Evidence::verify(&self.policy(), edge, request)?;
+        let (policy, now) = (self.policy(), clock::now());
+        if lease > now.plus(REMEMBERED) {
+            let detail = format!("the lease ends at {lease}, more than {REMEMBERED} s from now");
+            return Err(refused(Refusal::Malformed, detail));
+        }
+        let evidence = Evidence::verify(&policy, edge, request)?;
         let (order, claim) = (evidence.order().to_owned(), evidence.claim());
-        match self.ledger.settle(&order, claim, lease) {
+        // An order that nothing is known of must be one that could be issued: what is invented leaves neither a record nor memory.
+        if !self.ledger.knows(&order) {
+            evidence.check_policy(&policy, edge, now, &self.works.bound.bindings())?;
+        }
+        match self.ledger.settle(&order, claim, lease, now, || self.spend_record(&policy, edge))? {
             Settlement::Signed(location) => return self.stored(&location),
+            Settlement::Written(journal_index) => return Ok(IssueReply::Settled { journal_index }),
             Settlement::Begun => return Ok(IssueReply::Queued { retry_after: 1 }),
             Settlement::Later => return Err(refused(Refusal::Busy, LEASE_OVER)),
             Settlement::Used => return Err(used()),
@@ -44,6 +60,7 @@ impl Issuance {
         });
         // A request of an earlier lease may still be on its way, and this daemon may start anew.
         let location = self.works.journal.append(event).await.map_err(|_| unavailable())?;
+        self.ledger.settlement_written(&order, lease, location.index);
         self.works.metrics.settled();
         tracing::info!(order, record = location.index, "settled: another signer may have it");
         Ok(IssueReply::Settled { journal_index: location.index })

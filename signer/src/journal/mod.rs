@@ -1,6 +1,7 @@
 //! The journal: the truth about what this signer has signed and revoked. Append-only, hash-chained, on disk before anything is
 //! answered from it. One thread writes; records that wait at the same time share one `fdatasync`.
 
+mod ahead;
 pub(crate) mod checkpoint;
 pub(crate) mod file;
 mod lines;
@@ -30,6 +31,7 @@ use shared::{
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::{
+    ahead::Ahead,
     file::{Head, Location, Marks},
     lines::Lines,
     record::{

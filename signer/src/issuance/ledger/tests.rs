@@ -80,10 +80,10 @@ async fn another_key_or_csr_gets_nothing_in_any_state() {
     ticket.signed(signed, issued());
     nobody_else("signed");
     let (ticket, _, _) = ledger.begin("p", claim(1), place(), Some(at(10))).unwrap();
-    assert!(matches!(ledger.settle("p", claim(1), at(10)), Settlement::Settled));
+    assert!(matches!(settle(&ledger, "p", claim(1), at(10)), Settlement::Settled));
     drop(ticket);
     for other in others() {
-        assert!(matches!(ledger.settle("o", other, at(10)), Settlement::Used));
+        assert!(matches!(settle(&ledger, "o", other, at(10)), Settlement::Used));
         assert!(matches!(ledger.look_up("p", other, Some(at(20))), Known::Used));
     }
 }
@@ -92,21 +92,52 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp::from_seconds(seconds)
 }
 
+fn settle(ledger: &Ledger, order: &str, claim: Claim, lease: Timestamp) -> Settlement {
+    ledger.settle(order, claim, lease, at(1), || Ok::<_, ()>(())).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_settled_is_written_once_for_a_lease_only_where_it_is_allowed_and_forgotten_after_a_day() {
+    let (_folder, [intent, _]) = fixture::locations().await;
+    let ledger = Arc::new(Ledger::default());
+    let refused = |order, lease, now| ledger.settle(order, claim(1), at(lease), at(now), || Err("no"));
+    assert_eq!(refused("o", 10, 1).unwrap_err(), "no");
+    assert!(!ledger.knows("o"), "nothing is kept of what is refused");
+    assert!(matches!(settle(&ledger, "o", claim(1), at(10)), Settlement::Settled));
+    assert!(matches!(settle(&ledger, "o", claim(1), at(10)), Settlement::Settled), "it is not on the disk yet");
+    ledger.settlement_written("o", at(10), 7);
+    assert!(matches!(refused("o", 10, 1), Ok(Settlement::Written(7))), "nothing is to be allowed");
+    assert!(matches!(refused("o", 9, 1), Ok(Settlement::Later)));
+    assert_eq!(refused("o", 11, 1).unwrap_err(), "no");
+    // One with an intent, and one that is taken up and given up again.
+    let (mut ticket, _, _) = ledger.begin("p", claim(1), place(), None).unwrap();
+    ticket.intended(intent);
+    drop(ticket);
+    assert!(matches!(settle(&ledger, "p", claim(1), at(10)), Settlement::Settled));
+    let (ticket, _, _) = ledger.begin("o", claim(1), place(), Some(at(20))).unwrap();
+    ledger.forget(at(REMEMBERED));
+    drop(ticket);
+    assert!(ledger.knows("o"), "a day is not over");
+    ledger.forget(at(REMEMBERED + 2));
+    assert!(!ledger.knows("o") && matches!(ledger.look_up("p", claim(1), None), Known::Intended(_)));
+    assert!(ledger.settled.lock().unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn what_is_settled_begins_again_only_under_a_later_lease() {
     let (_folder, [intent, signed]) = fixture::locations().await;
     let ledger = Arc::new(Ledger::default());
     let (early, late) = (Some(at(10)), Some(at(20)));
     // Nobody has ever asked; then a request that was on its way arrives.
-    assert!(matches!(ledger.settle("o", claim(1), at(10)), Settlement::Settled));
+    assert!(matches!(settle(&ledger, "o", claim(1), at(10)), Settlement::Settled));
     for stale in [None, Some(at(9)), early] {
         assert!(matches!(ledger.look_up("o", claim(1), stale), Known::Settled), "{stale:?}");
         assert!(matches!(ledger.begin("o", claim(1), place(), stale), Err(Known::Settled)), "{stale:?}");
     }
     // It waits in the queue: the job ends, and what it leaves is not changed by its end.
     let (waiting, running, _) = ledger.begin("o", claim(1), place(), late).unwrap();
-    assert!(matches!(ledger.settle("o", claim(1), at(19)), Settlement::Later));
-    assert!(matches!(ledger.settle("o", claim(1), at(20)), Settlement::Settled));
+    assert!(matches!(settle(&ledger, "o", claim(1), at(19)), Settlement::Later));
+    assert!(matches!(settle(&ledger, "o", claim(1), at(20)), Settlement::Settled));
     assert!(!waiting.lease().begin(at(1)));
     waiting.give_up(Refusal::Busy, "");
     assert!(running.outcome.borrow().is_some());
@@ -115,14 +146,14 @@ async fn what_is_settled_begins_again_only_under_a_later_lease() {
     let (mut begun, _, earlier) = ledger.begin("o", claim(1), place(), Some(at(30))).unwrap();
     assert!(earlier.is_none() && begun.lease().begin(at(25)));
     begun.intended(intent);
-    assert!(matches!(ledger.settle("o", claim(1), at(30)), Settlement::Begun));
+    assert!(matches!(settle(&ledger, "o", claim(1), at(30)), Settlement::Begun));
     begun.give_up(Refusal::Unavailable, "");
-    assert!(matches!(ledger.settle("o", claim(1), at(30)), Settlement::Settled));
+    assert!(matches!(settle(&ledger, "o", claim(1), at(30)), Settlement::Settled));
     // The intent stays the order's only one.
     let (ticket, _, earlier) = ledger.begin("o", claim(1), place(), Some(at(40))).unwrap();
     assert_eq!(earlier, Some(intent));
     ticket.signed(signed, issued());
-    assert!(matches!(ledger.settle("o", claim(1), at(40)), Settlement::Signed(location) if location == signed));
+    assert!(matches!(settle(&ledger, "o", claim(1), at(40)), Settlement::Signed(location) if location == signed));
 }
 
 #[tokio::test]

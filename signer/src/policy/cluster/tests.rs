@@ -84,7 +84,7 @@ fn request(token: Option<String>) -> IssueRequest {
 
 fn judge(policy: &Policy, request: IssueRequest, is_decided: bool) -> Result<Admitted, (Refusal, String)> {
     let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
-    let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
+    let bounds = Bounds { spendings: &spendings, steady: clock::now(), stops: &stops, bindings: &bindings };
     let evidence = Evidence::verify(policy, EDGE, request).unwrap();
     let scope = policy.scopes()[0].name().to_owned();
     let intent = is_decided.then(|| Intent { scope, ..fixture::intent(&TestCa::new(1), 7) });
