@@ -215,6 +215,22 @@ pub struct Status {
     /// SHA-256 of the policy that holds now.
     #[serde(default)]
     pub policy: Base64Url,
+    /// Whether the journal can be written: nothing is signed that is not in it.
+    #[serde(default)]
+    pub journal: JournalState,
+}
+
+/// Whether a signer can write its journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JournalState {
+    /// All records.
+    #[default]
+    Writable,
+    /// Its disk is full: it takes revocations and tells status, and signs no certificates.
+    Full,
+    /// No records; the signer is about to end.
+    Broken,
 }
 
 /// One issuer of a signer.

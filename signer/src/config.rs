@@ -69,6 +69,8 @@ pub(crate) struct ListenConfig {
 pub(crate) struct JournalConfig {
     /// A segment that has so many bytes gets no more records: the next ones go into a new file.
     pub(crate) segment_bytes: u64,
+    /// Bytes on the disk of the state folder that are kept for revocations when it is full.
+    pub(crate) reserve_bytes: u64,
 }
 
 /// Where an operator's machines ask how it goes, over plain HTTP.
@@ -288,7 +290,7 @@ impl Default for LimitsConfig {
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { segment_bytes: crate::journal::SEGMENT_BYTES }
+        Self { segment_bytes: crate::journal::SEGMENT_BYTES, reserve_bytes: crate::journal::RESERVE_BYTES }
     }
 }
 

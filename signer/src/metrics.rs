@@ -12,7 +12,7 @@ use shared::{
     timestamp::Timestamp,
 };
 
-use crate::{expiry::Expiry, queue::Class, status::Overview, work::Works};
+use crate::{expiry::Expiry, journal::Room, queue::Class, status::Overview, work::Works};
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
@@ -40,6 +40,7 @@ pub(crate) struct Metrics {
     signatures: Gauges,
     queued: Gauges,
     journal: Gauge<f64, AtomicU64>,
+    writable: Gauge<f64, AtomicU64>,
     expiries: Gauges,
     peers_broken: Gauges,
     peers_seen: Gauges,
@@ -69,6 +70,7 @@ impl Default for Metrics {
             signatures: Gauges::default(),
             queued: Gauges::default(),
             journal: Gauge::default(),
+            writable: Gauge::default(),
             expiries: Gauges::default(),
             peers_broken: Gauges::default(),
             peers_seen: Gauges::default(),
@@ -101,6 +103,11 @@ impl Default for Metrics {
         registry.register("token_signatures", "Signatures since the start", metrics.signatures.clone());
         registry.register("queue_jobs", "Jobs that wait, by class", metrics.queued.clone());
         registry.register("journal_records", "Records in the journal", metrics.journal.clone());
+        registry.register(
+            "journal_writable",
+            "1 while all records can be written, 0 when the disk is full or failing",
+            metrics.writable.clone(),
+        );
         registry.register(
             "expiry_timestamp_seconds",
             "Last valid second of what we depend on",
@@ -251,6 +258,7 @@ impl Metrics {
             self.crl_pending.get_or_create(&labels).set(float(pending));
         }
         self.journal.set(float(works.journal.head().length));
+        self.writable.set(if works.journal.room() == Room::Free { 1.0 } else { 0.0 });
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

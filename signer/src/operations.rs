@@ -21,7 +21,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use crate::work::Works;
+use crate::{journal::Room, work::Works};
 
 /// Connections at one time: a scraper and some probes.
 const CONNECTIONS: usize = 16;
@@ -78,6 +78,10 @@ fn answer(works: &Works, request: &Request<Incoming>) -> Response<Full<Bytes>> {
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
         },
         (&Method::GET, "/healthz") => (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        (&Method::GET, "/readyz") if works.journal.room() != Room::Free => {
+            let text = "the journal cannot be written: the disk of the state folder is full or failing\n";
+            (StatusCode::SERVICE_UNAVAILABLE, TEXT, text.to_owned())
+        }
         (&Method::GET, "/readyz") if ready_tokens(works) > 0 => (StatusCode::OK, TEXT, "ready\n".to_owned()),
         (&Method::GET, "/readyz") => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "no token is ready\n".to_owned()),
         (_, "/metrics" | "/healthz" | "/readyz") => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET\n".to_owned()),

@@ -2,7 +2,7 @@
 
 use std::{io::Write, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use sd_notify::NotifyState;
 use shared::signing::TokenState;
 use tokio::{
@@ -84,7 +84,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         }
         ledger.replay(&record, location)
     };
-    let journal = Journal::open_with(&settings.state, settings.segment_bytes, replay)?;
+    let journal = Journal::open_with(&settings.state, settings.segment_bytes, settings.reserve_bytes, replay)?;
     ahead.report();
     ledger.forget(clock::now());
     let checkpoints = tokio::spawn(checkpoint::keep(journal.clone()));
@@ -179,6 +179,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     };
     let result = tokio::select! {
         result = announce_and_watch => result,
+        () = works.journal.broken() => Err(anyhow!("the journal cannot be written; the next start verifies what is on the disk")),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };

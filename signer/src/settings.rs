@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// Bytes from which on a segment of the journal gets no more records.
     pub(crate) segment_bytes: u64,
+    /// Bytes that are kept for revocations when the disk is full.
+    pub(crate) reserve_bytes: u64,
     /// Where metrics are asked for.
     pub(crate) operations: Option<SocketAddr>,
     pub(crate) policy: Policy,
@@ -140,6 +142,8 @@ impl Settings {
         let segments = 4096..=1 << 40;
         let fits = segments.contains(&journal.segment_bytes);
         check(fits, "journal.segment_bytes is between 4096 and 2^40").at("segment_bytes").at("journal")?;
+        let fits = (65_536..=1 << 40).contains(&journal.reserve_bytes);
+        check(fits, "journal.reserve_bytes is between 65536 and 2^40").at("reserve_bytes").at("journal")?;
         ensure!(!issuer.is_empty(), "there is no [[issuer]]");
         let issuers = issuer
             .into_iter()
@@ -177,6 +181,7 @@ impl Settings {
             peers,
             limits: Limits::check(&limits, policy.edges().count()).at("limits")?,
             segment_bytes: journal.segment_bytes,
+            reserve_bytes: journal.reserve_bytes,
             operations: operations.map(|operations| operations.address),
             policy,
             status,

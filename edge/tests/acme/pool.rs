@@ -11,7 +11,7 @@ use shared::{
     base64url::Base64Url,
     profile::ProfileName,
     public_key::KeyKind,
-    signing::{IssuerStatus, Status, TokenState, TokenStatus},
+    signing::{IssuerStatus, JournalState, Status, TokenState, TokenStatus},
 };
 
 /// How long the simulated edge waits for an answer and for a status, and how long an order is one signer's alone.
@@ -105,6 +105,7 @@ fn status(machine: &Machine, queued: usize) -> Status {
         journal_head: Base64Url(Vec::new()),
         queued: queued as u64,
         policy: Base64Url(Vec::new()),
+        journal: JournalState::Writable,
     }
 }
 

@@ -6,7 +6,7 @@ use shared::{
     chain::Issuer,
     ocsp::{CertIdHash, IssuerHashes},
     pointers::{CrlShard, IssuerId},
-    signing::{IssuerStatus, Status},
+    signing::{IssuerStatus, JournalState, Status},
     testing::TestCa,
     timestamp::Timestamp,
 };
@@ -26,6 +26,7 @@ fn status(ders: &[Vec<u8>]) -> Status {
         journal_head: Base64Url(Vec::new()),
         queued: 0,
         policy: Base64Url::default(),
+        journal: JournalState::Writable,
     }
 }
 

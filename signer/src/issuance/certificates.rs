@@ -4,7 +4,8 @@
 //! ```text
 //! signed --begin--> running --revoked--> revoked
 //!                      |
-//!                      +-- the journal failed: stays so until the next start has read what is on the disk
+//!                      +-- the journal's disk is full: signed, as before
+//!                      +-- the journal failed otherwise: stays so until the next start has read what is on the disk
 //! ```
 
 use std::{
@@ -129,6 +130,11 @@ impl Certificates {
         progress.send_replace(Some(location));
     }
 
+    /// The revocation is not on the disk: whoever waits hears that, and the next request begins anew.
+    pub(crate) fn give_back(&self, ticket: RevocationTicket) {
+        self.known().revocations.remove(&ticket.serial);
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,6 +191,19 @@ mod tests {
         let (_, ticket) = certificates.begin(serial(1));
         assert!(ticket.is_some());
         assert!(certificates.begin_if(serial(1), || Err("no")).is_ok_and(|(_, ticket)| ticket.is_none()));
+    }
+
+    #[tokio::test]
+    async fn a_ticket_that_is_given_back_is_given_again() {
+        let (_folder, [signed, revoked]) = fixture::locations().await;
+        let certificates = Certificates::default();
+        assert!(certificates.signed(serial(1), signed));
+        let (mut progress, ticket) = certificates.begin(serial(1));
+        certificates.give_back(ticket.unwrap());
+        assert!(progress.wait_for(Option::is_some).await.is_err());
+        let (_, ticket) = certificates.begin(serial(1));
+        certificates.end(ticket.unwrap(), revoked);
+        assert_eq!(certificates.find_revocation(serial(1)), Some(revoked));
     }
 
     #[tokio::test]

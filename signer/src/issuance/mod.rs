@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 use shared::{
     checkpoint::{JournalReply, JournalRequest},
-    signing::{IssueReply, IssueRequest, Issued, Refusal, Refused, Status},
+    signing::{IssueReply, IssueRequest, Issued, JournalState, Refusal, Refused, Status},
     timestamp::Timestamp,
 };
 use tokio::{sync::watch, time::timeout};
@@ -35,7 +35,7 @@ pub(crate) use self::{
 use crate::{
     admit::{Admitted, Bounds, Evidence, refused},
     clock, issuer,
-    journal::{Event, Intent, JournalFailed, Location, RefusedRequest},
+    journal::{Event, Intent, JournalFailed, Location, RefusedRequest, Room},
     policy::Policy,
     queue::NoRoom,
     share::Shares,
@@ -96,6 +96,11 @@ impl Issuance {
             journal_head: shared::base64url::Base64Url(head.hash.to_vec()),
             queued: u64::try_from(self.works.queue.len()).unwrap_or(u64::MAX),
             policy: shared::base64url::Base64Url(self.policy().hash().to_vec()),
+            journal: match self.works.journal.room() {
+                Room::Free => JournalState::Writable,
+                Room::Full => JournalState::Full,
+                Room::Broken => JournalState::Broken,
+            },
         }
     }
 
@@ -124,7 +129,8 @@ impl Issuance {
             edge: cut(edge).to_owned(),
             order: cut(order).to_owned(),
         });
-        if self.works.journal.append(event).await.is_err() {
+        // On a full disk there is nothing left for refusals.
+        if self.works.journal.room() == Room::Free && self.works.journal.append(event).await.is_err() {
             tracing::error!("a refusal is not journaled");
         }
     }
@@ -167,6 +173,9 @@ impl Issuance {
                 return Err(refused(Refusal::Busy, LEASE_OVER));
             }
             known @ (Known::Nothing | Known::Intended(_)) => {
+                if self.works.journal.room() != Room::Free {
+                    return Err(refused(Refusal::Unavailable, "the disk of the signer's journal is full"));
+                }
                 let decided = match known {
                     Known::Intended(location) => Some(self.decided(location)?.intent),
                     _ => None,

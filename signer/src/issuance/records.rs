@@ -149,7 +149,7 @@ mod tests {
     async fn journal(groups: u64, others: usize) -> (tempfile::TempDir, Journal, Vec<u64>) {
         const GROUP: u64 = 30;
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open_with(folder.path(), 1 << 16, |_, _| Ok(())).unwrap();
+        let journal = Journal::open_with(folder.path(), 1 << 16, 65_536, |_, _| Ok(())).unwrap();
         let (intent, signed) = fixture::signed();
         let refused = RefusedRequest {
             reason: Refusal::Malformed,

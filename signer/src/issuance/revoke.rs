@@ -16,7 +16,7 @@ use super::{
 use crate::{
     admit::refused,
     clock,
-    journal::{Event, Location, RevokedBy, RevokedCertificate, Signed},
+    journal::{Event, Location, RevokedBy, RevokedCertificate, Room, Signed},
     revocation::{Granted, Plea},
     status::{self, Entry},
 };
@@ -87,7 +87,12 @@ impl Issuance {
                     }
                     ledger.certificates().end(ticket, location);
                 }
-                Err(error) => tracing::error!(%serial, %error, "a certificate cannot be revoked"),
+                Err(error) => {
+                    tracing::error!(%serial, %error, "a certificate cannot be revoked");
+                    if works.journal.room() != Room::Broken {
+                        ledger.certificates().give_back(ticket);
+                    }
+                }
             }
         });
     }

@@ -71,6 +71,7 @@ pub(crate) async fn keep(journal: Journal) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        journal.look().await;
         let journal = journal.clone();
         // The disk may take its time.
         let _ = tokio::task::spawn_blocking(move || journal.store_checkpoint()).await;

@@ -7,6 +7,7 @@ pub(crate) mod file;
 mod lines;
 pub(crate) mod read;
 pub(crate) mod record;
+mod reserve;
 pub(crate) mod search;
 mod segment;
 pub(crate) mod stats;
@@ -28,7 +29,7 @@ use shared::{
     jwk::Thumbprint,
     timestamp::Timestamp,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::{
     ahead::Ahead,
@@ -40,20 +41,26 @@ pub(crate) use self::{
     },
     search::{Query, Search},
     stats::{Counter, Stats},
+    writer::Room,
 };
 use self::{
     read::Whole,
-    writer::{Writer, Written},
+    reserve::Reserve,
+    writer::{Append, Message, Writer, Written},
 };
 use crate::{ceremony::hex, exit::Final, files, policy::PolicyHash};
 
 /// Bytes from which on a segment gets no more records, where the configuration does not say.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// Bytes that are kept for revocations on a full disk, where the configuration does not say.
+pub(crate) const RESERVE_BYTES: u64 = 8 << 20;
+
 /// A journal that is open for writing. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
-    queue: mpsc::Sender<writer::Append>,
+    queue: mpsc::Sender<writer::Message>,
+    room: watch::Receiver<Room>,
     written: Arc<Mutex<Written>>,
     /// The hash of the policy that holds, for every record.
     policy: Arc<Mutex<Option<Base64Url>>>,
@@ -65,8 +72,8 @@ pub(crate) struct Journal {
     _lock: Arc<Flock<File>>,
 }
 
-/// The journal cannot be written or read. After a failed write nothing is written any more: what is on the disk is unknown
-/// until the next start has verified it.
+/// The journal cannot be written or read. A record that was not written is not on the disk, or nothing is written any more before the next
+/// start has verified what is (see [`Room`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal cannot be written or read")]
 pub(crate) struct JournalFailed;
@@ -102,10 +109,10 @@ impl Journal {
         state: &Path,
         each: impl FnMut(Record, Location) -> Result<(), BadRecord>,
     ) -> anyhow::Result<Self> {
-        Self::open_with(state, SEGMENT_BYTES, each)
+        Self::open_with(state, SEGMENT_BYTES, RESERVE_BYTES, each)
     }
 
-    /// The same; a segment of so many bytes gets no more records.
+    /// The same; a segment of so many bytes gets no more records, and so many are kept for revocations on a full disk.
     ///
     /// # Errors
     /// When another daemon has the state; when a record is bad, a segment is missing, or the journal does not continue its checkpoint:
@@ -113,6 +120,7 @@ impl Journal {
     pub(crate) fn open_with(
         state: &Path,
         segment_bytes: u64,
+        reserve_bytes: u64,
         each: impl FnMut(Record, Location) -> Result<(), BadRecord>,
     ) -> anyhow::Result<Self> {
         let lock = lock(state)?;
@@ -136,9 +144,12 @@ impl Journal {
         tracing::info!(records = head.length, head = hex(&head.hash), "the journal is whole");
         let written = Arc::new(Mutex::new(Written { head, marks: Arc::new(marks) }));
         let policy = Arc::default();
-        let writer = Writer { folder: folder.clone(), file, head, segment_bytes, policy: Arc::clone(&policy) };
+        let reserve = Reserve::new(state, reserve_bytes);
+        let writer = Writer { folder: folder.clone(), file, head, segment_bytes, policy: Arc::clone(&policy), reserve };
+        let (sender, room) = watch::channel(writer.room());
         let journal = Self {
-            queue: writer::start(writer, Arc::clone(&written))?,
+            queue: writer::start(writer, Arc::clone(&written), sender)?,
+            room,
             written,
             policy,
             stored: Arc::new(Mutex::new(checkpoint)),
@@ -158,8 +169,29 @@ impl Journal {
     /// Adds a record and waits until it is on the disk.
     pub(crate) async fn append(&self, event: Event) -> Result<Location, JournalFailed> {
         let (done, wait) = oneshot::channel();
-        self.queue.send(writer::Append { event, done }).await.map_err(|_| JournalFailed)?;
+        self.queue.send(Message::Append(Append { event, done })).await.map_err(|_| JournalFailed)?;
         wait.await.map_err(|_| JournalFailed)?
+    }
+
+    /// Returns what can be written now.
+    pub(crate) fn room(&self) -> Room {
+        *self.room.borrow()
+    }
+
+    /// Waits until nothing can be written before the next start.
+    pub(crate) async fn broken(&self) {
+        let mut room = self.room.clone();
+        if room.wait_for(|room| *room == Room::Broken).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Looks whether there is space again, where there was none.
+    pub(crate) async fn look(&self) {
+        if self.room() == Room::Full {
+            // A thread that has ended writes nothing anyway.
+            let _ = self.queue.send(Message::Look).await;
+        }
     }
 
     /// Reads a record again. Blocks for one read of a file that is usually in memory.

@@ -288,6 +288,18 @@ pub(crate) enum Fault {
     Contradiction,
 }
 
+impl Event {
+    /// True for what is written from the reserve when the disk is full: revocations, how they are told, and stops. None of them is written
+    /// more often than there are certificates, parts of CRLs or operators' actions.
+    pub(crate) const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Revoked(_) | Self::Crl(_) | Self::Responder(_) | Self::Stops(_) => true,
+            Self::Response(response) => response.revoked,
+            Self::Intent(_) | Self::Signed(_) | Self::Settled(_) | Self::Bound(_) | Self::Refused(_) => false,
+        }
+    }
+}
+
 impl From<Right> for RevokedBy {
     fn from(right: Right) -> Self {
         match right {

@@ -46,7 +46,7 @@ fn reopen(folder: &Path) -> anyhow::Result<Vec<Record>> {
 
 /// A journal of segments of a few records.
 fn open_small(folder: &Path) -> Journal {
-    when_free(|| Journal::open_with(folder, 2000, |_, _| Ok(()))).unwrap()
+    when_free(|| Journal::open_with(folder, 2000, 65_536, |_, _| Ok(()))).unwrap()
 }
 
 /// The lock is let go of a moment after the last who had the journal: a child that another test starts inherits it until it is another program.
@@ -143,11 +143,14 @@ async fn after_a_failed_write_nothing_is_written() {
         head: Head::EMPTY,
         segment_bytes: SEGMENT_BYTES,
         policy: Arc::default(),
+        reserve: Reserve::new(folder.path(), 65_536),
     };
-    let queue = writer::start(writer, Arc::new(Mutex::new(written))).unwrap();
+    let (room, mut seen) = watch::channel(Room::Free);
+    let queue = writer::start(writer, Arc::new(Mutex::new(written)), room).unwrap();
     for _ in 0..2 {
         let (done, wait) = oneshot::channel();
-        queue.send(writer::Append { event: event("lost"), done }).await.unwrap();
+        queue.send(Message::Append(Append { event: event("lost"), done })).await.unwrap();
         assert_eq!(wait.await.unwrap(), Err(JournalFailed));
     }
+    assert!(seen.wait_for(|room| *room == Room::Broken).await.is_ok(), "the daemon ends by that");
 }

@@ -33,6 +33,7 @@ fn the_pace_of_verification() {
         head: super::Head::EMPTY,
         segment_bytes: super::SEGMENT_BYTES,
         policy: std::sync::Arc::default(),
+        reserve: crate::journal::Reserve::new(&folder, 65_536),
     };
     let (intent, signed) = fixture::signed();
     let number = |number: u32| {
