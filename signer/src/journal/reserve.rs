@@ -25,13 +25,16 @@ impl Reserve {
         Self { path: state.join(NAME), bytes }
     }
 
-    /// Takes the space.
+    /// Takes the space, unless it is taken. There must be twice as much: with what was given up alone, the next record would not fit again.
     ///
     /// # Errors
     /// When there is not so much; then nothing is taken.
     pub(super) fn take(&self) -> std::io::Result<()> {
         let file = self.open()?;
-        let length = i64::try_from(self.bytes).unwrap_or(i64::MAX);
+        if file.metadata()?.len() == self.bytes {
+            return Ok(());
+        }
+        let length = i64::try_from(self.bytes.saturating_mul(2)).unwrap_or(i64::MAX);
         let taken = match nix::fcntl::posix_fallocate(&file, 0, length) {
             Ok(()) => file.set_len(self.bytes).and_then(|()| file.sync_all()),
             Err(error) => Err(error.into()),
@@ -60,4 +63,37 @@ impl Reserve {
 pub(super) fn is_full(error: &std::io::Error) -> bool {
     let full = [Errno::ENOSPC, Errno::EDQUOT, Errno::EFBIG];
     error.raw_os_error().is_some_and(|code| full.contains(&Errno::from_raw(code)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_space_is_taken_given_up_and_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let reserve = Reserve::new(folder.path(), 65_536);
+        let length = || std::fs::metadata(folder.path().join(NAME)).unwrap().len();
+        reserve.take().unwrap();
+        reserve.take().unwrap();
+        assert_eq!(length(), 65_536);
+        reserve.give_up().unwrap();
+        assert_eq!(length(), 0);
+        reserve.take().unwrap();
+        assert_eq!(length(), 65_536);
+        // More than any disk has.
+        let reserve = Reserve::new(folder.path(), 1 << 60);
+        assert!(reserve.take().is_err());
+        assert_eq!(length(), 0, "nothing is taken of what is not there");
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("other"), "other").unwrap();
+        std::os::unix::fs::symlink("other", folder.path().join(NAME)).unwrap();
+        let reserve = Reserve::new(folder.path(), 65_536);
+        assert!(reserve.take().is_err() && reserve.give_up().is_err());
+        assert_eq!(std::fs::read(folder.path().join("other")).unwrap(), b"other");
+    }
 }

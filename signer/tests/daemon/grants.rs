@@ -84,7 +84,7 @@ pub(crate) fn opens(key: &Key, account: &TestKey) -> BindRequest {
 }
 
 /// A keyChange request as clients send it.
-fn key_change(old: &TestKey, new: &TestKey, named: &TestKey, grant: &GrantToken) -> BindRequest {
+pub(crate) fn key_change(old: &TestKey, new: &TestKey, named: &TestKey, grant: &GrantToken) -> BindRequest {
     let (url, account) = (format!("{BASE_URL}/acme/key-change"), format!("{BASE_URL}/acme/account/1"));
     let inner = json!({"account": account, "oldKey": named.jwk()}).to_string();
     let inner = new.sign_jws_with_jwk(&json!({"url": url}), inner.as_bytes()).to_string();

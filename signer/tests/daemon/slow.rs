@@ -8,8 +8,9 @@ use shared::signing::{IssueReply, Priority, Refusal, TokenState};
 use crate::{
     client::{Edge, simple},
     clones::{clone_site, tokens, write_tokens},
+    evil::of_second,
     leases::{is_refused, later, leased},
-    site::{BASE_URL, EDGE, Site, eventually, issue_identity, signal},
+    site::{EDGE, Site, eventually, issue_identity, signal},
 };
 
 pub(crate) const LATENCY: Duration = Duration::from_millis(250);
@@ -161,7 +162,7 @@ fn an_edge_that_fills_its_share_of_the_queue_leaves_another_one_its_places_and_i
     let site = slow_site(&["a1"]);
     let (file, second) = (site.path("signer.toml"), "second.colophon.internal");
     let text = fs::read_to_string(&file).unwrap().replace("queue = 1000", "queue = 20");
-    let more = format!("[[edge]]\nname = \"{second}\"\nbase_urls = [\"{BASE_URL}\"]\n");
+    let more = format!("[[edge]]\nname = \"{second}\"\nbase_urls = [\"https://second.test\"]\n");
     fs::write(&file, text + &more).unwrap();
     let _daemon = site.serve();
     let identity = issue_identity(&site.infrastructure, second);
@@ -180,7 +181,7 @@ fn an_edge_that_fills_its_share_of_the_queue_leaves_another_one_its_places_and_i
         }
         eventually("the backlog", || other.status().unwrap().queued >= 8 && *refused.lock().unwrap() > 0);
         let before = site.events("signed").len();
-        other.issued(&simple(2000));
+        other.issued(&of_second(2000));
         // The one in the token, the one prepared behind it, and one of a turn.
         assert!(site.events("signed").len() <= before + 5, "it waited for the backlog");
     });

@@ -11,8 +11,12 @@ mod order;
 mod profile;
 mod records;
 mod request;
+mod settle;
 mod status;
 mod wire;
+
+#[cfg(feature = "slow-token")]
+pub(crate) use records::of_second;
 
 use std::{fmt::Write, fs};
 
@@ -151,6 +155,11 @@ impl Attempt {
     /// Bytes that may be a request.
     fn bytes(name: &'static str, refusal: Refusal, path: &'static str, body: impl Into<Vec<u8>>) -> Self {
         Self { name, path, body: body.into(), refusal, trace: Trace::Record { order: String::new() } }
+    }
+
+    /// The same, and its record names this order.
+    fn of_order(self, order: String) -> Self {
+        Self { trace: Trace::Record { order }, ..self }
     }
 
     /// The same, and only the log says so.

@@ -30,7 +30,7 @@ fn stage() -> (Stage, Edge) {
 }
 
 /// An order of the second edge.
-fn of_second(number: usize) -> IssueRequest {
+pub(crate) fn of_second(number: usize) -> IssueRequest {
     let (base, account, asked) = ("https://second.test", TestKey::new(2), simple(number));
     let order = format!("{base}/acme/order/ref/{number:024x}");
     let header =
