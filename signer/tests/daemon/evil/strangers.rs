@@ -46,7 +46,7 @@ fn sockets(pid: u32) -> usize {
 
 fn is_closed(stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
-    match (&mut &*stream).read(&mut [0; 1]) {
+    match stream.peek(&mut [0; 1]) {
         Ok(_) => true,
         Err(error) => error.kind() != io::ErrorKind::WouldBlock,
     }
