@@ -52,7 +52,8 @@ fn a_certificate_that_was_decided_on_is_judged_by_the_policy_and_the_holds_of_to
     let (policy, free) = (policy(), Stops::default());
     let judge = |change: fn(&mut Intent)| judge_decided(&policy, &free, change).map(|admitted| admitted.scope);
     assert_eq!(judge(|_| ()), Ok("open".into()));
-    let refusals: [(Refusal, fn(&mut Intent)); 7] = [
+    type Change = fn(&mut Intent);
+    let refusals: [(Refusal, Change); 7] = [
         (Refusal::NotPermitted, |intent| intent.scope = "removed".into()),
         (Refusal::NotPermitted, |intent| intent.scope = String::new()),
         (Refusal::NotPermitted, |intent| intent.binding = Some("removed".into())),

@@ -94,11 +94,11 @@ fn an_intent_without_its_signature_is_not_signed_under_a_policy_that_has_been_na
     fs::write(site.path("signer.toml"), &config).unwrap();
     let daemon = site.serve();
     site.signer_ok("stop --config signer.toml --scope open");
-    let other = simple(2);
-    eventually(
-        "the scope is stopped",
-        || matches!(edge.issue(&other), Ok(IssueReply::Refused(refused)) if refused.reason == Refusal::Stopped),
-    );
+    let mut number = 100;
+    eventually("the scope is stopped", || {
+        number += 1;
+        matches!(edge.issue(&simple(number)), Ok(IssueReply::Refused(refused)) if refused.reason == Refusal::Stopped)
+    });
     assert_eq!(edge.refusal(&asked), Refusal::Stopped);
     site.signer_ok("resume --config signer.toml --scope open");
     assert_eq!(edge.issued(&asked).serial, lost.serial, "{}", daemon.log());
