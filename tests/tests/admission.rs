@@ -110,7 +110,12 @@ fn where_accounts_are_counted_by_address_one_of_an_unknown_address_is_not_opened
         let reply = register(&client, &AccountKey::es256())?.expect(500)?;
         assert_eq!(reply.problem()?, "serverInternal");
     }
-    assert!(world().stack.log("edge")?.contains("ClientAddress(\"CF-Connecting-IP\")"));
+    assert!(
+        world()
+            .stack
+            .log("edge")?
+            .contains("in the header CF-Connecting-IP, which rate_limits.accounts_per_address needs")
+    );
     Ok(())
 }
 

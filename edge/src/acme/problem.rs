@@ -195,6 +195,19 @@ impl Problem {
         }
     }
 
+    /// What the operator's log gets, of a problem that is not the client's.
+    #[must_use]
+    pub fn log(&self) -> Option<String> {
+        match self {
+            Self::ClientAddress(header) => Some(format!(
+                "A new account is refused: its request does not have exactly one address in the header {header}, which \
+                 rate_limits.accounts_per_address needs. Does every request pass the proxy that sets it?"
+            )),
+            Self::Storage(_) | Self::Internal(_) => Some(format!("{self:?}")),
+            _ => None,
+        }
+    }
+
     /// What the client sees.
     #[must_use]
     pub fn document(&self) -> ProblemDocument {
@@ -300,7 +313,7 @@ impl Problem {
                 "Accounts need \"externalAccountBinding\" here. Get a key id and a MAC key for it from the operator.",
             ),
             Self::Binding(error) => {
-                let (kind, status) = binding_kind(*error);
+                let (kind, status) = binding_kind(error);
                 (kind, status, sentence(error))
             }
             Self::IdentifierCount(limit) => {
@@ -427,7 +440,7 @@ const fn jws_kind(error: &BadJws) -> &'static str {
     }
 }
 
-const fn binding_kind(error: BadBinding) -> (&'static str, u16) {
+const fn binding_kind(error: &BadBinding) -> (&'static str, u16) {
     match error {
         BadBinding::Algorithm => ("badSignatureAlgorithm", 400),
         BadBinding::Mac => ("unauthorized", 403),

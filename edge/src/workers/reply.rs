@@ -139,8 +139,8 @@ impl From<Reply> for Answer {
 impl From<Problem> for Answer {
     /// What is only for the log goes there.
     fn from(problem: Problem) -> Self {
-        if let Problem::Internal(_) | Problem::Storage(_) | Problem::ClientAddress(_) = problem {
-            console_error!("{problem:?}");
+        if let Some(words) = problem.log() {
+            console_error!("{words}");
         }
         let answer = Self::problem(problem.status(), &problem.document());
         let retry_after = problem.retry_after().map(|seconds| seconds.to_string());

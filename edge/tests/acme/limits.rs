@@ -129,7 +129,9 @@ fn new_accounts_are_refused_where_they_are_counted_by_address_and_the_address_is
     desk.config.rate_limits.client_address_header = Some("CF-Connecting-IP".to_owned());
     let asked = question(&desk.rows, Route::NewAccount, true, None, &desk.config);
     assert_eq!(asked, Err(Problem::ClientAddress("CF-Connecting-IP".to_owned())));
-    assert_eq!(asked.unwrap_err().status(), 500);
+    let problem = asked.unwrap_err();
+    assert_eq!(problem.status(), 500);
+    assert!(problem.log().is_some_and(|line| line.contains("in the header CF-Connecting-IP, which")));
     assert_eq!(question(&desk.rows, Route::NewAccount, false, None, &desk.config), Ok(None), "finding one is free");
 }
 
