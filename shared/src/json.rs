@@ -37,7 +37,8 @@ impl NotTheObject {
         let lines = bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::len);
         let offset = lines.take(line.saturating_sub(1)).fold(column, usize::saturating_add);
         let read = bytes.get(..offset).unwrap_or(bytes);
-        // What a type's own conversion refuses is noticed at the end of its container, when that was the last value there.
+        // What a type's own conversion refuses is noticed at the end of its container, when that was the last value
+        // there.
         let read = match read.split_last() {
             Some((b'}' | b']', before)) if !fault.starts_with("missing field") => before,
             _ => read,

@@ -350,7 +350,8 @@ mod tests {
         let twice = r#"{"protected":"","protected":"","payload":"","signature":""}"#;
         assert_eq!(
             Unverified::parse(twice.as_bytes()).unwrap_err().to_string(),
-            "the body is not a flattened JWS, a JSON object of \"protected\", \"payload\" and \"signature\": \"protected\": duplicate field `protected`"
+            "the body is not a flattened JWS, a JSON object of \"protected\", \"payload\" and \"signature\": \
+             \"protected\": duplicate field `protected`"
         );
     }
 

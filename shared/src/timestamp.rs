@@ -125,7 +125,8 @@ const ZERO_TIME: i64 = -62_135_596_800;
 /// Seconds of 2000 years: five times the cycle of the Gregorian calendar.
 const TWENTY_CENTURIES: i64 = 63_113_904_000;
 
-/// Seconds since 1970, negative before it. The library's dates begin in 1970: what is before that is read 2000 years later.
+/// Seconds since 1970, negative before it. The library's dates begin in 1970: what is before that is read 2000 years
+/// later.
 fn rfc3339_seconds(text: &str) -> Result<i64, NotATime> {
     let (date_time, rest) = text.split_at_checked(19).ok_or(NotATime)?;
     let (year, in_year) = date_time.split_at_checked(4).ok_or(NotATime)?;

@@ -251,7 +251,8 @@ impl RequestedTimes {
     }
 
     /// Not empty, not longer than the profile's validity, not before its backdate, and not beyond what a certificate of now
-    /// could reach: one that begins with the next second at the latest, so that "in 24 hours" is within a validity of a day.
+    /// could reach: one that begins with the next second at the latest, so that "in 24 hours" is within a validity of a
+    /// day.
     fn are_within(&self, profile: &Profile, now: Timestamp) -> bool {
         let (not_before, not_after) = self.validity(profile, now);
         let earliest = now.minus(profile.backdate_seconds());

@@ -124,7 +124,8 @@ fn where_accounts_are_counted_by_address_one_of_an_unknown_address_is_not_opened
 fn of_twenty_challenges_at_the_same_time_as_many_are_looked_at_as_may_fail() -> Result<()> {
     let responder = Responder::start()?;
     let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "admission-parallel")?.http_port(responder.port);
-    let limits = json!({"failures_per_account": {"count": 20, "seconds": 3600}, "failures_per_binding": {"count": 3, "seconds": 3600}});
+    let rate = |count: u32| json!({"count": count, "seconds": 3600});
+    let limits = json!({"failures_per_account": rate(20), "failures_per_binding": rate(3)});
     let stack = Stack::up(options.set("rate_limits", &limits).with(["--eab", "required"]))?;
     let (client, binding) = (Client::of(&stack.report)?, BindingKey::read(stack.report.external_account.as_deref())?);
     let open = || -> Result<Account> {

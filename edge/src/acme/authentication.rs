@@ -60,17 +60,17 @@ pub fn account_of(route: Route, header: &ProtectedHeader, urls: &Urls) -> Result
         (route, KeyReference::Kid(kid)) => {
             let account = urls.parse_kid(kid).map_err(|_| Problem::UnknownKid(kid.clone()))?;
             match route {
-                Route::Of(owner, _) if owner != account => {
-                    Err(Problem::Unauthorized("This resource belongs to another account."))
-                }
+                Route::Of(owner, _) if owner != account => Err(Problem::Unauthorized(
+                    "The resource of this URL belongs to another account than \"kid\" names.",
+                )),
                 _ => Ok(account),
             }
         }
     }
 }
 
-/// Checks the query of the request's URL, which is a part of the URL that must be signed (RFC 8555 §6.4). A signed URL with a query
-/// is compared with its route's, which has none, after the signature.
+/// Checks the query of the request's URL, which is a part of the URL that must be signed (RFC 8555 §6.4). A signed URL
+/// with a query is compared with its route's, which has none, after the signature.
 ///
 /// # Errors
 /// When the request's URL has a query that the header's `url` does not have.

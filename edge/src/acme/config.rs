@@ -248,13 +248,14 @@ pub enum BadConfig {
     NonceShards,
     /// `rate_limits.accounts_per_address` without a header to take addresses from.
     #[error(
-        "rate_limits.client_address_header: needed for accounts_per_address; \"CF-Connecting-IP\" on Cloudflare, which sets it"
+        "rate_limits.client_address_header: needed for accounts_per_address; \"CF-Connecting-IP\" on Cloudflare, which \
+         sets it"
     )]
     AddressHeader,
     /// One of `rate_limits.client_address_header` and `rate_limits.client_address_set_by_proxy` without the other.
     #[error(
-        "rate_limits.client_address_set_by_proxy: true, with client_address_header, where every request passes a proxy that \
-         sets that header itself; else leave out both: a client could write any address into the header"
+        "rate_limits.client_address_set_by_proxy: true, with client_address_header, where every request passes a \
+         proxy that sets that header itself; else leave out both: a client could write any address into the header"
     )]
     AddressTrust,
     /// `rate_limits.ipv6_prefix`.

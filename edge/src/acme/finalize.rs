@@ -296,7 +296,8 @@ fn refused_certificate(id: ObjectId, processing: &Processing, why: &BadChain, co
         BadChain::OtherRoot | BadChain::NotIssuedByNext => {
             let root = &context.config.root;
             format!(
-                ". root_certificate is that of \"{}\", valid until {}, SHA-256 {}: compare it with the root of that signer's issuer",
+                ". root_certificate is that of \"{}\", valid until {}, SHA-256 {}: compare it with the root of that \
+                 signer's issuer",
                 root.subject(),
                 root.not_after(),
                 page::hex(&root.fingerprint())
@@ -318,11 +319,15 @@ pub(super) fn key_of(processing: &Processing) -> Option<PublicKey> {
 fn refusal(reason: Refusal) -> ProblemDocument {
     let (kind, status, detail) = match reason {
         Refusal::BadCsr => ("badCSR", 400, "The CSR is refused. Check its key and its form."),
-        Refusal::NameMismatch => ("badCSR", 400, "The names in the CSR are not exactly the order's identifiers."),
-        Refusal::NotPermitted => ("rejectedIdentifier", 403, "The CA's policy does not permit this certificate."),
-        Refusal::UnknownBinding | Refusal::BadGrant | Refusal::GrantExpired => {
-            ("unauthorized", 403, "The account's external account binding gives it no certificates any more.")
+        Refusal::NameMismatch => {
+            ("badCSR", 400, "The signer reads other names in the CSR than the order has. Name each once, as a SAN.")
         }
+        Refusal::NotPermitted => ("rejectedIdentifier", 403, "The CA's policy does not permit this certificate."),
+        Refusal::UnknownBinding | Refusal::BadGrant | Refusal::GrantExpired => (
+            "unauthorized",
+            403,
+            "The account's external account binding was revoked or has expired, and gives it no certificate any more.",
+        ),
         Refusal::BadProof => {
             ("unauthorized", 403, "What proved a name of the order does not prove it to the signer. Make a new order.")
         }

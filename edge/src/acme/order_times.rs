@@ -1,4 +1,5 @@
-//! notBefore and notAfter of an order: the times that a client asks for, and whether a profile gives them (RFC 8555 §7.4).
+//! notBefore and notAfter of an order: the times that a client asks for, and whether a profile gives them (RFC 8555
+//! §7.4).
 
 use shared::{
     profile::ProfileName,
@@ -63,8 +64,8 @@ pub enum BadTimes {
     },
     /// The certificate would end later than one of now can.
     #[error(
-        "\"notAfter\" is {asked}; the latest that the profile \"{profile}\" of {seconds} seconds gives now is {limit}. Ask \
-         for that or less, or leave \"notAfter\" out"
+        "\"notAfter\" is {asked}; the latest that the profile \"{profile}\" of {seconds} seconds gives now is {limit}. \
+         Ask for that or less, or leave \"notAfter\" out"
     )]
     NotAfter {
         /// What was asked for.
@@ -79,9 +80,9 @@ pub enum BadTimes {
 }
 
 impl AskedTimes {
-    /// Returns the times, if they can be given by this profile. A client that names only the first second gets the last one
-    /// that is possible. A notAfter of exactly now and the profile's validity is given: the certificate begins a second after
-    /// the order at the earliest then, because both of its ends are included (RFC 5280 §4.1.2.5).
+    /// Returns the times, if they can be given by this profile. A client that names only the first second gets the last
+    /// one that is possible. A notAfter of exactly now and the profile's validity is given: the certificate begins a
+    /// second after the order at the earliest then, because both of its ends are included (RFC 5280 §4.1.2.5).
     ///
     /// # Errors
     /// [`BadTimes`].

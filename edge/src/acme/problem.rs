@@ -106,6 +106,9 @@ pub enum Problem {
     NoCertificate,
     /// The payload of a revocation.
     Revocation(BadRevocation),
+    /// A revocation by an account that the certificate was not issued to, and that has no valid authorization of this
+    /// name of it.
+    NotHeld(Identifier),
     /// The certificate is not one that this CA issued.
     NotOurCertificate,
     /// The certificate has expired, at the given time.
@@ -357,8 +360,8 @@ impl Problem {
                 "badCSR",
                 400,
                 format!(
-                    "No profile has exactly the extended key usages of the CSR, {usages}. Leave them out, or name a profile in \
-                     the order."
+                    "No profile has exactly the extended key usages of the CSR, {usages}. Leave them out, or name a \
+                     profile in the order."
                 ),
             ),
             Self::CsrAccountKey => {
@@ -374,6 +377,13 @@ impl Problem {
                 let kind = if *error == BadRevocation::Reason { "badRevocationReason" } else { "malformed" };
                 (kind, 400, format!("Revocation: {error}."))
             }
+            Self::NotHeld(name) => (
+                "unauthorized",
+                403,
+                format!(
+                    "The certificate was not issued to this account, which has no valid authorization of {name} either."
+                ),
+            ),
             Self::NotOurCertificate => say("malformed", 404, "This CA did not issue this certificate."),
             Self::CertificateExpired(at) => {
                 ("malformed", 400, format!("The certificate has expired at {at}: there is nothing to revoke."))
@@ -393,7 +403,8 @@ impl Problem {
             Self::ClientAddress(_) => say(
                 "serverInternal",
                 500,
-                "New accounts are limited by the client's address here, and the server was not given yours. Tell the operator.",
+                "New accounts are limited by the client's address here, and the server was not given yours. Tell the \
+                 operator.",
             ),
             Self::Storage(_) | Self::Internal(_) => {
                 say("serverInternal", 500, "Something failed on our side; nothing was changed. Try again later.")
@@ -476,7 +487,8 @@ fn listed<T: Display>(items: &[T]) -> String {
     format!("{}{more}", first.join(", "))
 }
 
-/// Of the refused identifiers each with its reason: many clients show the words at the top of a problem and no subproblems.
+/// Of the refused identifiers each with its reason: many clients show the words at the top of a problem and no
+/// subproblems.
 fn refused_identifiers(refused: &[(IdentifierObject, IdentifierRefusal)]) -> String {
     let first = refused.iter().take(LISTED).map(|(identifier, why)| why.words(identifier));
     let more = refused.len().saturating_sub(LISTED);

@@ -29,8 +29,8 @@ pub struct RateLimits {
     /// The header in which a proxy, or the platform, names the client's address: one address and nothing else.
     #[serde(default)]
     pub client_address_header: Option<String>,
-    /// True: every request passes a proxy that sets that header itself and removes what a client sends in it. Without that
-    /// the header says what a client likes, and is not read.
+    /// True: every request passes a proxy that sets that header itself and removes what a client sends in it. Without
+    /// that the header says what a client likes, and is not read.
     #[serde(default)]
     pub client_address_set_by_proxy: bool,
     /// New accounts of one address; of IPv6 those of a whole network.
@@ -99,8 +99,8 @@ pub struct MeterQuestion {
     pub take: Option<Rate>,
     /// Asks whether failures have used up this rate.
     pub failures: Option<Rate>,
-    /// True: counts a failure in advance, for a validation that begins. It is given back when that does not begin after all, or
-    /// succeeds: of requests at the same time no more get through than the rate allows.
+    /// True: counts a failure in advance, for a validation that begins. It is given back when that does not begin after
+    /// all, or succeeds: of requests at the same time no more get through than the rate allows.
     pub reserves: bool,
 }
 
@@ -250,8 +250,8 @@ pub fn check_failures(rows: &dyn Rows, context: &Context<'_>) -> Result<(), Prob
     checked.map_err(|UsedUp(seconds)| Problem::RateLimited(FAILURES, seconds))
 }
 
-/// Counts a validation that begins as one that fails, so that of several at the same time no more are run than may fail;
-/// [`refund_failure`] takes that back. Nothing where no limit is set.
+/// Counts a validation that begins as one that fails, so that of several at the same time no more are run than may
+/// fail; [`refund_failure`] takes that back. Nothing where no limit is set.
 ///
 /// # Errors
 /// `rateLimited`.
@@ -280,8 +280,8 @@ pub fn charge_failure(rows: &dyn Rows, context: &Context<'_>) -> Result<Option<C
     Ok(Some(put(load(rows, Metered::Failures)?.charge(rate, context.now), Metered::Failures)?))
 }
 
-/// What a meter outside must be asked before this request may go on. `begins` says whether it would open an account, or begin
-/// a validation.
+/// What a meter outside must be asked before this request may go on. `begins` says whether it would open an account, or
+/// begin a validation.
 ///
 /// # Errors
 /// [`Problem::ClientAddress`]; when rows cannot be read.

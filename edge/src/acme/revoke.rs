@@ -67,9 +67,7 @@ pub fn by_account(
         Some(signer) => (Right::Account, Some(signer)),
         None => {
             for name in &revocation.leaf.names {
-                authorization::held(rows, name, context)?.ok_or(Problem::Unauthorized(
-                    "The certificate was not issued to this account, which does not hold authorizations for all of its names either.",
-                ))?;
+                authorization::held(rows, name, context)?.ok_or_else(|| Problem::NotHeld(name.clone()))?;
             }
             (Right::Authorizations, None)
         }

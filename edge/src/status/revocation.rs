@@ -100,8 +100,8 @@ pub enum Outcome {
     Refused(Problem),
 }
 
-/// A client with the right to it asks. A client that asks while another one's question is under way asks anew: of several at
-/// the same time the first one that is answered has revoked, and the others hear `alreadyRevoked`.
+/// A client with the right to it asks. A client that asks while another one's question is under way asks anew: of
+/// several at the same time the first one that is answered has revoked, and the others hear `alreadyRevoked`.
 ///
 /// # Errors
 /// `alreadyRevoked`; when rows cannot be read.

@@ -157,8 +157,8 @@ impl Incarnation {
         reply.map_or_else(Answer::from, Answer::from).send(environment, nonce, hops.get())
     }
 
-    /// Signature, nonce, limits outside: in this order (RFC 8555 §6). A failure that a meter counted for a validation that did
-    /// not begin after all is given back.
+    /// Signature, nonce, limits outside: in this order (RFC 8555 §6). A failure that a meter counted for a validation
+    /// that did not begin after all is given back.
     async fn run(
         self: &Rc<Self>,
         request: SignedRequest,

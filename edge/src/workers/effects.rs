@@ -141,8 +141,8 @@ impl Incarnation {
         matches!(record, Ok(Some(AuthorizationRecord { state: AuthorizationState::Processing(_), .. })))
     }
 
-    /// The log hears which perspectives found no proof. A validation was counted as a failure of the account's binding when it
-    /// began, where such a limit is set: one that succeeded is given back.
+    /// The log hears which perspectives found no proof. A validation was counted as a failure of the account's binding
+    /// when it began, where such a limit is set: one that succeeded is given back.
     async fn report(&self, id: ObjectId, environment: &Environment, account: AccountId) {
         let succeeded = || -> Result<_, Problem> {
             let rows = self.rows(account)?;

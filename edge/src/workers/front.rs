@@ -157,8 +157,9 @@ fn html(page: String, policy: &str) -> Answer {
 
 /// A signed request: everything that can be refused without its account is refused here; the rest is its object's.
 ///
-/// No object is woken by a name that a stranger chose. An account in `kid` or in the URL carries this deployment's MAC. A key in
-/// `jwk`, which names the object of newAccount, and of a revocation by the certificate's key, must have signed the request.
+/// No object is woken by a name that a stranger chose. An account in `kid` or in the URL carries this deployment's MAC.
+/// A key in `jwk`, which names the object of newAccount, and of a revocation by the certificate's key, must have signed
+/// the request.
 async fn signed(
     route: Route,
     request: &mut Request,

@@ -11,8 +11,8 @@ use crate::acme::{
     step::{Body, Reply},
 };
 
-/// The headers of answers that scripts of other origins may read (RFC 8555 §6.1). Nothing depends on cookies here: a request is
-/// signed by a key that the script has, or may be sent by anybody.
+/// The headers of answers that scripts of other origins may read (RFC 8555 §6.1). Nothing depends on cookies here: a
+/// request is signed by a key that the script has, or may be sent by anybody.
 const EXPOSED: &str = "Replay-Nonce, Location, Link, Retry-After";
 
 /// Seconds for which a browser may remember what a script of another origin may send.

@@ -82,7 +82,8 @@ fn refused_times_name_the_member_what_it_is_and_the_limit() {
     }
 }
 
-/// Clients send the zero time of their language, or the empty text, in place of leaving a member out (step-cli: both times).
+/// Clients send the zero time of their language, or the empty text, in place of leaving a member out (step-cli: both
+/// times).
 #[test]
 fn zero_times_and_empty_texts_are_members_that_were_left_out() {
     for member in ["notBefore", "notAfter"] {
@@ -105,7 +106,8 @@ fn zero_times_and_empty_texts_are_members_that_were_left_out() {
     assert_eq!((request.not_before, request.not_after), (None, None), "the signer chooses");
 }
 
-/// Both ends of a certificate's life are included: one that begins with the order's own second would be a second too long.
+/// Both ends of a certificate's life are included: one that begins with the order's own second would be a second too
+/// long.
 #[test]
 fn a_life_of_exactly_the_profiles_validity_is_asked_for_within_it() {
     for (after, begins) in [(0, 1), (1, 1), (50, 50)] {

@@ -45,12 +45,12 @@ fn an_account_that_holds_authorizations_for_all_names_may() {
     other.account_key = TestKey::new(3);
     other.new_account();
     let refused = |desk: &mut Desk| match desk.revoke(&payload(&certificate)) {
-        Err(Problem::Unauthorized(_)) => {}
+        Err(problem @ Problem::NotHeld(_)) => problem.document().detail,
         other => panic!("{other:?}"),
     };
-    refused(&mut other);
+    assert!(refused(&mut other).contains(" of a.test "));
     other.issue(&["a.test"]);
-    refused(&mut other);
+    assert!(refused(&mut other).contains(" of *.b.test "));
     // The name below the wildcard is not the wildcard.
     other.issue(&["b.test"]);
     refused(&mut other);
@@ -74,7 +74,7 @@ fn an_authorization_that_was_given_up_gives_no_right() {
     let Resource::Authorization(id) = other.resource(&view["authorizations"][0]) else { panic!() };
     assert!(other.revoke(&payload(&certificate)).is_ok());
     other.post(Route::Of(other.account(), Resource::Authorization(id)), &json!({"status": "deactivated"})).unwrap();
-    assert!(matches!(other.revoke(&payload(&certificate)), Err(Problem::Unauthorized(_))));
+    assert!(matches!(other.revoke(&payload(&certificate)), Err(Problem::NotHeld(_))));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_certificate_with_our_serial_number_and_other_bytes_is_not_the_accounts() {
     let last = forged.len() - 1;
     forged[last] ^= 1;
     desk.now = desk.now.plus(501);
-    assert!(matches!(desk.revoke(&payload(&forged)), Err(Problem::Unauthorized(_))));
+    assert!(matches!(desk.revoke(&payload(&forged)), Err(Problem::NotHeld(_))));
 }
 
 #[test]

@@ -126,7 +126,8 @@ fn a_query_that_was_not_signed_is_refused_and_both_urls_are_named() -> Result<()
     account.read(&account.url)?.expect(200).map(drop)
 }
 
-/// The object of newAccount is named by the key in the request: no stranger has one made, or woken, by a key that he has not.
+/// The object of newAccount is named by the key in the request: no stranger has one made, or woken, by a key that he
+/// has not.
 #[test]
 fn a_request_that_its_own_key_did_not_sign_wakes_no_object() -> Result<()> {
     let world = world();

@@ -105,7 +105,8 @@ pub enum BadCluster {
     Issuer,
     /// Another cluster knows workloads by their addresses.
     #[error(
-        "pod_address: true for one cluster at most, with client_address_header and client_address_set_by_proxy in rate_limits"
+        "pod_address: true for one cluster at most, with client_address_header and client_address_set_by_proxy in \
+         rate_limits"
     )]
     PodAddress,
     /// Nothing checks tokens.
