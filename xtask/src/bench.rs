@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: builds what is measured, and what it is measured beside, then runs a benchmark of `tests/benches`.
+//! `cargo xtask bench`: builds what is measured, and what it is measured beside, then runs a benchmark of `tests/benches`, or the
+//! tests that judge rates and times, one at a time.
 
 use std::env;
 use std::path::PathBuf;
@@ -11,13 +12,18 @@ use crate::newer_packages::PEBBLE;
 use crate::npm::Npm;
 use crate::packages::{self, SOFTHSM};
 use crate::paths::Paths;
-use crate::process::cargo;
+use crate::process::{cargo, run};
+use crate::test;
 
 /// What can be measured.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum Subject {
     /// CPU and latency of each request of the edge over a worker that does nothing, and of a whole issuance beside Pebble
     Edge(EdgeOptions),
+    /// Certificates over raw signatures of slow tokens and PIV cards, waits of renewals, and the time that a stop takes
+    Signer,
+    /// The burst of 2,000 orders at three signers with six slow tokens: rates, waits of renewals, faults one after the other
+    Stack,
 }
 
 /// The flags of `bench edge`.
@@ -35,7 +41,26 @@ pub(crate) struct EdgeOptions {
 pub(crate) fn bench(paths: &Paths, subject: &Subject) -> Result<()> {
     match subject {
         Subject::Edge(options) => edge(paths, options),
+        Subject::Signer => signer(paths),
+        Subject::Stack => stack(paths),
     }
+}
+
+/// One test at a time: what other programs take of the processors would be measured, too.
+const ALONE: [&str; 3] = ["--", "--nocapture", "--test-threads=1"];
+
+fn signer(paths: &Paths) -> Result<()> {
+    packages::ensure([SOFTHSM])?;
+    let mut daemon = cargo();
+    daemon.args(["test", "--package", "signer", "--features", "slow-token,measure", "--test", "daemon"]);
+    run(daemon.args(ALONE).args(["rates::", "throughput::", "stops::"]).current_dir(&paths.root))?;
+    run(test::piv(paths, "cards,measure")?.args(ALONE).arg("throughput::"))
+}
+
+fn stack(paths: &Paths) -> Result<()> {
+    build::build_edge(paths)?;
+    build::build_signer(paths, Flavour::SlowToken)?;
+    run(test::stack(paths)?.args(["--test", "signers"]).args(ALONE).env("COLOPHON_BURST", "2000x500"))
 }
 
 fn edge(paths: &Paths, options: &EdgeOptions) -> Result<()> {

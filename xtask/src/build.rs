@@ -19,9 +19,8 @@ use crate::progress::{Step, note};
 use crate::tools;
 use crate::wasm_target::WasmToolchain;
 
-/// What the compressed bundle may weigh, in bytes: what the platform's smaller plan takes is more than twice as much. An eighth of it is the
-/// TLS client of tls-alpn-01, and a tenth what tells the status of certificates.
-const BUNDLE_BUDGET: u64 = 1_150_000;
+/// The largest compressed bundle, in bytes: half of the 3 MB that the platform's smaller plan takes.
+const BUNDLE_BUDGET: u64 = 1_500_000;
 
 /// A crate that becomes a WebAssembly module and its glue.
 #[derive(Clone, Copy, Debug)]
@@ -222,7 +221,7 @@ mod tests {
         fs::write(folder.path().join("index.js"), "export {}").unwrap();
         fs::write(folder.path().join("index_bg.wasm"), vec![0; 2_000_000]).unwrap();
         Size::of(folder.path()).unwrap().within_budget().unwrap();
-        let mut noise = vec![0; 1_200_000];
+        let mut noise = vec![0; 1_600_000];
         getrandom::fill(&mut noise).unwrap();
         fs::write(folder.path().join("index_bg.wasm"), noise).unwrap();
         assert!(Size::of(folder.path()).unwrap().within_budget().is_err());

@@ -4,6 +4,7 @@
 use std::env;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
@@ -115,11 +116,10 @@ fn wasm_lints(paths: &Paths) -> Result<()> {
 fn native_tests(paths: &Paths) -> Result<()> {
     packages::ensure([SOFTHSM, OPENSC_TOOLS, OPENSSL])?;
     run(cargo().args(["test", "--quiet", "--workspace"]).current_dir(&paths.root))?;
-    // Those that need tokens as slow as USB ones; then, by itself, what is measured.
+    // Those that need tokens as slow as USB ones.
     let slow = ["test", "--quiet", "--package", "signer", "--features", "slow-token", "--test", "daemon", "--"];
-    let with_others = ["slow::", "clones::", "crl::", "ocsp::", "stops::what_waits"];
-    run(cargo().args(slow).args(with_others).current_dir(&paths.root))?;
-    run(cargo().args(slow).args(["--test-threads=1", "rates::"]).current_dir(&paths.root))
+    let modules = ["slow::", "clones::", "crl::", "ocsp::", "stops::what_waits"];
+    run(cargo().args(slow).args(modules).current_dir(&paths.root))
 }
 
 /// Each target for a moment: what once was found stays found, and that all of them still build.
@@ -144,25 +144,30 @@ fn signers(paths: &Paths) -> Result<()> {
 
 /// The signer with PIV cards behind real middleware.
 fn card_tests(paths: &Paths) -> Result<()> {
+    run(piv(paths, "cards")?.arg("--quiet"))
+}
+
+/// Returns `cargo test` of the signer's tests with PIV cards, with what they need installed, and these features.
+pub(crate) fn piv(paths: &Paths, features: &str) -> Result<Command> {
     let [_, ykcs11, opensc] = packages::ensure([PCSCD, YKCS11, OPENSC])?;
     let (signer, vpcd) = (build::build_signer(paths, Flavour::Usual)?, packages::unpacked(VPCD, paths)?);
-    // What is measured is measured by itself: cards that other tests unplug take processor time, too.
-    for which in [["--skip", "throughput::"], ["--test-threads=1", "throughput::"]] {
-        let mut tests = cargo();
-        tests
-            .args(["test", "--quiet", "--package", "signer", "--features", "cards", "--test", "piv", "--"])
-            .args(which);
-        run(tests
-            .current_dir(&paths.root)
-            .env("COLOPHON_SIGNER", &signer)
-            .env("COLOPHON_VPCD", &vpcd)
-            .env("COLOPHON_YKCS11", &ykcs11)
-            .env("COLOPHON_OPENSC", &opensc))?;
-    }
-    Ok(())
+    let mut tests = cargo();
+    tests
+        .args(["test", "--package", "signer", "--features", features, "--test", "piv"])
+        .current_dir(&paths.root)
+        .env("COLOPHON_SIGNER", signer)
+        .env("COLOPHON_VPCD", vpcd)
+        .env("COLOPHON_YKCS11", ykcs11)
+        .env("COLOPHON_OPENSC", opensc);
+    Ok(tests)
 }
 
 fn stack_tests(paths: &Paths) -> Result<()> {
+    run(&mut stack(paths)?)
+}
+
+/// Returns `cargo test` of the tests of the whole stack, with what they need installed.
+pub(crate) fn stack(paths: &Paths) -> Result<Command> {
     packages::ensure([SOFTHSM, OPENSSL, BIND, NSUPDATE, LEGO])?;
     packages::ensure([CURL, GNUTLS, GO, GO_CRYPTO, JAVA, NGINX])?;
     let (pebble, lego, zlint) = (PEBBLE.ensure(paths)?, NEWER_LEGO.ensure(paths)?, ZLINT.ensure(paths)?);
@@ -170,7 +175,7 @@ fn stack_tests(paths: &Paths) -> Result<()> {
     let (tools, clients) = (Npm::install(paths)?, Npm::install_clients(paths)?);
     let mut tests = cargo();
     tests.args(["test", "--package", "tests", "--features", "stack"]).current_dir(&paths.root);
-    run(tests
+    tests
         .env("COLOPHON_XTASK", env::current_exe()?)
         .env("COLOPHON_CERTBOT", certbot.join("certbot"))
         .env("COLOPHON_CADDY", packages::unpacked(CADDY, paths)?)
@@ -180,7 +185,8 @@ fn stack_tests(paths: &Paths) -> Result<()> {
         .env("COLOPHON_NODE_CLIENTS", clients.modules())
         .env("COLOPHON_WORKERD", tools.workerd()?)
         .env("COLOPHON_PEBBLE", pebble)
-        .env("COLOPHON_LEGO", lego))
+        .env("COLOPHON_LEGO", lego);
+    Ok(tests)
 }
 
 /// `cargo xtask docs`: the figures and pages that `native-tests` compares.

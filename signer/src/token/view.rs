@@ -85,9 +85,15 @@ impl TokenView {
         self.changed.notify_one();
     }
 
-    /// Its worker was lost, or could not be started; killed, if it hung.
+    /// Counts a worker that was lost or could not be started, and `hung` if it was killed for its silence. The token is
+    /// not ready from this moment on: a reader who sees the failure never sees [`TokenState::Ready`] with it.
     pub(crate) fn lost(&self, hung: bool) {
         let mut shown = self.shown();
+        if shown.state == TokenState::Ready {
+            shown.state = TokenState::Starting;
+            shown.since = clock::now();
+            shown.reason.clear();
+        }
         shown.failing.get_or_insert_with(clock::now);
         shown.failures = shown.failures.saturating_add(1);
         shown.hangs = shown.hangs.saturating_add(u64::from(hung));
@@ -150,5 +156,22 @@ impl Shown {
         recent.sort_unstable();
         let last = recent.len().saturating_sub(1);
         recent.get(last.saturating_mul(percent).div_ceil(100)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_worker_is_counted_and_its_token_not_ready_at_once() {
+        let view = TokenView::new(Arc::default());
+        view.found("token", "");
+        view.lost(true);
+        let status = view.status();
+        assert_eq!((status.state, status.failures, status.hangs), (TokenState::Starting, 1, 1));
+        view.set(TokenState::PinRejected, "rejected");
+        view.lost(false);
+        assert_eq!(view.status().state, TokenState::PinRejected);
     }
 }

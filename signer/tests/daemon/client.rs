@@ -20,7 +20,7 @@ use shared::{
 };
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
-use crate::site::{BASE_URL, Identity, Site};
+use crate::site::{BASE_URL, HANG, Identity, Site, stopwatch};
 
 /// A connection pool of one edge.
 #[derive(Clone)]
@@ -173,7 +173,8 @@ impl Edge {
 
     /// Asks until the answer is neither `queued` nor temporary, as an edge does.
     pub(crate) fn issued(&self, request: &IssueRequest) -> Issued {
-        for _ in 0..200 {
+        let started = stopwatch();
+        while started.elapsed() < HANG {
             match self.issue(request) {
                 Ok(IssueReply::Issued(issued)) => return issued,
                 Ok(IssueReply::Refused(refused)) if !refused.reason.is_temporary() => panic!("{refused:?}"),

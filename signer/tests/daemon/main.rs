@@ -20,7 +20,7 @@ mod manual;
 mod ocsp;
 mod operations;
 mod prompt;
-#[cfg(feature = "slow-token")]
+#[cfg(all(feature = "slow-token", feature = "measure"))]
 mod rates;
 mod records;
 mod revoke;
@@ -30,5 +30,6 @@ mod site;
 mod slow;
 mod soak;
 mod stops;
+#[cfg(feature = "measure")]
 mod throughput;
 mod tokens;

@@ -35,7 +35,8 @@ pub(crate) fn ask(issued: &Issued) -> OcspRequest {
 
 /// Asks until there is an answer that is not `queued`.
 pub(crate) fn response(edge: &Edge, asked: &OcspRequest) -> SignedResponse {
-    for _ in 0..200 {
+    let started = crate::site::stopwatch();
+    while started.elapsed() < crate::site::HANG {
         match edge.ocsp(asked).unwrap() {
             OcspReply::Signed(signed) => return signed,
             OcspReply::Queued { .. } => thread::sleep(std::time::Duration::from_millis(100)),

@@ -1,9 +1,9 @@
-//! What arrives of the signatures that tokens as slow as USB ones can give, and what renewals wait for them. Run by themselves: what takes
-//! processor time beside them is measured, too.
+//! Measures the share of the signatures of tokens as slow as USB ones that arrives as certificates, and the waits of renewals. Run by
+//! `cargo xtask bench signer` alone: other programs that use the processors would be measured, too.
 
 use std::{fs, thread, time::Duration};
 
-use shared::signing::{IssueReply, Priority, Refusal, TokenState};
+use shared::signing::{Priority, TokenState};
 
 use crate::{
     client::{Edge, simple},
@@ -141,47 +141,4 @@ fn renewals_before_a_backlog() -> f64 {
 fn a_renewal_that_comes_to_a_backlog_waits_twice_as_long_as_without_one() {
     let times = best_wait(2.0, renewals_before_a_backlog);
     assert!(times <= 2.0, "{times:.2}");
-}
-
-#[test]
-fn a_renewal_overtakes_a_backlog_and_what_cannot_be_in_time_is_refused_at_once() {
-    let site = slow_site(&["a1"]);
-    let _daemon = site.serve();
-    let edge = Edge::new(&site);
-    edge.issued(&simple(1000));
-    let backlog: Vec<_> = (0..80).map(simple).collect();
-    thread::scope(|scope| {
-        for asked in &backlog {
-            scope.spawn(|| Edge::new(&site).issue(asked));
-        }
-        eventually("the backlog", || edge.status().unwrap().queued >= 60);
-
-        let passed_by = |number| {
-            let before = signatures(&edge);
-            eventually("a signature", || signatures(&edge) > before);
-            let (before, started) = (signatures(&edge), stopwatch());
-            let mut renewal = simple(number);
-            renewal.priority = Priority::Renewal;
-            assert!(matches!(edge.issue(&renewal), Ok(IssueReply::Issued(_))));
-            assert!(started.elapsed() < LATENCY * 5, "{:?}", started.elapsed());
-            signatures(&edge) - before
-        };
-        // The one in the token, and itself: the one behind it is not taken yet, unless the machine was slow to ask.
-        let passed_by: Vec<_> = (2000..2003).map(passed_by).collect();
-        assert!(passed_by.contains(&2), "{passed_by:?}");
-
-        let mut last = simple(2011);
-        last.deadline = last.deadline.plus(60);
-        let started = stopwatch();
-        match edge.issue(&last).unwrap() {
-            IssueReply::Queued { retry_after } => assert!((10..=25).contains(&retry_after), "{retry_after}"),
-            other => panic!("{other:?}"),
-        }
-        assert!(started.elapsed() < LATENCY * 4, "said at once, with a true estimate");
-        let mut hopeless = simple(2012);
-        hopeless.deadline = hopeless.deadline.minus(600);
-        let started = stopwatch();
-        assert_eq!(edge.refusal(&hopeless), Refusal::Busy);
-        assert!(started.elapsed() < LATENCY * 2, "refused at once");
-    });
 }

@@ -289,11 +289,14 @@ pub(crate) fn stopwatch() -> Instant {
     Instant::now()
 }
 
-/// Waits for something that takes a moment.
+/// The time after which a wait for an event counts as a hang. Far more than any event needs on a loaded machine.
+pub(crate) const HANG: Duration = Duration::from_secs(300);
+
+/// Waits for an event, at most [`HANG`].
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let started = stopwatch();
     while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+        assert!(started.elapsed() < HANG, "{what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

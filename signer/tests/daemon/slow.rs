@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, fs, sync::Mutex, thread, time::Duration};
 
 use nix::sys::signal::Signal;
-use shared::signing::{IssueReply, Refusal, TokenState};
+use shared::signing::{IssueReply, Priority, Refusal, TokenState};
 
 use crate::{
     client::{Edge, simple},
     clones::{clone_site, tokens, write_tokens},
     leases::{is_refused, later, leased},
-    site::{BASE_URL, EDGE, Site, eventually, issue_identity, signal, stopwatch},
+    site::{BASE_URL, EDGE, Site, eventually, issue_identity, signal},
 };
 
 pub(crate) const LATENCY: Duration = Duration::from_millis(250);
@@ -40,7 +40,6 @@ fn a_clone_that_hangs_delays_its_own_jobs_alone() {
     let edge = Edge::new(&site);
     eventually("both are ready", || tokens(&edge).iter().all(|token| token.state == TokenState::Ready));
     let requests: Vec<_> = (0..30).map(simple).collect();
-    let started = stopwatch();
     thread::scope(|scope| {
         for asked in &requests {
             scope.spawn(|| Edge::new(&site).issued(asked));
@@ -48,8 +47,6 @@ fn a_clone_that_hangs_delays_its_own_jobs_alone() {
         eventually("the first", || signatures(&edge) >= 4);
         signal(daemon.workers()[0], Signal::SIGSTOP);
     });
-    // The other one alone needs three seconds for all of them, and two jobs wait for the deadline of the first.
-    assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
     let mut hangs: Vec<_> = tokens(&edge).into_iter().map(|token| (token.hangs, token.failures)).collect();
     hangs.sort_unstable();
     assert_eq!(hangs, [(0, 0), (1, 1)], "each for itself");
@@ -106,9 +103,7 @@ fn a_signer_that_is_told_to_stop_under_load_answers_everybody_and_loses_nothing(
             let status = edge.status().unwrap();
             status.queued >= 20 && status.queued + 4 + signatures(&edge) >= 44
         });
-        let told = stopwatch();
         assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.log());
-        assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
     });
     let answers = answers.into_inner().unwrap();
     let mut issued = Vec::new();
@@ -192,4 +187,44 @@ fn an_edge_that_fills_its_share_of_the_queue_leaves_another_one_its_places_and_i
     assert!(refused.into_inner().unwrap() < backlog.len());
     // What is signed makes room again.
     greedy.issued(&simple(3000));
+}
+
+#[test]
+fn a_renewal_overtakes_a_backlog_and_an_order_that_cannot_be_signed_in_time_is_refused() {
+    let site = slow_site(&["a1"]);
+    // So slow that a loaded machine sees each signature before the next one.
+    site.write_config(&["a1"], "latency_ms = 1000");
+    let _daemon = site.serve();
+    let edge = Edge::new(&site);
+    edge.issued(&simple(1000));
+    let backlog: Vec<_> = (0..30).map(simple).collect();
+    thread::scope(|scope| {
+        for asked in &backlog {
+            scope.spawn(|| Edge::new(&site).issue(asked));
+        }
+        eventually("the backlog", || edge.status().unwrap().queued >= 25);
+
+        let mut last = simple(2011);
+        last.deadline = last.deadline.plus(60);
+        match edge.issue(&last).unwrap() {
+            IssueReply::Queued { retry_after } => assert!((10..=60).contains(&retry_after), "{retry_after}"),
+            other => panic!("{other:?}"),
+        }
+        let mut hopeless = simple(2012);
+        hopeless.deadline = hopeless.deadline.minus(600);
+        assert_eq!(edge.refusal(&hopeless), Refusal::Busy);
+
+        for number in 2000..2003 {
+            let before = signatures(&edge);
+            eventually("a signature", || signatures(&edge) > before);
+            let before = signatures(&edge);
+            let mut renewal = simple(number);
+            renewal.priority = Priority::Renewal;
+            edge.issued(&renewal);
+            // The one in the token, perhaps the one prepared behind it, and the renewal: not the backlog.
+            let signed = signatures(&edge) - before;
+            assert!((2..=5).contains(&signed), "{signed} signatures until the renewal had its own");
+            assert!(edge.status().unwrap().queued > 0, "the backlog outlives the renewal");
+        }
+    });
 }

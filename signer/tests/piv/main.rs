@@ -17,6 +17,7 @@ mod readers;
 #[allow(dead_code, reason = "shared with the tests of the daemon, which use all of it")]
 #[path = "../daemon/site.rs"]
 mod site;
+#[cfg(feature = "measure")]
 mod throughput;
 mod tlv;
 mod wrong;

@@ -20,8 +20,6 @@ use crate::{
 const RENEWALS: usize = 20;
 /// At full size: of what the tokens alone could do, and of an idle system's slowest but one.
 const FULL: (f64, f64) = (0.95, 2.0);
-/// The rate at the small one, most of which is a beginning, in which finalizing everything takes all of the processors.
-const SMALL: f64 = 0.3;
 
 #[test]
 fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_system_at_most() -> Result<()> {
@@ -91,10 +89,13 @@ fn all_orders_at_once_take_what_the_tokens_take_and_renewals_twice_an_idle_syste
     let by_signer: Vec<_> = (1..=SIGNERS).map(|number| world.signed_by(number)).collect::<Result<_>>()?;
     let fair = all.len() / SIGNERS;
     ensure!(by_signer.iter().all(|share| (fair / 2..=fair * 2).contains(share)), "by signer {by_signer:?}");
-    let (least, most) = if size.is_full() { FULL } else { (SMALL, f64::INFINITY) };
-    ensure!(rate >= least, "{rate:.3} of the tokens' rate; processors: {shares}");
-    let slower = loaded.slow().as_secs_f64() / idle.slow().as_secs_f64();
-    ensure!(slower <= most, "renewals wait {slower:.2} times as long as in an idle system");
+    // A small run is mostly its beginning, and its machine is shared: its results and counts are judged, not its times.
+    if size.is_full() {
+        let (least, most) = FULL;
+        ensure!(rate >= least, "{rate:.3} of the tokens' rate; processors: {shares}");
+        let slower = loaded.slow().as_secs_f64() / idle.slow().as_secs_f64();
+        ensure!(slower <= most, "renewals wait {slower:.2} times as long as in an idle system");
+    }
     Ok(())
 }
 
