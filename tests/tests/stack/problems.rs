@@ -72,6 +72,8 @@ fn a_method_of_another_protocol_is_405_everywhere() -> Result<()> {
         for path in ["/", "/root.pem"] {
             refused(&client.bare(method, &format!("{}{path}", base(client)))?, 405, "malformed", client)?;
         }
+        let crl = format!("{}/root.crl", world().stack.report.status_url);
+        client.bare(method, &crl)?.expect(405)?;
     }
     Ok(())
 }
