@@ -2,7 +2,6 @@
 
 use edge::acme::{
     challenge::ChallengeType,
-    probe::ProbeFault,
     problem::Problem,
     rate_limit::{MeterName, MeterQuestion, Rate, charged_binding, question},
     record::{AccountRecord, Record},
@@ -13,6 +12,7 @@ use edge::acme::{
 use serde_json::json;
 
 use crate::desk::Desk;
+use crate::probe_faults::late;
 
 const RATE: Rate = Rate { count: 2, seconds: 100 };
 
@@ -27,7 +27,7 @@ fn fail(desk: &mut Desk) {
     let Resource::Authorization(id) = desk.resource(&view["authorizations"][0]) else { panic!() };
     desk.post(Route::Of(desk.account(), Resource::Challenge(id, ChallengeType::Http01)), &json!({})).unwrap();
     let Some(Effect::Probe(probe)) = desk.effects.pop() else { panic!() };
-    desk.event(Event::Probed(probe, Err(ProbeFault::Timeout))).unwrap();
+    desk.event(Event::Probed(probe, Err(late()))).unwrap();
 }
 
 /// RFC 8555 §6.6 SHOULD: `rateLimited` comes with a Retry-After that is true.

@@ -15,6 +15,7 @@ use shared::{
 };
 
 use crate::desk::{Desk, json_of};
+use crate::probe_faults::{late, lookup};
 
 fn kind(problem: &Problem) -> String {
     problem.document().kind.rsplit(':').next().unwrap().to_owned()
@@ -176,15 +177,18 @@ fn a_deactivated_account_can_do_nothing_and_is_not_made_again() {
 
 #[test]
 fn wrong_answers_fail_the_challenge_and_the_order() {
-    use edge::acme::probe::{Evidence, ProbeFault};
+    use edge::acme::{
+        dns::DnsFault,
+        probe::{Evidence, ProbeFault},
+    };
     let http = |status, body: &[u8]| Ok(Evidence::Http { status, body: body.to_vec() });
     let table = [
         (http(200, b"something else"), "incorrectResponse"),
         (http(404, b""), "incorrectResponse"),
         (Ok(Evidence::Txt(vec![])), "serverInternal"),
-        (Err(ProbeFault::NoSuchName), "dns"),
-        (Err(ProbeFault::Refused), "connection"),
-        (Err(ProbeFault::Timeout), "connection"),
+        (Err(lookup(DnsFault::NoSuchName)), "dns"),
+        (Err(ProbeFault::Refused("a.test".to_owned())), "connection"),
+        (Err(late()), "connection"),
         (Err(ProbeFault::TooManyRedirects), "incorrectResponse"),
     ];
     for (outcome, expected) in table {
