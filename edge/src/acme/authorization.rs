@@ -325,8 +325,11 @@ pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settl
     }
     let challenge = probing.challenge;
     if probing.attempts >= MAX_PROBES {
-        let problem = ProblemDocument::new("connection", Some(403), "Looking at the challenge never came to an end.")
-            .about(record.identifier.clone().into());
+        let detail = format!(
+            "Validation of {} did not finish: {MAX_PROBES} attempts were started, and none returned a result. Make a new order.",
+            record.identifier
+        );
+        let problem = ProblemDocument::new("connection", Some(403), detail).about(record.identifier.clone().into());
         record.state = AuthorizationState::Invalid { challenge, problem };
         return Ok(Settled::changes(vec![put(id, &record, context)?]));
     }

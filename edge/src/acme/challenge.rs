@@ -165,7 +165,10 @@ pub fn judge(
         (ChallengeType::DnsPersist01, Ok(Evidence::Txt(records))) => {
             persistent(record, probe, account_key, records, context).or_else(|why| {
                 let (number, asked) = (records.len(), asked(probe));
-                refuse("unauthorized", format!("{asked}: of the {number} records {why}."))
+                let issuer = context.config.caa_identities.first().map_or("", |issuer| issuer.as_str());
+                let wildcard = if record.wildcard { "; policy=wildcard" } else { "" };
+                let expected = format!("{issuer}; accounturi={}{wildcard}", probe.account);
+                refuse("unauthorized", format!("{asked}: of the {number} records {why}. Expected: {expected}"))
             })
         }
         (ChallengeType::Kubernetes01, Ok(Evidence::Kubernetes(seen))) => {

@@ -195,3 +195,57 @@ fn list(attempts: &[Attempt]) -> String {
 
 /// What a probe came back with.
 pub type ProbeOutcome = Result<Evidence, ProbeFault>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_name_what_they_speak_of() {
+        let four = || Peer::Address("192.0.2.1:80".parse().unwrap());
+        let six = || Peer::Address("[2001:db8::1]:443".parse().unwrap());
+        let redirect = |to: &str, why| ProbeFault::BadRedirect { to: format!("\"{to}\""), why };
+        let lookup = |fault| ProbeFault::Lookup { asked: "AAAA and A b.test".to_owned(), fault };
+        let table = [
+            (
+                ProbeFault::Unreached(vec![
+                    Attempt { peer: six(), timed_out: true },
+                    Attempt { peer: four(), timed_out: false },
+                ]),
+                "no connection: 2001:db8::1 port 443 (IPv6): no answer in time; \
+                 192.0.2.1 port 80 (IPv4): refused or unreachable",
+            ),
+            (
+                ProbeFault::Timeout(Waiting::Answer(four())),
+                "the time for validation ended while waiting for the end of the HTTP answer of 192.0.2.1 port 80 (IPv4)",
+            ),
+            (
+                ProbeFault::Timeout(Waiting::Resolver("b.test".to_owned())),
+                "the time for validation ended while waiting for an answer of a resolver about b.test",
+            ),
+            (ProbeFault::Tls(six(), TlsFault::NotTls), "2001:db8::1 port 443 (IPv6): the answer is not TLS"),
+            (ProbeFault::Refused("b.test".to_owned()), "the address of b.test is refused: probes do not go there"),
+            (lookup(DnsFault::NoSuchName), "AAAA and A b.test: the name does not exist (NXDOMAIN)"),
+            (
+                lookup(DnsFault::Malformed),
+                "AAAA and A b.test: the resolver's answer is not a well-formed DNS message for this question",
+            ),
+            (
+                lookup(DnsFault::Aliases),
+                "AAAA and A b.test: the name is an alias, and its CNAME records form a loop or a chain of more than 8",
+            ),
+            (
+                redirect("ftp://b.test/", BadRedirect::Scheme),
+                "the redirect to \"ftp://b.test/\" is not followed: its scheme is neither http nor https",
+            ),
+            (
+                redirect("http://b.test:8080/", BadRedirect::Port(80)),
+                "the redirect to \"http://b.test:8080/\" is not followed: its port is not 80, the only one that is \
+                 followed for its scheme",
+            ),
+        ];
+        for (fault, words) in table {
+            assert_eq!(fault.to_string(), words);
+        }
+    }
+}

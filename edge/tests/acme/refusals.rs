@@ -211,6 +211,53 @@ fn wrong_answers_fail_the_challenge_and_the_order() {
     }
 }
 
+/// Something was found, and the problem says what it looks like: not more than a few escaped bytes of it.
+#[test]
+fn a_wrong_body_or_record_is_described() {
+    use edge::acme::probe::{Evidence, ProbeOutcome};
+    type Found = fn(&str) -> ProbeOutcome;
+    let table: [(ChallengeType, Found, &str); 4] = [
+        (
+            ChallengeType::Http01,
+            |expected| Ok(Evidence::Http { status: 200, body: format!("\u{feff}{expected}").into() }),
+            "the expected text behind a byte order mark",
+        ),
+        (
+            ChallengeType::Http01,
+            |_| Ok(Evidence::Http { status: 200, body: b"<html>not for everybody".to_vec() }),
+            "it is \"<html>not for ev…\" (23 bytes), markup such as HTML.",
+        ),
+        (
+            ChallengeType::Dns01,
+            |expected| Ok(Evidence::Txt(vec![format!("\"{expected}\"").into()])),
+            "the expected text in quotation marks.",
+        ),
+        (ChallengeType::Dns01, |_| Ok(Evidence::Txt(vec![b"x".to_vec()])), "Found: \"x\" (1 byte)."),
+    ];
+    for (kind, found, words) in table {
+        let mut desk = Desk::new();
+        desk.new_account();
+        let (_, view) = desk.new_order(&["a.test"]);
+        let Resource::Authorization(id) = desk.resource(&view["authorizations"][0]) else { panic!() };
+        desk.post(Route::Of(desk.account(), Resource::Challenge(id, kind)), &json!({})).unwrap();
+        let Some(edge::acme::step::Effect::Probe(probe)) = desk.effects.pop() else { panic!() };
+        let expected = match desk.right_answer(&probe).unwrap() {
+            Evidence::Http { body, .. } => String::from_utf8(body).unwrap(),
+            Evidence::Txt(records) => String::from_utf8(records[0].clone()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let outcome = found(expected.trim());
+        desk.event(Event::Probed(probe, outcome)).unwrap();
+        let error = desk.read(Resource::Challenge(id, kind))["error"].clone();
+        assert_eq!(error["type"], "urn:ietf:params:acme:error:incorrectResponse");
+        let detail = error["detail"].as_str().unwrap();
+        assert!(
+            detail.contains(words) && detail.contains(expected.trim()) && !detail.contains("everybody"),
+            "{detail}"
+        );
+    }
+}
+
 #[test]
 fn a_refusal_for_good_ends_the_order_and_a_temporary_one_does_not() {
     let table = [

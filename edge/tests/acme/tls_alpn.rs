@@ -313,7 +313,11 @@ fn problems_say_what_happened_and_never_what_was_seen() {
         (Ok(Evidence::Tls(right)), "incorrectResponse", "not the digest of this account's key authorization"),
         (Ok(Evidence::Tls(secret)), "incorrectResponse", "acme-tls/1"),
         (Ok(Evidence::Txt(vec![])), "serverInternal", "evidence"),
-        (Err(ProbeFault::Tls(peer(), TlsFault::Handshake)), "tls", "192.0.2.1 port 80 (IPv4): the TLS handshake failed."),
+        (
+            Err(ProbeFault::Tls(peer(), TlsFault::Handshake)),
+            "tls",
+            "192.0.2.1 port 80 (IPv4): the TLS handshake failed.",
+        ),
         (Err(ProbeFault::Tls(peer(), TlsFault::NotTls)), "tls", "not TLS"),
         (Err(ProbeFault::Tls(peer(), TlsFault::Incompatible)), "tls", "TLS 1.2"),
         (Err(ProbeFault::Tls(peer(), TlsFault::Protocol)), "tls", "protocol"),

@@ -20,7 +20,8 @@ use crate::{
 
 const NOT_HTTP: End = Err(("incorrectResponse", "not HTTP"));
 const BROKEN: End = Err(("connection", "was closed before the answer was complete"));
-const LATE: End = Err(("connection", "the time for validation ended while waiting for the end of the HTTP answer of 127.0.0.1"));
+const LATE: End =
+    Err(("connection", "the time for validation ended while waiting for the end of the HTTP answer of 127.0.0.1"));
 const OTHER: End = Err(("incorrectResponse", "not the key authorization"));
 
 /// A challenge for a name where probes may go.
@@ -96,7 +97,8 @@ fn a_wrong_answer_is_told_apart_from_a_wrong_status() -> Result<()> {
 
 #[test]
 fn ten_redirects_are_followed_and_eleven_are_not() -> Result<()> {
-    for (redirects, expected) in [(1, Ok(())), (10, Ok(())), (11, Err(("incorrectResponse", "more than 10 redirects")))] {
+    for (redirects, expected) in [(1, Ok(())), (10, Ok(())), (11, Err(("incorrectResponse", "more than 10 redirects")))]
+    {
         let asked = asked(&format!("redirects-{redirects}.http.test"))?;
         let step =
             |number: usize| if number == 0 { asked.path.clone() } else { format!("/step/{number}{}", asked.path) };
@@ -124,7 +126,8 @@ fn a_redirect_to_itself_ends_after_ten() -> Result<()> {
 fn whoever_is_not_there_is_a_failed_connection() -> Result<()> {
     world().resolver.put("absent.http.test", &[EMPTY])?;
     Asked::of(&world().client, "absent.http.test")?.ends(Err(("connection", "no connection: 127.0.0.9 port ")))?;
-    Asked::of(&world().client, "unknown.http.test")?.ends(Err(("dns", "unknown.http.test: the name does not exist")))?;
+    Asked::of(&world().client, "unknown.http.test")?
+        .ends(Err(("dns", "unknown.http.test: the name does not exist")))?;
     world().resolver.put("bare.http.test", &[])?;
     Asked::of(&world().client, "bare.http.test")?.ends(Err(("dns", "no record"))).map(drop)
 }
