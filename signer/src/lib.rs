@@ -35,6 +35,7 @@ mod files;
 #[cfg(test)]
 mod fixture;
 mod grant;
+mod handshakes;
 mod identity;
 mod issuance;
 mod issuer;
