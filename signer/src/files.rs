@@ -43,7 +43,10 @@ fn read_at_most(path: &Path, most: u64) -> anyhow::Result<Zeroizing<String>> {
     ensure!(owner.is_root() || owner == nix::unistd::geteuid(), "{}: belongs to another user", describe());
     ensure!(metadata.len() <= most, "{}: too large", describe());
     let mut text = Zeroizing::new(String::new());
-    file.take(most).read_to_string(&mut text).map_err(|_| anyhow::anyhow!("{}: not text", describe()))?;
+    // One byte more than permitted: a file that grew meanwhile is an error, and never a shorter one.
+    let read = file.take(most.saturating_add(1)).read_to_string(&mut text);
+    let read = read.map_err(|_| anyhow::anyhow!("{}: not text", describe()))?;
+    ensure!(u64::try_from(read).is_ok_and(|read| read <= most), "{}: too large", describe());
     let trimmed = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
     Ok(Zeroizing::new(trimmed.to_owned()))
 }
