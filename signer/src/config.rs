@@ -123,14 +123,18 @@ pub(crate) struct LimitsConfig {
     pub(crate) queue_per_edge: Option<usize>,
     /// Connections at one time whose peer is not authenticated yet. They take none of `connections`.
     pub(crate) handshakes: usize,
-    /// Of these, connections from one address (of IPv6: one /64); a quarter of all when it is left out.
+    /// Of these, connections from one address (of IPv6: from one network); a quarter of all when it is left out.
     pub(crate) handshakes_per_address: Option<usize>,
+    /// Bits of the IPv6 networks that count as one address.
+    pub(crate) ipv6_prefix: u32,
     /// Milliseconds that a handshake may take.
     pub(crate) handshake_ms: u64,
     /// Requests of one client certificate's names that are answered at one time, over all of its connections.
     pub(crate) requests_per_identity: usize,
     /// Of these, requests whose bodies are read at one time; each has at most `request_bytes`.
     pub(crate) bodies_per_identity: usize,
+    /// Bytes of answers of one client certificate's names that wait to be sent at one time. A longer answer is sent alone.
+    pub(crate) answer_bytes_per_identity: u32,
     /// Milliseconds within which a body must have arrived.
     pub(crate) body_ms: u64,
     /// Milliseconds without a request after which a connection is closed.
@@ -289,9 +293,11 @@ impl Default for LimitsConfig {
             forget_seconds: 120,
             handshakes: 1024,
             handshakes_per_address: None,
+            ipv6_prefix: 56,
             handshake_ms: 3000,
             requests_per_identity: 4096,
             bodies_per_identity: 256,
+            answer_bytes_per_identity: 33_554_432,
             body_ms: 5000,
             idle_ms: 60_000,
             answer_ms: 10_000,
@@ -355,6 +361,21 @@ mod tests {
         let text = "state = \"s\"\n[listen]\nadress = \"127.0.0.1:1\"\n";
         let error = toml::from_str::<SignerConfig>(text).unwrap_err().to_string();
         assert!(error.contains("line 3") && error.contains("adress") && error.contains("address"), "{error}");
+    }
+
+    #[test]
+    fn the_unit_of_systemd_has_room_for_the_limits_and_none_for_swap() {
+        let unit = include_str!("../systemd/colophon-signer.service");
+        let value = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap();
+        let (limits, mib) = (LimitsConfig::default(), 1 << 20);
+        // A file for each connection, and as many again for everything else.
+        let files: usize = value("LimitNOFILE").parse().unwrap();
+        assert!(files >= 2 * (limits.handshakes + limits.connections), "{files}");
+        let memory: usize = value("MemoryMax").strip_suffix('G').unwrap().parse::<usize>().unwrap() << 30;
+        let identity = limits.bodies_per_identity * limits.request_bytes + limits.answer_bytes_per_identity as usize;
+        assert!(memory >= 4 * identity + 512 * mib, "{identity} bytes of an identity");
+        assert_eq!(value("MemorySwapMax"), "0");
+        assert_eq!(value("LimitCORE"), "0");
     }
 
     #[test]

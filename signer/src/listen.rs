@@ -47,7 +47,7 @@ const WINDOWS: (u32, u32) = (262_144, 65_536);
 const HEAD_BYTES: u32 = 16_384;
 /// The interval of pings on a connection of HTTP/2, and the time that the answer may take.
 const PINGS: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
-/// The time that the requests of a connection get which is asked to end. After that it is closed.
+/// The time that the requests of a connection get which is asked to end, beside the time that an answer may take. After that it is closed.
 const FAREWELL: Duration = Duration::from_secs(30);
 /// Connections that are refused before authentication are logged this often in a second at most.
 const LOGGED_A_SECOND: u32 = 10;
@@ -106,10 +106,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let Some(handshake) = this.handshakes.take(peer.ip()) else {
-                        this.refused(peer, &"limits.handshakes_per_address handshakes of this address are running");
-                        continue;
-                    };
+                    let handshake = this.handshakes.take(peer.ip());
                     let (this, stop) = (Arc::clone(&this), stop.clone());
                     tracker.spawn(async move { this.connection(stream, peer, handshake, stop).await });
                 }
@@ -139,11 +136,18 @@ impl Listener {
         mut handshake: Handshake,
         tls: Arc<ServerConfig>,
     ) -> Option<TlsStream<TcpStream>> {
-        let acceptor = TlsAcceptor::from(tls);
+        let accept = async {
+            // Until its first byte a connection costs its file descriptor and no state of TLS.
+            stream.readable().await?;
+            Box::pin(TlsAcceptor::from(tls).accept(stream)).await
+        };
         let accepted = tokio::select! {
-            accepted = timeout(self.handshake, acceptor.accept(stream)) => accepted,
+            accepted = timeout(self.handshake, accept) => accepted,
             () = handshake.lost() => {
-                self.refused(peer, &"it was the oldest when limits.handshakes were running");
+                self.refused(
+                    peer,
+                    &"a newer connection has its place: limits.handshakes_per_address or limits.handshakes were running",
+                );
                 return None;
             }
         };
@@ -158,18 +162,23 @@ impl Listener {
         None
     }
 
-    async fn connection(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        handshake: Handshake,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, handshake: Handshake, stop: watch::Receiver<bool>) {
         let mut tls = self.tls.clone();
         let config = Arc::clone(&tls.borrow_and_update());
         // Small answers should not wait for more of them.
         let _ = stream.set_nodelay(true);
         let Some(stream) = self.authenticate(stream, peer, handshake, config).await else { return };
+        // Apart, so that the task of a connection that is not authenticated is small.
+        Box::pin(self.authenticated(stream, peer, tls, stop)).await;
+    }
+
+    async fn authenticated(
+        &self,
+        stream: TlsStream<TcpStream>,
+        peer: SocketAddr,
+        tls: watch::Receiver<Arc<ServerConfig>>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let Some(client) = identity(&stream) else {
             return tracing::warn!(%peer, "connection refused: the client certificate has no DNS name");
         };
@@ -226,7 +235,7 @@ impl Listener {
             Some(result) => result,
             None => {
                 connection.as_mut().graceful_shutdown();
-                match timeout(FAREWELL, connection).await {
+                match timeout(FAREWELL.saturating_add(self.service.issuance.answer), connection).await {
                     Ok(result) => result,
                     Err(_) => return tracing::debug!(%peer, "connection closed: it did not end in time"),
                 }

@@ -89,6 +89,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         tokio::spawn(name_policies(journal.clone(), policy.clone())),
     ];
     let socket = listen(settings.listen.address).await?;
+    let address = socket.local_addr().context("the listening socket has no address")?;
 
     let changed = Arc::new(Notify::new());
     let views: Vec<Vec<_>> = settings
@@ -147,11 +148,19 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
             body: settings.limits.body,
             peers: settings.peers.iter().map(|peer| peer.identity.clone()).collect(),
         },
-        handshakes: Handshakes::new(settings.limits.handshakes, settings.limits.handshakes_per_address),
+        handshakes: Handshakes::new(
+            settings.limits.handshakes,
+            settings.limits.handshakes_per_address,
+            settings.limits.ipv6_prefix,
+        ),
         handshake: settings.limits.handshake,
         connections: Arc::new(Semaphore::new(settings.limits.connections)),
         shares: Shares::new(settings.limits.connections_per_identity),
-        admissions: Admissions::new(settings.limits.requests_per_identity, settings.limits.bodies_per_identity),
+        admissions: Admissions::new(
+            settings.limits.requests_per_identity,
+            settings.limits.bodies_per_identity,
+            settings.limits.answer_bytes_per_identity,
+        ),
         idle: settings.limits.idle,
         log: LogLimit::default(),
     };
@@ -162,7 +171,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     let (rotating, beating) = (tokio::spawn(rotation.run()), tokio::spawn(operations::watchdog()));
     let listening = tokio::spawn(listener.run(stopped));
     let _watches = watch_peers(&settings, &works);
-    tracing::info!(address = %settings.listen.address, "listening");
+    tracing::info!(%address, "listening");
 
     let announce_and_watch = async {
         let reported = wait_until(&changed, || views.iter().all(|view| view.state() != TokenState::Starting));
@@ -213,9 +222,21 @@ async fn name_policies(journal: Journal, mut policy: watch::Receiver<Arc<Policy>
     }
 }
 
-/// The socket that the service manager has opened for us, or one of our own.
+/// Takes the socket that the service manager has opened for us, or opens one of our own.
+///
+/// # Errors
+/// When the service manager hands over more than one socket: a second one would accept connections that are never served.
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let handed = listenfd::ListenFd::from_env().take_tcp_listener(0).context("the socket from the service manager")?;
+    let mut handed = listenfd::ListenFd::from_env();
+    if handed.len() > 1 {
+        let detail = format!(
+            "the service manager hands over {} sockets, and one is served: leave one ListenStream= in the socket unit \
+             (ListenStream=PORT takes IPv4 and IPv6)",
+            handed.len()
+        );
+        return Err(anyhow::Error::msg(detail)).operator_must_act();
+    }
+    let handed = handed.take_tcp_listener(0).context("the socket from the service manager").operator_must_act()?;
     match handed {
         Some(socket) => {
             socket.set_nonblocking(true)?;

@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::{Body, Bytes},
+    body::{Body, Buf, Bytes},
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -47,11 +47,21 @@ impl Service {
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let Ok(_request) = admission.requests.try_acquire() else {
-            let detail = "limits.requests_per_identity requests of this client are being answered: ask again later";
-            return issue_answer(&IssueReply::Refused(refused(Refusal::Busy, detail)));
+        let busy = |detail| issue_answer(&IssueReply::Refused(refused(Refusal::Busy, detail)));
+        let Some(place) = admission.request() else {
+            self.issuance.works.metrics.refused(Refusal::Busy);
+            return busy("limits.requests_per_identity requests of this client are being answered: ask again later");
         };
-        self.admitted(client, admission, request).await
+        let (head, body) = self.admitted(client, admission, request).await.into_parts();
+        match admission.answer(place, whole(body).await) {
+            Ok(bytes) => Response::from_parts(head, Full::new(bytes)),
+            Err(place) => {
+                self.issuance.works.metrics.refused(Refusal::Busy);
+                let detail = "limits.answer_bytes_per_identity bytes of answers to this client are not sent yet";
+                let (head, body) = busy(detail).into_parts();
+                Response::from_parts(head, Full::new(Admission::refusal(place, whole(body).await)))
+            }
+        }
     }
 
     async fn admitted<B>(&self, client: &ClientIdentity, admission: &Admission, request: Request<B>) -> Answer
@@ -188,21 +198,56 @@ impl Service {
     {
         let malformed = |detail: String| refused(Refusal::Malformed, detail);
         let mut body = pin!(request.into_body());
+        let mut has_place = false;
         let read = timeout(self.body, async {
-            let _body = admission.bodies.acquire().await;
-            Limited::new(body.as_mut(), self.request_bytes).collect().await
+            let _place = admission.bodies.acquire().await;
+            has_place = true;
+            read_whole(Limited::new(body.as_mut(), self.request_bytes)).await
         });
-        let read = read.await.map_err(|_| {
-            malformed(format!("the body did not arrive within limits.body_ms = {}", self.body.as_millis()))
-        })?;
+        let Ok(read) = read.await else {
+            let limit = self.body.as_millis();
+            return Err(if has_place {
+                malformed(format!("the body did not arrive within limits.body_ms = {limit}"))
+            } else {
+                refused(
+                    Refusal::Busy,
+                    format!(
+                        "limits.bodies_per_identity bodies of this client were being read for limits.body_ms = {limit}"
+                    ),
+                )
+            });
+        };
         if read.is_err() {
             let mut rest = Limited::new(body, self.request_bytes.saturating_mul(DROPPED));
-            // It may be endless, or come as slowly as somebody likes.
+            // It may be endless, or come as slowly as its sender likes.
             let _ = timeout(DROPPING, async { while let Some(Ok(_)) = rest.frame().await {} }).await;
         }
-        let body = read.map_err(|error| malformed(format!("the body cannot be read: {error}")))?.to_bytes();
+        let body = read.map_err(|error| malformed(format!("the body cannot be read: {error}")))?;
         // What serde says of a position and a member is ours; it repeats a value only where that has the wrong type.
         serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))
+    }
+}
+
+/// Reads a body to its end. Copies each frame: a frame of one byte would keep the whole buffer that it was read into.
+async fn read_whole<B: Body + Unpin>(mut body: B) -> Result<Vec<u8>, B::Error> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(mut data) = frame?.into_data() {
+            while data.has_remaining() {
+                let chunk = data.chunk();
+                let length = chunk.len();
+                whole.extend_from_slice(chunk);
+                data.advance(length);
+            }
+        }
+    }
+    Ok(whole)
+}
+
+/// Returns the bytes of an answer.
+async fn whole(body: Full<Bytes>) -> Bytes {
+    match body.collect().await {
+        Ok(body) => body.to_bytes(),
     }
 }
 

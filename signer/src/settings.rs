@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use shared::chain::IssuerChain;
+use toml::de::DeTable;
 
 use crate::{
     Tokens,
@@ -64,9 +65,11 @@ pub(crate) struct Limits {
     pub(crate) forget: Duration,
     pub(crate) handshakes: usize,
     pub(crate) handshakes_per_address: usize,
+    pub(crate) ipv6_prefix: u32,
     pub(crate) handshake: Duration,
     pub(crate) requests_per_identity: usize,
     pub(crate) bodies_per_identity: usize,
+    pub(crate) answer_bytes_per_identity: u32,
     pub(crate) body: Duration,
     pub(crate) idle: Duration,
     pub(crate) answer: Duration,
@@ -109,6 +112,20 @@ pub(crate) struct TokenSettings {
     opensc: Option<OpenscConf>,
     #[cfg(feature = "slow-token")]
     pub(crate) latency_ms: u64,
+}
+
+/// Returns the state folder that a configuration file names, also when the rest of the file cannot be read.
+///
+/// # Errors
+/// When the file cannot be read or has no `state`.
+pub(crate) fn state_folder(file: &Path) -> anyhow::Result<PathBuf> {
+    let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = String::from_utf8_lossy(&text);
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let state = table.get_ref().get("state").and_then(|state| state.get_ref().as_str());
+    let state = state.with_context(|| format!("{} has no readable line `state = \"FOLDER\"`", file.display()))?;
+    let folder = std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default();
+    Ok(folder.join(state))
 }
 
 impl Settings {
@@ -217,6 +234,12 @@ impl Limits {
             "limits.handshakes_per_address is between 1 and limits.handshakes",
         )
         .at("handshakes_per_address")?;
+        check((1..=128).contains(&config.ipv6_prefix), "limits.ipv6_prefix is between 1 and 128").at("ipv6_prefix")?;
+        check(
+            (65_536..=1 << 30).contains(&config.answer_bytes_per_identity),
+            "limits.answer_bytes_per_identity is between 65536 and 2^30",
+        )
+        .at("answer_bytes_per_identity")?;
         let requests = config.requests_per_identity;
         check((1..=100_000).contains(&requests), "limits.requests_per_identity is between 1 and 100000")
             .at("requests_per_identity")?;
@@ -241,9 +264,11 @@ impl Limits {
             forget: Duration::from_secs(config.forget_seconds),
             handshakes: config.handshakes,
             handshakes_per_address: per_address,
+            ipv6_prefix: config.ipv6_prefix,
             handshake: duration("handshake_ms", config.handshake_ms)?,
             requests_per_identity: requests,
             bodies_per_identity: config.bodies_per_identity,
+            answer_bytes_per_identity: config.answer_bytes_per_identity,
             body: duration("body_ms", config.body_ms)?,
             idle: duration("idle_ms", config.idle_ms)?,
             answer: duration("answer_ms", config.answer_ms)?,

@@ -216,8 +216,12 @@ A daemon that runs follows within a second, for connections that are open and jo
 stays stopped, across restarts, until `signer resume`. Both are journaled. Orders that were stopped stay `processing` and are signed when \
 they are let go on. Status is still told, and revocations are still taken, except of a stopped edge.
 
+Works also while the configuration is wrong: then the names are not compared with it, and a warning says why. Where not even its `state` can be \
+read, `--state` names the folder.
+
 Example:
-  signer stop --config signer.toml --scope web";
+  signer stop --config signer.toml --scope web
+  signer stop --state /var/lib/colophon --everything";
 
 pub(super) const RESUME: &str = "\
 Lets go on what `signer stop` has stopped: everything that is named, and nothing else.

@@ -27,6 +27,21 @@ pub(super) fn connect(site: &Site, identity: &Identity) -> io::Result<Stream> {
 
 /// The same, with these protocols offered by ALPN.
 pub(super) fn connect_with(site: &Site, identity: &Identity, protocols: &[&[u8]]) -> io::Result<Stream> {
+    let config = client_config(site, identity, protocols);
+    let connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let port: u16 = site.address.rsplit(':').next().unwrap().parse().unwrap();
+    let socket = TcpStream::connect(("127.0.0.1", port))?;
+    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+    socket.set_write_timeout(Some(Duration::from_secs(20)))?;
+    let mut stream = StreamOwned::new(connection, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
+/// What this identity connects with.
+pub(super) fn client_config(site: &Site, identity: &Identity, protocols: &[&[u8]]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(site.infrastructure.pem().as_bytes()).unwrap()).unwrap();
     let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).map(Result::unwrap).collect();
@@ -38,16 +53,7 @@ pub(super) fn connect_with(site: &Site, identity: &Identity, protocols: &[&[u8]]
         .with_client_auth_cert(chain, key)
         .unwrap();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    let connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-    let port: u16 = site.address.rsplit(':').next().unwrap().parse().unwrap();
-    let socket = TcpStream::connect(("127.0.0.1", port))?;
-    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
-    socket.set_write_timeout(Some(Duration::from_secs(20)))?;
-    let mut stream = StreamOwned::new(connection, socket);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
-    }
-    Ok(stream)
+    config
 }
 
 /// Asks over this connection and keeps it.
