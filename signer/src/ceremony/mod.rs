@@ -157,3 +157,23 @@ impl DynSignatureAlgorithmIdentifier for PublicHalf {
         Ok(shared::certificate::ecdsa_with_sha256())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::testing::TestCa;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_out_of_its_time_is_named_with_its_dates_and_the_clock() {
+        let root = TestCa::new(1).root;
+        let (first, last) = (root.not_before(), root.not_after());
+        assert!(check_dates(&root, first).is_ok() && check_dates(&root, last).is_ok());
+        for (now, state) in [(first.minus(1), "is not valid yet"), (last.plus(1), "has expired")] {
+            let error = check_dates(&root, now).unwrap_err().to_string();
+            for part in ["CN=Test Root 1", state, &first.to_string(), &last.to_string(), &now.to_string()] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+        }
+    }
+}

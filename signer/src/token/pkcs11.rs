@@ -271,7 +271,12 @@ pub(crate) fn login(session: &Session, pin: &AuthPin) -> Result<(), LoginFailed>
 }
 
 fn login_as(session: &Session, user: UserType, pin: &AuthPin) -> Result<(), LoginFailed> {
-    match session.login(user, Some(pin)) {
+    judge(session.login(user, Some(pin)))
+}
+
+/// Tells what is final about a login from what may pass.
+fn judge(result: cryptoki::error::Result<()>) -> Result<(), LoginFailed> {
+    match result {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => Ok(()),
         Err(Error::Pkcs11(
             code @ (RvError::PinIncorrect
@@ -374,6 +379,21 @@ fn from_certificate(der: &[u8]) -> Option<VerifyingKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_that_would_fail_again_is_final() {
+        let judged = |code, function| judge(Err(Error::Pkcs11(code, function)));
+        for code in [RvError::PinIncorrect, RvError::PinLenRange, RvError::PinLocked] {
+            assert!(matches!(judged(code, Function::Login), Err(LoginFailed::Rejected(_))), "{code:?}");
+        }
+        for code in [RvError::ArgumentsBad, RvError::FunctionNotSupported, RvError::DataInvalid] {
+            assert!(matches!(judged(code, Function::Login), Err(LoginFailed::Argument(_))), "{code:?}");
+        }
+        for code in [RvError::DeviceError, RvError::TokenNotPresent, RvError::GeneralError] {
+            assert!(matches!(judged(code, Function::Login), Err(LoginFailed::Other(_))), "{code:?}");
+        }
+        assert!(judged(RvError::UserAlreadyLoggedIn, Function::Login).is_ok());
+    }
 
     #[test]
     fn a_point_is_read_bare_and_in_its_octet_string() {
