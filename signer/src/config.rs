@@ -115,7 +115,7 @@ pub(crate) struct StatusConfig {
 pub(crate) struct LimitsConfig {
     /// Bytes of a request's body.
     pub(crate) request_bytes: usize,
-    /// Connections at one time.
+    /// Connections of authenticated peers at one time.
     pub(crate) connections: usize,
     /// Of these, connections of one client certificate's names; half of all when it is left out.
     pub(crate) connections_per_identity: Option<usize>,
@@ -123,8 +123,20 @@ pub(crate) struct LimitsConfig {
     pub(crate) queue: usize,
     /// Of these, certificates for one edge; where it is left out all of them, and half where there are several edges.
     pub(crate) queue_per_edge: Option<usize>,
+    /// Connections at one time whose peer is not authenticated yet. They take none of `connections`.
+    pub(crate) handshakes: usize,
+    /// Of these, connections from one address (of IPv6: one /64); a quarter of all when it is left out.
+    pub(crate) handshakes_per_address: Option<usize>,
     /// Milliseconds that a handshake may take.
     pub(crate) handshake_ms: u64,
+    /// Requests of one client certificate's names that are answered at one time, over all of its connections.
+    pub(crate) requests_per_identity: usize,
+    /// Of these, requests whose bodies are read at one time; each has at most `request_bytes`.
+    pub(crate) bodies_per_identity: usize,
+    /// Milliseconds within which a body must have arrived.
+    pub(crate) body_ms: u64,
+    /// Milliseconds without a request after which a connection is closed.
+    pub(crate) idle_ms: u64,
     /// Seconds after which a job is dropped that nobody has asked for again, although it was time to.
     pub(crate) forget_seconds: u64,
     /// Milliseconds that an answer waits for its certificate before it says `queued`.
@@ -277,7 +289,13 @@ impl Default for LimitsConfig {
             queue: 1000,
             queue_per_edge: None,
             forget_seconds: 120,
-            handshake_ms: 10_000,
+            handshakes: 1024,
+            handshakes_per_address: None,
+            handshake_ms: 3000,
+            requests_per_identity: 4096,
+            bodies_per_identity: 256,
+            body_ms: 5000,
+            idle_ms: 60_000,
             answer_ms: 10_000,
             shutdown_ms: 10_000,
         }

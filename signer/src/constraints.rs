@@ -453,4 +453,76 @@ mod tests {
         assert_eq!(network("0.0.0.0/0"), Extent::Part);
         assert!(matches!(network("10.9.1.0/24"), Extent::None(_)) && matches!(network("fd00::/8"), Extent::None(_)));
     }
+
+    /// A chain of CAs that rcgen makes, as each of these changes its parameters; the root first.
+    fn chain(changes: &[&dyn Fn(&mut rcgen::CertificateParams)]) -> IssuerChain {
+        use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+        let mut issuers: Vec<CertifiedIssuer<'static, KeyPair>> = Vec::new();
+        for (number, change) in changes.iter().enumerate() {
+            let mut parameters = CertificateParams::default();
+            parameters.distinguished_name = rcgen::DistinguishedName::new();
+            parameters.distinguished_name.push(DnType::CommonName, format!("CA {number}"));
+            parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            change(&mut parameters);
+            let key = KeyPair::generate().unwrap();
+            let issuer = match issuers.last() {
+                None => CertifiedIssuer::self_signed(parameters, key),
+                Some(above) => CertifiedIssuer::signed_by(parameters, key, above),
+            };
+            issuers.push(issuer.unwrap());
+        }
+        IssuerChain::from_ders(issuers.iter().rev().map(|issuer| &**issuer.der())).unwrap()
+    }
+
+    #[test]
+    fn a_chain_that_cannot_verify_is_none() {
+        use rcgen::{BasicConstraints, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose};
+        let plain = |_: &mut rcgen::CertificateParams| {};
+        let length = |allowed| {
+            move |parameters: &mut rcgen::CertificateParams| {
+                parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(allowed));
+            }
+        };
+        let judged =
+            |changes: &[&dyn Fn(&mut rcgen::CertificateParams)]| ChainLimits::of(&chain(changes), None).map(drop);
+        assert_eq!(judged(&[&plain, &plain, &plain]), Ok(()));
+        assert_eq!(judged(&[&length(2), &length(1), &length(0)]), Ok(()));
+        let short = |number, allowed, below| {
+            Err(CannotVerify::PathLength { subject: format!("CN=CA {number}"), allowed, below })
+        };
+        assert_eq!(judged(&[&length(1), &plain, &plain]), short(0, 1, 2));
+        assert_eq!(judged(&[&plain, &length(0), &plain]), short(1, 0, 1));
+
+        let code_signing = |parameters: &mut rcgen::CertificateParams| {
+            parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+        };
+        assert_eq!(judged(&[&plain, &code_signing]), Err(CannotVerify::NoTls("CN=CA 1".into())));
+        let directory = |parameters: &mut rcgen::CertificateParams| {
+            let mut name = rcgen::DistinguishedName::new();
+            name.push(DnType::OrganizationName, "Example");
+            let permitted_subtrees = vec![GeneralSubtree::DirectoryName(name)];
+            parameters.name_constraints =
+                Some(rcgen::NameConstraints { permitted_subtrees, excluded_subtrees: vec![] });
+        };
+        assert_eq!(judged(&[&directory, &plain]), Err(CannotVerify::Constraints("CN=CA 0".into())));
+
+        let no_crls = |parameters: &mut rcgen::CertificateParams| {
+            parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        };
+        let limits = ChainLimits::of(&chain(&[&plain, &no_crls]), None).unwrap();
+        assert!(!limits.0.first().unwrap().signs_crls && limits.0.last().unwrap().signs_crls);
+    }
+
+    #[test]
+    fn a_root_that_the_file_of_the_chain_leaves_out_counts_too() {
+        let length = |parameters: &mut rcgen::CertificateParams| {
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+        };
+        let whole = chain(&[&length, &|_| {}, &|_| {}]);
+        let sent: Vec<_> = whole.sent().map(Issuer::der).collect();
+        let short = IssuerChain::from_ders(sent).unwrap();
+        assert!(ChainLimits::of(&short, None).is_ok());
+        assert!(matches!(ChainLimits::of(&short, whole.all().last()), Err(CannotVerify::PathLength { .. })));
+    }
 }

@@ -37,6 +37,7 @@ mod files;
 #[cfg(test)]
 mod fixture;
 mod grant;
+mod handshakes;
 mod identity;
 mod issuance;
 mod issuer;

@@ -8,7 +8,7 @@ use shared::signing::TokenState;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -21,10 +21,11 @@ use crate::{
     client_roots, clock,
     exit::{Final, OperatorMustAct},
     expiry, files,
+    handshakes::Handshakes,
     issuance::{Issuance, Ledger, Notes},
     issuer::Issuer,
     journal::{Event, Journal, Record, RevokedBy, checkpoint},
-    listen::Listener,
+    listen::{Listener, LogLimit},
     metrics::Metrics,
     operations::{self, Operations},
     peer,
@@ -34,7 +35,7 @@ use crate::{
     rotation::{Present, Rotation},
     service::Service,
     settings::Settings,
-    share::Shares,
+    share::{Admissions, Shares},
     status::{Desk, schedule::Scheduler},
     stops,
     token::{driver::Driver, rhythm::Rhythm, start::Starts, view::TokenView},
@@ -148,11 +149,16 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         service: Service {
             issuance: Arc::new(issuance),
             request_bytes: settings.limits.request_bytes,
+            body: settings.limits.body,
             peers: settings.peers.iter().map(|peer| peer.identity.clone()).collect(),
         },
+        handshakes: Handshakes::new(settings.limits.handshakes, settings.limits.handshakes_per_address),
         handshake: settings.limits.handshake,
-        connections: settings.limits.connections,
+        connections: Arc::new(Semaphore::new(settings.limits.connections)),
         shares: Shares::new(settings.limits.connections_per_identity),
+        admissions: Admissions::new(settings.limits.requests_per_identity, settings.limits.bodies_per_identity),
+        idle: settings.limits.idle,
+        log: LogLimit::default(),
     };
     let operations = match settings.operations {
         Some(address) => Some(tokio::spawn(Operations::bind(address, Arc::clone(&works)).await?.run())),

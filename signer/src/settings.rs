@@ -63,7 +63,13 @@ pub(crate) struct Limits {
     pub(crate) queue: usize,
     pub(crate) queue_per_edge: usize,
     pub(crate) forget: Duration,
+    pub(crate) handshakes: usize,
+    pub(crate) handshakes_per_address: usize,
     pub(crate) handshake: Duration,
+    pub(crate) requests_per_identity: usize,
+    pub(crate) bodies_per_identity: usize,
+    pub(crate) body: Duration,
+    pub(crate) idle: Duration,
     pub(crate) answer: Duration,
     pub(crate) shutdown: Duration,
 }
@@ -246,6 +252,22 @@ impl Limits {
             "limits.connections_per_identity is between 1 and limits.connections",
         )
         .at("connections_per_identity")?;
+        check((1..=65_536).contains(&config.handshakes), "limits.handshakes is between 1 and 65536")
+            .at("handshakes")?;
+        let per_address = config.handshakes_per_address.unwrap_or(config.handshakes.div_ceil(4));
+        check(
+            (1..=config.handshakes).contains(&per_address),
+            "limits.handshakes_per_address is between 1 and limits.handshakes",
+        )
+        .at("handshakes_per_address")?;
+        let requests = config.requests_per_identity;
+        check((1..=100_000).contains(&requests), "limits.requests_per_identity is between 1 and 100000")
+            .at("requests_per_identity")?;
+        check(
+            (1..=requests).contains(&config.bodies_per_identity),
+            "limits.bodies_per_identity is between 1 and limits.requests_per_identity",
+        )
+        .at("bodies_per_identity")?;
         check((1..=100_000).contains(&config.queue), "limits.queue is between 1 and 100000").at("queue")?;
         let fair = if edges > 1 { config.queue.div_ceil(2) } else { config.queue };
         let queue_per_edge = config.queue_per_edge.unwrap_or(fair);
@@ -260,7 +282,13 @@ impl Limits {
             queue: config.queue,
             queue_per_edge,
             forget: Duration::from_secs(config.forget_seconds),
+            handshakes: config.handshakes,
+            handshakes_per_address: per_address,
             handshake: duration("handshake_ms", config.handshake_ms)?,
+            requests_per_identity: requests,
+            bodies_per_identity: config.bodies_per_identity,
+            body: duration("body_ms", config.body_ms)?,
+            idle: duration("idle_ms", config.idle_ms)?,
             answer: duration("answer_ms", config.answer_ms)?,
             shutdown: duration("shutdown_ms", config.shutdown_ms)?,
         })

@@ -62,8 +62,9 @@ fn softhsm(variable: &Option<PathBuf>, home: Option<&Path>) -> String {
         Ok(text) => text,
         Err(error) => return format!("{from} {}, which cannot be read: {error}", file.display()),
     };
-    let folder = text.lines().filter_map(|line| line.trim().strip_prefix("directories.tokendir")?.split_once('='));
-    let Some((_, folder)) = folder.last() else {
+    let mut folders =
+        text.lines().rev().filter_map(|line| line.trim().strip_prefix("directories.tokendir")?.split_once('='));
+    let Some((_, folder)) = folders.next() else {
         return format!("{from} {}, which has no line directories.tokendir", file.display());
     };
     let folder = Path::new(folder.trim());

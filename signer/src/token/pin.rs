@@ -98,13 +98,15 @@ pub(crate) fn parse(text: &str) -> Result<AuthPin, NotAPin> {
 /// # Errors
 /// When the try would be lost, or be the last.
 pub(crate) fn may_try(info: &TokenInfo, pin: &AuthPin) -> Result<(), NotTried> {
-    if info.user_pin_locked() {
-        return Err(NotTried::Locked);
+    judge(info.user_pin_locked(), info.user_pin_final_try(), PinLengths::of(info), pin)
+}
+
+fn judge(locked: bool, one_left: bool, lengths: Option<PinLengths>, pin: &AuthPin) -> Result<(), NotTried> {
+    match (locked, one_left) {
+        (true, _) => Err(NotTried::Locked),
+        (false, true) => Err(NotTried::OneTryLeft),
+        (false, false) => lengths.map_or(Ok(()), |lengths| lengths.admit(pin)),
     }
-    if info.user_pin_final_try() {
-        return Err(NotTried::OneTryLeft);
-    }
-    PinLengths::of(info).map_or(Ok(()), |lengths| lengths.admit(pin))
 }
 
 impl PinLengths {
@@ -302,11 +304,24 @@ mod tests {
     }
 
     #[test]
+    fn a_locked_token_and_one_with_one_try_left_are_left_alone_and_told_apart() {
+        for (one_left, locked, not_tried) in
+            [(true, false, NotTried::OneTryLeft), (true, true, NotTried::Locked), (false, true, NotTried::Locked)]
+        {
+            assert_eq!(judge(locked, one_left, None, &pin("123456")), Err(not_tried));
+        }
+        assert!(NotTried::OneTryLeft.to_string().contains("log in once by hand"));
+        assert!(NotTried::Locked.to_string().contains("PUK"));
+    }
+
+    #[test]
     fn a_pin_of_another_length_than_the_tokens_is_not_tried() {
         let lengths = PinLengths { least: 6, most: 8 };
         assert_eq!(lengths.admit(&pin("12345")), Err(NotTried::Length { length: 5, lengths }));
         assert!(lengths.admit(&pin("123456")).is_ok() && lengths.admit(&pin("12345678")).is_ok());
         let error = lengths.admit(&pin("123456789")).unwrap_err().to_string();
+        assert_eq!(judge(false, false, Some(lengths), &pin("1")), Err(NotTried::Length { length: 1, lengths }));
+        assert_eq!(judge(false, false, None, &pin("1")), Ok(()));
         assert!(error.contains("9 bytes") && error.contains("6 to 8") && !error.contains("1234"), "{error}");
     }
 }

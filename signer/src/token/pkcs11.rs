@@ -61,6 +61,12 @@ pub(crate) struct Located {
     pub(crate) id: TokenId,
 }
 
+/// The tokens of a module that can be read, and why others cannot.
+struct Seen {
+    tokens: Vec<(Slot, TokenInfo)>,
+    unreadable: Vec<Error>,
+}
+
 /// Why a login failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoginFailed {
@@ -92,11 +98,10 @@ impl Module {
 
     /// Every slot with a token in it that can be read, initialised or not.
     pub(crate) fn tokens(&self) -> anyhow::Result<Vec<(Slot, TokenInfo)>> {
-        Ok(self.seen()?.0)
+        Ok(self.seen()?.tokens)
     }
 
-    /// The tokens that can be read, and why others cannot.
-    fn seen(&self) -> anyhow::Result<(Vec<(Slot, TokenInfo)>, Vec<Error>)> {
+    fn seen(&self) -> anyhow::Result<Seen> {
         let slots = self.loaded.get_slots_with_token();
         let slots = slots.with_context(|| format!("cannot list the slots: {}", diagnosis::advice(&self.path)))?;
         let (mut tokens, mut unreadable) = (Vec::new(), Vec::new());
@@ -107,7 +112,7 @@ impl Module {
                 Err(error) => unreadable.push(error),
             }
         }
-        Ok((tokens, unreadable))
+        Ok(Seen { tokens, unreadable })
     }
 
     /// What a token says of itself.
@@ -128,7 +133,7 @@ impl Module {
 
     /// What the module shows, for people who look for a token that is not among it.
     fn shows(&self) -> anyhow::Result<String> {
-        let (tokens, unreadable) = self.seen()?;
+        let Seen { tokens, unreadable } = self.seen()?;
         let initialised: Vec<_> = tokens.iter().map(|(_, info)| info).filter(|info| info.token_initialized()).collect();
         let path = self.path.display();
         let mut text = if initialised.is_empty() {

@@ -186,14 +186,15 @@ mod tests {
         let sealed = secret.to_pkcs8_encrypted_pem(b"sesame", LineEnding::LF).unwrap();
         let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
         let sec1 = plain.replace("PRIVATE KEY", "EC PRIVATE KEY");
-        let table: [(&str, Option<&[u8]>, Option<BadKeyFile>); 9] = [
-            (&plain, None, None),
-            (&sealed, Some(b"sesame"), None),
-            (&sealed, None, Some(BadKeyFile::Encrypted)),
-            (&sealed, Some(b"simsim"), Some(BadKeyFile::Passphrase)),
-            (&plain, Some(b"sesame"), Some(BadKeyFile::NotEncrypted)),
-            (&sec1, None, Some(BadKeyFile::Kind("EC PRIVATE KEY".into()))),
-            (&ed25519, None, Some(BadKeyFile::Key)),
+        let right = Some(&b"sesame"[..]);
+        let table = [
+            (plain.as_str(), None, None),
+            (sealed.as_str(), right, None),
+            (sealed.as_str(), None, Some(BadKeyFile::Encrypted)),
+            (sealed.as_str(), Some(&b"simsim"[..]), Some(BadKeyFile::Passphrase)),
+            (plain.as_str(), right, Some(BadKeyFile::NotEncrypted)),
+            (sec1.as_str(), None, Some(BadKeyFile::Kind("EC PRIVATE KEY".into()))),
+            (ed25519.as_str(), None, Some(BadKeyFile::Key)),
             ("", None, Some(BadKeyFile::NotPem)),
             ("MIGH", None, Some(BadKeyFile::NotPem)),
         ];
