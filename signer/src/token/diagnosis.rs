@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write,
+    fs::File,
     io::ErrorKind,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -18,13 +19,27 @@ const SOFTHSM_CONF: &str = "SOFTHSM2_CONF";
 /// Where SoftHSM looks otherwise: in the home folder, and then here (Debian, and the default of its build).
 const SOFTHSM_HOME: &str = ".config/softhsm2/softhsm2.conf";
 const SOFTHSM_SYSTEM: [&str; 2] = ["/etc/softhsm/softhsm2.conf", "/etc/softhsm2.conf"];
+/// The variables by which modules of cards and of the YubiHSM find their configuration.
+const CONFIGURATIONS: [&str; 2] = ["OPENSC_CONF", "YUBIHSM_PKCS11_CONF"];
 /// A worker's environment.
 const ONLY_THIS: &str = "a worker's environment is what `environment` of its token says, and nothing else";
 
 /// What an operator should look at when a module cannot be initialised or shows no token.
 pub(crate) fn advice(module: &Path) -> String {
     let name = module.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    if name.contains("softhsm") { softhsm(&variable(SOFTHSM_CONF), home().as_deref()) } else { cards(Path::new(PCSCD)) }
+    if name.contains("softhsm") {
+        return softhsm(&variable(SOFTHSM_CONF), home().as_deref());
+    }
+    let configurations = CONFIGURATIONS.iter().filter_map(|name| Some((*name, variable(name)?)));
+    unreadable(configurations).unwrap_or_else(|| cards(Path::new(PCSCD)))
+}
+
+/// The first of these configuration files, with the variables that name them, that cannot be read.
+fn unreadable<'a>(mut configurations: impl Iterator<Item = (&'a str, PathBuf)>) -> Option<String> {
+    configurations.find_map(|(variable, file)| {
+        let error = File::open(&file).err()?;
+        Some(format!("{variable} names {}, which cannot be read: {error}", file.display()))
+    })
 }
 
 /// The tokens that a module shows, for people.
@@ -126,6 +141,19 @@ mod tests {
         std::fs::copy(&conf, home.join(SOFTHSM_HOME)).unwrap();
         let said = softhsm(&None, Some(&home));
         assert!(said.starts_with("SOFTHSM2_CONF is not set (a worker's environment"), "{said}");
+    }
+
+    #[test]
+    fn a_variable_that_names_no_file_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (there, missing) = (folder.path().join("there"), folder.path().join("missing"));
+        std::fs::write(&there, "").unwrap();
+        assert_eq!(unreadable([("OPENSC_CONF", there.clone())].into_iter()), None);
+        let said = unreadable([("OPENSC_CONF", there), ("YUBIHSM_PKCS11_CONF", missing)].into_iter()).unwrap();
+        assert!(
+            said.starts_with("YUBIHSM_PKCS11_CONF names ") && said.contains("missing, which cannot be read"),
+            "{said}"
+        );
     }
 
     #[test]
