@@ -240,19 +240,22 @@ impl Bounds<'_> {
 
 impl RequestedTimes {
     /// First and last valid second of a certificate that is made now: what was asked for, the profile's where nothing was.
+    /// Where only the last second was asked for, the backdate is shortened to what the profile's validity leaves.
     pub(crate) fn validity(&self, profile: &Profile, now: Timestamp) -> (Timestamp, Timestamp) {
-        let not_before = self.not_before.unwrap_or_else(|| now.minus(profile.backdate_seconds()));
         // Both ends are included (RFC 5280 §4.1.2.5).
-        let full = not_before.plus(profile.validity_seconds()).minus(1);
-        (not_before, self.not_after.unwrap_or(full))
+        let all_but_one = profile.validity_seconds().saturating_sub(1);
+        let backdated = now.minus(profile.backdate_seconds());
+        let earliest = self.not_after.map_or(backdated, |last| last.minus(all_but_one).max(backdated));
+        let not_before = self.not_before.unwrap_or(earliest);
+        (not_before, self.not_after.unwrap_or_else(|| not_before.plus(all_but_one)))
     }
 
     /// Not empty, not longer than the profile's validity, not before its backdate, and not beyond what a certificate of now
-    /// could reach.
+    /// could reach: one that begins with the next second at the latest, so that "in 24 hours" is within a validity of a day.
     fn are_within(&self, profile: &Profile, now: Timestamp) -> bool {
         let (not_before, not_after) = self.validity(profile, now);
         let earliest = now.minus(profile.backdate_seconds());
-        let latest = now.plus(profile.validity_seconds()).minus(1);
+        let latest = now.plus(profile.validity_seconds());
         let longest = not_before.plus(profile.validity_seconds()).minus(1);
         let starts_well = self.not_before.is_none() || not_before >= earliest;
         starts_well && not_after > now && not_before <= not_after && not_after <= longest && not_after <= latest

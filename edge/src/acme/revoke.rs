@@ -101,11 +101,11 @@ pub fn by_certificate_key(
 
 fn check(request: &Verified, context: &Context<'_>) -> Result<Revocation, Problem> {
     if request.header().url != context.urls.of(Route::RevokeCertificate) {
-        return Err(Problem::UrlMismatch);
+        return Err(Problem::url_mismatch(context.urls.of(Route::RevokeCertificate), &request.header().url));
     }
     let revocation = Revocation::parse(request.payload())?;
     if revocation.leaf.not_after < context.now {
-        return Err(Problem::CertificateExpired);
+        return Err(Problem::CertificateExpired(revocation.leaf.not_after));
     }
     Ok(revocation)
 }

@@ -134,6 +134,25 @@ fn times_are_within_what_a_certificate_of_now_could_have() {
     assert!(judge_times(Some(1000), Some(1000 + 86_399)), "a whole day");
     assert!(!judge_times(Some(1000), Some(1000 + 86_400)), "a second more");
     assert!(!judge_times(Some(1100), Some(1100 + 86_399)), "a whole day that begins later");
+    assert!(judge_times(None, Some(1000 + 86_399)), "a whole day, without a backdate");
+    assert!(judge_times(None, Some(1000 + 86_400)), "a day from now");
+    assert!(!judge_times(None, Some(1000 + 86_401)), "a second more than a day from now");
+    assert!(!judge_times(Some(1001), Some(1001 + 86_400)), "a day and a second");
+}
+
+#[test]
+fn a_last_second_that_is_asked_for_shortens_the_backdate_and_never_lengthens_the_life() {
+    let now = now();
+    let times = |ahead: u64| {
+        let mut request = request();
+        request.not_after = Some(now.plus(ahead));
+        let admitted = judge(EDGE, request).unwrap();
+        admitted.times.validity(&admitted.profile, now)
+    };
+    assert_eq!(times(1000), (now.minus(60), now.plus(1000)), "the whole backdate");
+    assert_eq!(times(86_339), (now.minus(60), now.plus(86_339)));
+    assert_eq!(times(86_370), (now.minus(29), now.plus(86_370)));
+    assert_eq!(times(86_400), (now.plus(1), now.plus(86_400)));
 }
 
 #[test]

@@ -45,6 +45,29 @@ fn an_account_revokes_its_certificate_once_and_is_told_so_again() -> Result<()> 
     Ok(())
 }
 
+#[test]
+fn of_four_revocations_at_the_same_time_one_succeeds_and_the_others_hear_already_revoked() -> Result<()> {
+    let world = world();
+    let account = Account::new(&world.client)?;
+    let certificate = issued(world, &account, "four.revocations.test")?;
+    // The nonces first, so that the requests are sent together.
+    let url = account.client.url("revokeCert");
+    let bodies =
+        (0..4).map(|_| account.sign(url, &account.client.nonce()?, payload(&certificate, 4).to_string().as_bytes()));
+    let bodies = bodies.collect::<Result<Vec<_>>>()?;
+    let replies = thread::scope(|scope| {
+        let posted: Vec<_> = bodies.iter().map(|body| scope.spawn(|| world.client.post(url, body))).collect();
+        posted.into_iter().map(|reply| reply.join().expect("no panic")).collect::<Result<Vec<_>>>()
+    })?;
+    let (revoked, others): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 200);
+    assert_eq!((revoked.len(), others.len()), (1, 3), "{others:?}");
+    for reply in others {
+        assert_eq!((reply.status, reply.problem()?.as_str()), (400, "alreadyRevoked"), "{reply:?}");
+    }
+    assert_eq!(journaled(world, &certificate)?, 1);
+    Ok(())
+}
+
 /// RFC 8555 §7.6 MUST: who signs by the certificate's key may have it revoked.
 /// RFC 8555 §7.6 MUST: it is checked that the signer of the request may have the certificate revoked.
 /// RFC 8555 §6.2 MUST: revokeCert by the certificate's key has a `jwk`.
