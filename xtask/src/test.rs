@@ -33,8 +33,9 @@ const PKILINT: &str = "0.13.3";
 /// A named check.
 type Check = (&'static str, fn(&Paths) -> Result<()>);
 
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     ("format", format),
+    ("deny", deny),
     ("lints", lints),
     ("wasm-lints", wasm_lints),
     ("native-tests", native_tests),
@@ -185,7 +186,9 @@ pub(crate) fn stack(paths: &Paths) -> Result<Command> {
         .env("COLOPHON_NODE_CLIENTS", clients.modules())
         .env("COLOPHON_WORKERD", tools.workerd()?)
         .env("COLOPHON_PEBBLE", pebble)
-        .env("COLOPHON_LEGO", lego);
+        .env("COLOPHON_LEGO", lego)
+        .env("COLOPHON_GO_PROGRAMS", tools::go_programs(paths)?)
+        .env("COLOPHON_INSTANT_ACME", tools::instant_acme_tests(paths)?);
     Ok(tests)
 }
 
@@ -205,13 +208,12 @@ pub(crate) fn docs(paths: &Paths) -> Result<()> {
     write(&["tests", "--test", "pages"])
 }
 
-/// `cargo xtask deny`: licences, bans and sources of all dependencies. Not part of [`test`]: building cargo-deny takes
-/// many minutes on a small machine. Advisories are another matter: they change without us, and need a
+/// Checks licences, bans and sources of all dependencies against `deny.toml`. Not advisories: they change without us, and need a
 /// download.
 pub(crate) fn deny(paths: &Paths) -> Result<()> {
     let mut deny = command(tools::cargo_deny(paths)?);
-    // Checks what Cargo.lock says, without asking a registry.
-    run(deny.args(["--all-features", "--offline", "check", "licenses", "bans", "sources"]).current_dir(&paths.root))
+    // By Cargo.lock; what is not downloaded yet is, as for a build.
+    run(deny.args(["--all-features", "--locked", "check", "licenses", "bans", "sources"]).current_dir(&paths.root))
 }
 
 /// The folder of a Python package's programs, in a virtual environment of its own in the cache.
