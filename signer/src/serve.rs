@@ -8,7 +8,7 @@ use shared::signing::TokenState;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -18,13 +18,14 @@ use crate::{
     Tokens,
     bound::Bound,
     budget::Spendings,
-    clock,
+    client_roots, clock,
     exit::{Final, OperatorMustAct},
-    expiry,
+    expiry, files,
+    handshakes::Handshakes,
     issuance::{Issuance, Ledger, Notes},
     issuer::Issuer,
     journal::{Event, Journal, Record, RevokedBy, checkpoint},
-    listen::Listener,
+    listen::{Listener, LogLimit},
     metrics::Metrics,
     operations::{self, Operations},
     peer,
@@ -34,9 +35,9 @@ use crate::{
     rotation::{Present, Rotation},
     service::Service,
     settings::Settings,
-    share::Shares,
+    share::{Admissions, Shares},
     status::{Desk, schedule::Scheduler},
-    stops, tls,
+    stops,
     token::{driver::Driver, rhythm::Rhythm, start::Starts, view::TokenView},
     work::Works,
 };
@@ -58,7 +59,10 @@ pub(crate) fn run(file: &Path, tokens: Tokens) -> anyhow::Result<()> {
 async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let tls = tls::server_config(&settings.listen).operator_must_act()?;
+    let tls = client_roots::server_config(&settings).operator_must_act()?;
+    for mismatch in settings.mismatches() {
+        tracing::warn!(%mismatch, "the policy gives what does not verify under an issuer's chain");
+    }
     let metrics = Arc::new(Metrics::default());
     let (rotation, Present { tls, policy }) =
         Rotation::new(file.to_owned(), tokens, &settings, tls, Arc::clone(&metrics))?;
@@ -79,6 +83,9 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         ledger.replay(&record, location)
     };
     let journal = Journal::open_with(&settings.state, settings.segment_bytes, replay)?;
+    if let Err(error) = files::sweep(&settings.state) {
+        tracing::warn!(%error, "files that were left half written in the state folder cannot be removed");
+    }
     let checkpoints = tokio::spawn(checkpoint::keep(journal.clone()));
     journal.name_policy(policy.borrow().hash());
     let (stops, follow_stops) = stops::follow(&settings.state, journal.clone());
@@ -142,11 +149,16 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         service: Service {
             issuance: Arc::new(issuance),
             request_bytes: settings.limits.request_bytes,
+            body: settings.limits.body,
             peers: settings.peers.iter().map(|peer| peer.identity.clone()).collect(),
         },
+        handshakes: Handshakes::new(settings.limits.handshakes, settings.limits.handshakes_per_address),
         handshake: settings.limits.handshake,
-        connections: settings.limits.connections,
+        connections: Arc::new(Semaphore::new(settings.limits.connections)),
         shares: Shares::new(settings.limits.connections_per_identity),
+        admissions: Admissions::new(settings.limits.requests_per_identity, settings.limits.bodies_per_identity),
+        idle: settings.limits.idle,
+        log: LogLimit::default(),
     };
     let operations = match settings.operations {
         Some(address) => Some(tokio::spawn(Operations::bind(address, Arc::clone(&works)).await?.run())),

@@ -19,7 +19,7 @@ use shared::{
 };
 use tokio::time::timeout;
 
-use crate::{admit::refused, identity::ClientIdentity, issuance::Issuance};
+use crate::{admit::refused, identity::ClientIdentity, issuance::Issuance, share::Admission};
 
 /// Of a body that is too long so many times the limit more are read and dropped, for so long at most: who writes it to its end hears why it
 /// is refused. A connection that is closed while its client writes tells it nothing (RFC 9112 §9.6).
@@ -35,13 +35,26 @@ pub(crate) struct Service {
     pub(crate) issuance: Arc<Issuance>,
     /// Bytes of a request's body.
     pub(crate) request_bytes: usize,
+    /// The time within which a body must have arrived.
+    pub(crate) body: Duration,
     /// DNS names of the certificates of peers: they may ask for the journal's head.
     pub(crate) peers: Arc<[String]>,
 }
 
 impl Service {
-    /// Answers one request of this client.
-    pub(crate) async fn answer<B>(&self, client: &ClientIdentity, request: Request<B>) -> Answer
+    /// Answers one request of this client. Refuses it as busy when too many of its requests are being answered.
+    pub(crate) async fn answer<B>(&self, client: &ClientIdentity, admission: &Admission, request: Request<B>) -> Answer
+    where
+        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        let Ok(_request) = admission.requests.try_acquire() else {
+            let detail = "limits.requests_per_identity requests of this client are being answered: ask again later";
+            return issue_answer(&IssueReply::Refused(refused(Refusal::Busy, detail)));
+        };
+        self.admitted(client, admission, request).await
+    }
+
+    async fn admitted<B>(&self, client: &ClientIdentity, admission: &Admission, request: Request<B>) -> Answer
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
@@ -49,7 +62,7 @@ impl Service {
         // Who is not an edge learns nothing, not even what there is.
         let Some(edge) = client.names.iter().find(|name| policy.knows_edge(name)) else {
             if let Some(peer) = client.names.iter().find(|name| self.peers.contains(name)) {
-                return self.answer_peer(peer, request).await;
+                return self.answer_peer(peer, admission, request).await;
             }
             let name = client.names.first().map_or("", String::as_str);
             let refused = refused(Refusal::UnknownEdge, "the client certificate names no edge of the configuration");
@@ -63,57 +76,57 @@ impl Service {
         }
         match (request.method(), request.uri().path()) {
             (&Method::POST, ISSUE_PATH) => {
-                let reply = match self.read(edge, request).await {
+                let reply = match self.read(edge, admission, request).await {
                     Ok(asked) => self.issuance.issue(edge, asked).await,
                     Err(refused) => IssueReply::Refused(refused),
                 };
                 issue_answer(&reply)
             }
             (&Method::POST, SETTLE_PATH) => {
-                let reply = match self.read(edge, request).await {
+                let reply = match self.read(edge, admission, request).await {
                     Ok(asked) => self.issuance.settle(edge, asked).await,
                     Err(refused) => IssueReply::Refused(refused),
                 };
                 issue_answer(&reply)
             }
             (&Method::POST, REVOKE_PATH) => {
-                let reply = match self.read(edge, request).await {
+                let reply = match self.read(edge, admission, request).await {
                     Ok(asked) => self.issuance.revoke(edge, asked).await,
                     Err(refused) => RevokeReply::Refused(refused),
                 };
                 revoke_answer(&reply)
             }
             (&Method::POST, RECORDS_PATH) => {
-                let reply = match self.read(edge, request).await {
+                let reply = match self.read(edge, admission, request).await {
                     Ok(asked) => self.issuance.records(edge, asked).await,
                     Err(refused) => RecordsReply::Refused(refused),
                 };
                 records_answer(&reply)
             }
             (&Method::POST, DISOWN_PATH) => {
-                let reply = match self.read(edge, request).await {
+                let reply = match self.read(edge, admission, request).await {
                     Ok(asked) => self.issuance.disown(edge, asked).await,
                     Err(refused) => RevokeReply::Refused(refused),
                 };
                 revoke_answer(&reply)
             }
             (&Method::POST, BIND_PATH) => {
-                let reply = match self.read(edge, request).await {
+                let reply = match self.read(edge, admission, request).await {
                     Ok(asked) => self.issuance.bind(edge, asked).await,
                     Err(refused) => BindReply::Refused(refused),
                 };
                 bind_answer(&reply)
             }
             (&Method::POST, OCSP_PATH) => {
-                let reply = match self.read(edge, request).await {
+                let reply = match self.read(edge, admission, request).await {
                     Ok(asked) => self.issuance.ocsp(asked).await,
                     Err(refused) => OcspReply::Refused(refused),
                 };
                 ocsp_answer(&reply)
             }
-            (&Method::POST, JOURNAL_PATH) => self.journal(edge, request).await,
+            (&Method::POST, JOURNAL_PATH) => self.journal(edge, admission, request).await,
             (&Method::POST, CRL_PATH) => {
-                let reply = match self.read(edge, request).await {
+                let reply = match self.read(edge, admission, request).await {
                     Ok(asked) => self.issuance.crl(&asked),
                     Err(refused) => CrlReply::Refused(refused),
                 };
@@ -130,12 +143,12 @@ impl Service {
     }
 
     /// Answers one request of a peer.
-    async fn answer_peer<B>(&self, peer: &str, request: Request<B>) -> Answer
+    async fn answer_peer<B>(&self, peer: &str, admission: &Admission, request: Request<B>) -> Answer
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         match (request.method(), request.uri().path()) {
-            (&Method::POST, JOURNAL_PATH) => self.journal(peer, request).await,
+            (&Method::POST, JOURNAL_PATH) => self.journal(peer, admission, request).await,
             _ => {
                 let refused = refused(Refusal::UnknownEdge, "a peer may ask for the journal's head alone");
                 self.issuance.note(peer, "", &refused).await;
@@ -144,11 +157,11 @@ impl Service {
         }
     }
 
-    async fn journal<B>(&self, caller: &str, request: Request<B>) -> Answer
+    async fn journal<B>(&self, caller: &str, admission: &Admission, request: Request<B>) -> Answer
     where
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let reply = match self.read(caller, request).await {
+        let reply = match self.read(caller, admission, request).await {
             Ok(asked) => self.issuance.heads(asked).await,
             Err(refused) => JournalReply::Refused(refused),
         };
@@ -156,26 +169,32 @@ impl Service {
     }
 
     /// Reads what this edge asks. What cannot be read is noted.
-    async fn read<T, B>(&self, edge: &str, request: Request<B>) -> Result<T, Refused>
+    async fn read<T, B>(&self, edge: &str, admission: &Admission, request: Request<B>) -> Result<T, Refused>
     where
         T: DeserializeOwned,
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
-        let read = self.parse(request).await;
+        let read = self.parse(admission, request).await;
         if let Err(refused) = &read {
             self.issuance.note(edge, "", refused).await;
         }
         read
     }
 
-    async fn parse<T, B>(&self, request: Request<B>) -> Result<T, Refused>
+    async fn parse<T, B>(&self, admission: &Admission, request: Request<B>) -> Result<T, Refused>
     where
         T: DeserializeOwned,
         B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
         let malformed = |detail: String| refused(Refusal::Malformed, detail);
         let mut body = pin!(request.into_body());
-        let read = Limited::new(body.as_mut(), self.request_bytes).collect().await;
+        let read = timeout(self.body, async {
+            let _body = admission.bodies.acquire().await;
+            Limited::new(body.as_mut(), self.request_bytes).collect().await
+        });
+        let read = read.await.map_err(|_| {
+            malformed(format!("the body did not arrive within limits.body_ms = {}", self.body.as_millis()))
+        })?;
         if read.is_err() {
             let mut rest = Limited::new(body, self.request_bytes.saturating_mul(DROPPED));
             // It may be endless, or come as slowly as somebody likes.

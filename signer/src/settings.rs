@@ -13,6 +13,7 @@ use shared::chain::IssuerChain;
 use crate::{
     Tokens,
     config::{GrantsConfig, IssuerConfig, LimitsConfig, SignerConfig, TokenConfig},
+    constraints::{self, ChainLimits, Mismatch},
     grant::GrantKeys,
     peer::PeerSettings,
     place::{At, place},
@@ -62,7 +63,13 @@ pub(crate) struct Limits {
     pub(crate) queue: usize,
     pub(crate) queue_per_edge: usize,
     pub(crate) forget: Duration,
+    pub(crate) handshakes: usize,
+    pub(crate) handshakes_per_address: usize,
     pub(crate) handshake: Duration,
+    pub(crate) requests_per_identity: usize,
+    pub(crate) bodies_per_identity: usize,
+    pub(crate) body: Duration,
+    pub(crate) idle: Duration,
     pub(crate) answer: Duration,
     pub(crate) shutdown: Duration,
 }
@@ -84,6 +91,8 @@ pub(crate) struct GrantSettings {
 pub(crate) struct IssuerSettings {
     pub(crate) name: String,
     pub(crate) chain: IssuerChain,
+    /// What verifiers accept under the chain.
+    pub(crate) limits: ChainLimits,
     pub(crate) is_drained: bool,
     /// Who signs OCSP responses, when not the issuer itself.
     pub(crate) responder: Option<ResponderSettings>,
@@ -111,14 +120,25 @@ impl Settings {
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub(crate) fn load(file: &Path, tokens: Tokens) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let located = |error: anyhow::Error| {
-            let place = place(&text, &error);
-            error.context(format!("in {}{place}", file.display()))
-        };
-        let config: SignerConfig = toml::from_str(&text).map_err(|error| located(error.into()))?;
-        let folder = std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default();
-        Self::check(config, &folder, tokens).map_err(located)
+        let (config, text) = read(file)?;
+        Self::check(config, &folder_of(file)?, tokens).map_err(|error| located(file, &text, error))
+    }
+
+    /// Reads and checks the policy of a configuration file, whose issuers need not be there yet.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn load_policy(file: &Path) -> anyhow::Result<Policy> {
+        let (config, text) = read(file)?;
+        let SignerConfig { edge, profile, scope, cluster, .. } = config;
+        let policy = Clusters::check(cluster, &folder_of(file)?)
+            .and_then(|clusters| Policy::check(edge, profile, scope, clusters));
+        policy.map_err(|error| located(file, &text, error))
+    }
+
+    /// What of the policy does not verify under the issuers' chains, and is refused when it is asked for.
+    pub(crate) fn mismatches(&self) -> Vec<Mismatch> {
+        mismatches(&self.policy, &self.issuers)
     }
 
     fn check(config: SignerConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
@@ -155,6 +175,11 @@ impl Settings {
         ensure!(keys.len() == issuers.len(), "two issuers have one key");
         let grants = grants.map(|grants| GrantSettings::check(grants, folder).at("grants")).transpose()?;
         let policy = Policy::check(edge, profile, scope, Clusters::check(cluster, folder)?)?.with_grants(grants);
+        if let Some(Mismatch::Never(mistake)) =
+            mismatches(&policy, &issuers).into_iter().find(|mismatch| matches!(mismatch, Mismatch::Never(_)))
+        {
+            bail!("{mistake}");
+        }
         let status = status.map(|status| StatusSettings::check(status).at("status")).transpose()?;
         ensure!(
             status.is_some() || !policy.has_status(),
@@ -185,6 +210,30 @@ impl Settings {
     }
 }
 
+fn read(file: &Path) -> anyhow::Result<(SignerConfig, String)> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let config = toml::from_str(&text).map_err(|error| located(file, &text, error.into()))?;
+    Ok((config, text))
+}
+
+/// The same error, with the place of what it is about.
+fn located(file: &Path, text: &str, error: anyhow::Error) -> anyhow::Error {
+    let place = place(text, &error);
+    error.context(format!("in {}{place}", file.display()))
+}
+
+/// The folder that the paths of a configuration file are beside.
+fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
+    Ok(std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default())
+}
+
+/// Compares a policy with the issuers that decide on certificates.
+fn mismatches(policy: &Policy, issuers: &[IssuerSettings]) -> Vec<Mismatch> {
+    let deciding = issuers.iter().filter(|issuer| !issuer.is_drained);
+    let limits: Vec<_> = deciding.map(|issuer| (issuer.name.as_str(), &issuer.limits)).collect();
+    if limits.is_empty() { Vec::new() } else { constraints::compare(policy, &limits) }
+}
+
 impl Limits {
     fn check(config: &LimitsConfig, edges: usize) -> anyhow::Result<Self> {
         let duration = |name: &'static str, milliseconds: u64| {
@@ -203,6 +252,22 @@ impl Limits {
             "limits.connections_per_identity is between 1 and limits.connections",
         )
         .at("connections_per_identity")?;
+        check((1..=65_536).contains(&config.handshakes), "limits.handshakes is between 1 and 65536")
+            .at("handshakes")?;
+        let per_address = config.handshakes_per_address.unwrap_or(config.handshakes.div_ceil(4));
+        check(
+            (1..=config.handshakes).contains(&per_address),
+            "limits.handshakes_per_address is between 1 and limits.handshakes",
+        )
+        .at("handshakes_per_address")?;
+        let requests = config.requests_per_identity;
+        check((1..=100_000).contains(&requests), "limits.requests_per_identity is between 1 and 100000")
+            .at("requests_per_identity")?;
+        check(
+            (1..=requests).contains(&config.bodies_per_identity),
+            "limits.bodies_per_identity is between 1 and limits.requests_per_identity",
+        )
+        .at("bodies_per_identity")?;
         check((1..=100_000).contains(&config.queue), "limits.queue is between 1 and 100000").at("queue")?;
         let fair = if edges > 1 { config.queue.div_ceil(2) } else { config.queue };
         let queue_per_edge = config.queue_per_edge.unwrap_or(fair);
@@ -217,7 +282,13 @@ impl Limits {
             queue: config.queue,
             queue_per_edge,
             forget: Duration::from_secs(config.forget_seconds),
+            handshakes: config.handshakes,
+            handshakes_per_address: per_address,
             handshake: duration("handshake_ms", config.handshake_ms)?,
+            requests_per_identity: requests,
+            bodies_per_identity: config.bodies_per_identity,
+            body: duration("body_ms", config.body_ms)?,
+            idle: duration("idle_ms", config.idle_ms)?,
             answer: duration("answer_ms", config.answer_ms)?,
             shutdown: duration("shutdown_ms", config.shutdown_ms)?,
         })
@@ -253,6 +324,8 @@ impl IssuerSettings {
             .at("chain")?;
         let chain = IssuerChain::from_pem(&text).with_context(|| format!("issuer {name}: {}", path.display()));
         let chain = chain.at("chain")?;
+        let limits = ChainLimits::of(&chain, None).with_context(|| format!("issuer {name}: {}", path.display()));
+        let limits = limits.at("chain")?;
         ensure!(!token.is_empty(), "issuer {name}: there is no [[issuer.token]]");
         let check = |(position, token)| {
             let token_name = format!("{name}-{position}");
@@ -273,7 +346,7 @@ impl IssuerSettings {
         }
         let responder = delegated_responder.then(|| ResponderSettings::check(responder_validity_seconds));
         let responder = responder.transpose().with_context(|| format!("issuer {name}"))?;
-        Ok(Self { name, chain, is_drained: drained, responder, tokens })
+        Ok(Self { name, chain, limits, is_drained: drained, responder, tokens })
     }
 
     /// Serial numbers that are left to those of the tokens that name them; none for a token that names its own.

@@ -3,8 +3,47 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
+
+use tokio::sync::Semaphore;
+
+/// How much of the daemon the requests of one identity have, over all of its connections.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// Requests that are answered.
+    pub(crate) requests: Semaphore,
+    /// Requests whose bodies are read.
+    pub(crate) bodies: Semaphore,
+}
+
+/// The admission of each identity, by the names in client certificates.
+#[derive(Debug)]
+pub(crate) struct Admissions {
+    requests: usize,
+    bodies: usize,
+    by_names: Mutex<BTreeMap<Vec<String>, Weak<Admission>>>,
+}
+
+impl Admissions {
+    /// Makes room for `requests` requests of each identity, and for `bodies` bodies that are read.
+    pub(crate) fn new(requests: usize, bodies: usize) -> Self {
+        Self { requests, bodies, by_names: Mutex::default() }
+    }
+
+    /// Returns what all connections of this identity share.
+    pub(crate) fn of(&self, names: &[String]) -> Arc<Admission> {
+        let mut by_names = self.by_names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = by_names.get(names).and_then(Weak::upgrade) {
+            return known;
+        }
+        by_names.retain(|_, admission| admission.strong_count() > 0);
+        let admission =
+            Arc::new(Admission { requests: Semaphore::new(self.requests), bodies: Semaphore::new(self.bodies) });
+        by_names.insert(names.to_vec(), Arc::downgrade(&admission));
+        admission
+    }
+}
 
 /// What is taken of something, by the names in client certificates. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -57,6 +96,19 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_of_one_identity_share_its_admission_until_the_last_one_ends() {
+        let admissions = Admissions::new(1, 1);
+        let names = ["a".to_owned()];
+        let (one, two) = (admissions.of(&names), admissions.of(&names));
+        let _request = one.requests.try_acquire().unwrap();
+        assert!(two.requests.try_acquire().is_err());
+        assert!(admissions.of(&["b".to_owned()]).requests.try_acquire().is_ok());
+        drop(two);
+        drop(admissions.of(&["c".to_owned()]));
+        assert_eq!(admissions.by_names.lock().unwrap().len(), 2, "those of identities without a connection are gone");
+    }
 
     #[test]
     fn an_identity_has_its_share_and_gets_back_what_ends() {

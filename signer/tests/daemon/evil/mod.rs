@@ -12,6 +12,7 @@ mod profile;
 mod records;
 mod request;
 mod status;
+mod strangers;
 mod wire;
 
 use std::{fmt::Write, fs};
