@@ -16,7 +16,7 @@ use crate::fuzz::{self, FuzzOptions};
 use crate::newer_packages::{NEWER_LEGO, PEBBLE, ZLINT};
 use crate::npm::Npm;
 use crate::packages::{
-    self, BIND, CADDY, CLIPPY, CURL, GNUTLS, GO, GO_CRYPTO, JAVA, LEGO, NGINX, NSUPDATE, OPENSC, OPENSC_TOOLS, OPENSSL,
+    self, BIND, CADDY, CLIPPY, CURL, GNUTLS, GO, GO_CRYPTO, IPROUTE, JAVA, LEGO, NGINX, NSUPDATE, OPENSC, OPENSC_TOOLS, OPENSSL,
     PCSCD, PYTHON_VENV, RUSTFMT, SOFTHSM, VPCD, YKCS11,
 };
 use crate::paths::Paths;
@@ -170,7 +170,7 @@ fn stack_tests(paths: &Paths) -> Result<()> {
 /// Returns `cargo test` of the tests of the whole stack, with what they need installed.
 pub(crate) fn stack(paths: &Paths) -> Result<Command> {
     packages::ensure([SOFTHSM, OPENSSL, BIND, NSUPDATE, LEGO])?;
-    packages::ensure([CURL, GNUTLS, GO, GO_CRYPTO, JAVA, NGINX])?;
+    packages::ensure([CURL, GNUTLS, GO, GO_CRYPTO, IPROUTE, JAVA, NGINX])?;
     let (pebble, lego, zlint) = (PEBBLE.ensure(paths)?, NEWER_LEGO.ensure(paths)?, ZLINT.ensure(paths)?);
     let (certbot, pkilint) = (python(paths, "certbot", CERTBOT)?, python(paths, "pkilint", PKILINT)?);
     let (tools, clients) = (Npm::install(paths)?, Npm::install_clients(paths)?);
@@ -178,6 +178,7 @@ pub(crate) fn stack(paths: &Paths) -> Result<Command> {
     tests.args(["test", "--package", "tests", "--features", "stack"]).current_dir(&paths.root);
     tests
         .env("COLOPHON_XTASK", env::current_exe()?)
+        .env("COLOPHON_SIGNER", build::build_signer(paths, Flavour::Usual)?)
         .env("COLOPHON_CERTBOT", certbot.join("certbot"))
         .env("COLOPHON_CADDY", packages::unpacked(CADDY, paths)?)
         .env("COLOPHON_PKILINT", pkilint)
