@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use shared::{
     pointers::StatusHost,
     profile::{ProfileConfig, ProfileName},
@@ -54,6 +54,7 @@ pub(crate) struct SignerConfig {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListenConfig {
+    #[serde(deserialize_with = "address")]
     pub(crate) address: SocketAddr,
     /// PEM chain, our certificate first.
     pub(crate) certificate: PathBuf,
@@ -77,6 +78,7 @@ pub(crate) struct JournalConfig {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OperationsConfig {
+    #[serde(deserialize_with = "address")]
     pub(crate) address: SocketAddr,
 }
 
@@ -115,7 +117,7 @@ pub(crate) struct StatusConfig {
 pub(crate) struct LimitsConfig {
     /// Bytes of a request's body.
     pub(crate) request_bytes: usize,
-    /// Connections at one time.
+    /// Connections of authenticated peers at one time.
     pub(crate) connections: usize,
     /// Of these, connections of one client certificate's names; half of all when it is left out.
     pub(crate) connections_per_identity: Option<usize>,
@@ -123,8 +125,24 @@ pub(crate) struct LimitsConfig {
     pub(crate) queue: usize,
     /// Of these, certificates for one edge; where it is left out all of them, and half where there are several edges.
     pub(crate) queue_per_edge: Option<usize>,
+    /// Connections at one time whose peer is not authenticated yet. They take none of `connections`.
+    pub(crate) handshakes: usize,
+    /// Of these, connections from one address (of IPv6: from one network); a quarter of all when it is left out.
+    pub(crate) handshakes_per_address: Option<usize>,
+    /// Bits of the IPv6 networks that count as one address.
+    pub(crate) ipv6_prefix: u32,
     /// Milliseconds that a handshake may take.
     pub(crate) handshake_ms: u64,
+    /// Requests of one client certificate's names that are answered at one time, over all of its connections.
+    pub(crate) requests_per_identity: usize,
+    /// Of these, requests whose bodies are read at one time; each has at most `request_bytes`.
+    pub(crate) bodies_per_identity: usize,
+    /// Bytes of answers of one client certificate's names that wait to be sent at one time. A longer answer is sent alone.
+    pub(crate) answer_bytes_per_identity: u32,
+    /// Milliseconds within which a body must have arrived.
+    pub(crate) body_ms: u64,
+    /// Milliseconds without a request after which a connection is closed.
+    pub(crate) idle_ms: u64,
     /// Seconds after which a job is dropped that nobody has asked for again, although it was time to.
     pub(crate) forget_seconds: u64,
     /// Milliseconds that an answer waits for its certificate before it says `queued`.
@@ -281,7 +299,15 @@ impl Default for LimitsConfig {
             queue: 1000,
             queue_per_edge: None,
             forget_seconds: 120,
-            handshake_ms: 10_000,
+            handshakes: 1024,
+            handshakes_per_address: None,
+            ipv6_prefix: 56,
+            handshake_ms: 3000,
+            requests_per_identity: 4096,
+            bodies_per_identity: 256,
+            answer_bytes_per_identity: 33_554_432,
+            body_ms: 5000,
+            idle_ms: 60_000,
             answer_ms: 10_000,
             shutdown_ms: 10_000,
         }
@@ -292,6 +318,17 @@ impl Default for JournalConfig {
     fn default() -> Self {
         Self { segment_bytes: crate::journal::SEGMENT_BYTES, reserve_bytes: crate::journal::RESERVE_BYTES }
     }
+}
+
+/// An address to listen on. A name is none: it could lead to several, and to others at the next start.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "{text:?} is not an IP address and a port, such as 127.0.0.1:9443, 0.0.0.0:9443 (all addresses) or [::1]:9443; names such as \
+             localhost are not looked up"
+        ))
+    })
 }
 
 const fn default_deadline() -> u64 {
@@ -343,6 +380,31 @@ mod tests {
         let text = "state = \"s\"\n[listen]\nadress = \"127.0.0.1:1\"\n";
         let error = toml::from_str::<SignerConfig>(text).unwrap_err().to_string();
         assert!(error.contains("line 3") && error.contains("adress") && error.contains("address"), "{error}");
+    }
+
+    #[test]
+    fn the_unit_of_systemd_has_room_for_the_limits_and_none_for_swap() {
+        let unit = include_str!("../systemd/colophon-signer.service");
+        let value = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap();
+        let (limits, mib) = (LimitsConfig::default(), 1 << 20);
+        // A file for each connection, and as many again for everything else.
+        let files: usize = value("LimitNOFILE").parse().unwrap();
+        assert!(files >= 2 * (limits.handshakes + limits.connections), "{files}");
+        let memory: usize = value("MemoryMax").strip_suffix('G').unwrap().parse::<usize>().unwrap() << 30;
+        let identity = limits.bodies_per_identity * limits.request_bytes + limits.answer_bytes_per_identity as usize;
+        assert!(memory >= 4 * identity + 512 * mib, "{identity} bytes of an identity");
+        assert_eq!(value("MemorySwapMax"), "0");
+        assert_eq!(value("LimitCORE"), "0");
+    }
+
+    #[test]
+    fn an_address_is_no_name() {
+        let parse = |address: &str| toml::from_str::<OperationsConfig>(&format!("address = {address:?}"));
+        assert_eq!(parse("[::1]:9443").unwrap().address.port(), 9443);
+        for text in ["localhost:9443", "127.0.0.1", ":9443", "9443", "127.0.0.1:99999"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("{text:?}")) && error.contains("127.0.0.1:9443"), "{error}");
+        }
     }
 
     #[test]

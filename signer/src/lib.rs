@@ -26,8 +26,10 @@ mod bound;
 mod budget;
 mod ceremony;
 mod cli;
+mod client_roots;
 mod clock;
 mod config;
+mod constraints;
 mod disown;
 mod exit;
 mod expiry;
@@ -35,6 +37,7 @@ mod files;
 #[cfg(test)]
 mod fixture;
 mod grant;
+mod handshakes;
 mod identity;
 mod issuance;
 mod issuer;

@@ -17,14 +17,15 @@ use sd_notify::NotifyState;
 use shared::signing::TokenState;
 use tokio::{
     net::TcpListener,
-    sync::Semaphore,
     time::{interval, timeout},
 };
 
-use crate::{journal::Room, work::Works};
+use crate::{handshakes::Handshakes, work::Works};
 
 /// Connections at one time: a scraper and some probes.
 const CONNECTIONS: usize = 16;
+/// Bits of the IPv6 networks that count as one peer.
+const IPV6_PREFIX: u32 = 56;
 /// One connection takes no longer.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -47,14 +48,14 @@ impl Operations {
 
     /// Answers for ever.
     pub(crate) async fn run(self) {
-        let free = Arc::new(Semaphore::new(CONNECTIONS));
+        // A peer that holds connections loses its oldest ones, and keeps no scraper and no probe out.
+        let places = Handshakes::new(CONNECTIONS, CONNECTIONS, IPV6_PREFIX);
         loop {
-            let permit = Arc::clone(&free).acquire_owned().await;
-            let Ok((stream, _)) = self.socket.accept().await else {
+            let Ok((stream, peer)) = self.socket.accept().await else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let works = Arc::clone(&self.works);
+            let (works, mut place) = (Arc::clone(&self.works), places.take(peer.ip()));
             tokio::spawn(async move {
                 let service = service_fn(|request| {
                     let answer = answer(&works, &request);
@@ -62,9 +63,11 @@ impl Operations {
                 });
                 let mut http = http1::Builder::new();
                 http.timer(TokioTimer::new()).keep_alive(false);
-                // Who breaks off or is too slow has nothing to be told.
-                let _ = timeout(LIMIT, http.serve_connection(TokioIo::new(stream), service)).await;
-                drop(permit);
+                tokio::select! {
+                    // A peer that breaks off or is too slow gets no answer.
+                    _ = timeout(LIMIT, http.serve_connection(TokioIo::new(stream), service)) => {}
+                    () = place.lost() => {}
+                }
             });
         }
     }

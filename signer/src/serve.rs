@@ -8,7 +8,7 @@ use shared::signing::TokenState;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -17,14 +17,15 @@ use tokio_util::task::TaskTracker;
 use crate::{
     Tokens,
     bound::Bound,
-    budget::Replay,
-    clock,
+    budget::Spendings,
+    client_roots, clock,
     exit::{Final, OperatorMustAct},
-    expiry,
-    issuance::{Issuance, Ledger, Notes},
+    expiry, files,
+    handshakes::Handshakes,
+    issuance::{Issuance, Ledger, Notes, Written},
     issuer::Issuer,
-    journal::{Ahead, Event, Journal, Record, RevokedBy, checkpoint},
-    listen::Listener,
+    journal::{Event, Journal, Record, RevokedBy, checkpoint},
+    listen::{Listener, LogLimit},
     metrics::Metrics,
     operations::{self, Operations},
     peer,
@@ -34,9 +35,9 @@ use crate::{
     rotation::{Present, Rotation},
     service::Service,
     settings::Settings,
-    share::Shares,
+    share::{Admissions, Shares},
     status::{Desk, schedule::Scheduler},
-    stops, tls,
+    stops,
     token::{driver::Driver, rhythm::Rhythm, start::Starts, view::TokenView},
     work::Works,
 };
@@ -58,7 +59,10 @@ pub(crate) fn run(file: &Path, tokens: Tokens) -> anyhow::Result<()> {
 async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let tls = tls::server_config(&settings.listen).operator_must_act()?;
+    let tls = client_roots::server_config(&settings).operator_must_act()?;
+    for mismatch in settings.mismatches() {
+        tracing::warn!(%mismatch, "the policy gives what does not verify under an issuer's chain");
+    }
     let metrics = Arc::new(Metrics::default());
     let (rotation, Present { tls, policy }) =
         Rotation::new(file.to_owned(), tokens, &settings, tls, Arc::clone(&metrics))?;
@@ -84,9 +88,10 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         }
         ledger.replay(&record, location)
     };
-    let journal = Journal::open_with(&settings.state, settings.segment_bytes, settings.reserve_bytes, replay)?;
-    ahead.report();
-    ledger.forget(clock::now());
+    let journal = Journal::open_with(&settings.state, settings.segment_bytes, replay)?;
+    if let Err(error) = files::sweep(&settings.state) {
+        tracing::warn!(%error, "files that were left half written in the state folder cannot be removed");
+    }
     let checkpoints = tokio::spawn(checkpoint::keep(journal.clone()));
     journal.name_policy(policy.borrow().hash());
     let (stops, follow_stops) = stops::follow(&settings.state, journal.clone());
@@ -96,6 +101,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         tokio::spawn(name_policies(journal.clone(), policy.clone())),
     ];
     let socket = listen(settings.listen.address).await?;
+    let address = socket.local_addr().context("the listening socket has no address")?;
 
     let changed = Arc::new(Notify::new());
     let views: Vec<Vec<_>> = settings
@@ -144,6 +150,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         forget: settings.limits.forget,
         shares: Shares::new(settings.limits.queue_per_edge),
         notes: Notes::default(),
+        written: Written::default(),
         readers: Arc::default(),
     };
     let listener = Listener {
@@ -152,11 +159,24 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         service: Service {
             issuance: Arc::new(issuance),
             request_bytes: settings.limits.request_bytes,
+            body: settings.limits.body,
             peers: settings.peers.iter().map(|peer| peer.identity.clone()).collect(),
         },
+        handshakes: Handshakes::new(
+            settings.limits.handshakes,
+            settings.limits.handshakes_per_address,
+            settings.limits.ipv6_prefix,
+        ),
         handshake: settings.limits.handshake,
-        connections: settings.limits.connections,
+        connections: Arc::new(Semaphore::new(settings.limits.connections)),
         shares: Shares::new(settings.limits.connections_per_identity),
+        admissions: Admissions::new(
+            settings.limits.requests_per_identity,
+            settings.limits.bodies_per_identity,
+            settings.limits.answer_bytes_per_identity,
+        ),
+        idle: settings.limits.idle,
+        log: LogLimit::default(),
     };
     let operations = match settings.operations {
         Some(address) => Some(tokio::spawn(Operations::bind(address, Arc::clone(&works)).await?.run())),
@@ -165,7 +185,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
     let (rotating, beating) = (tokio::spawn(rotation.run()), tokio::spawn(operations::watchdog()));
     let listening = tokio::spawn(listener.run(stopped));
     let _watches = watch_peers(&settings, &works);
-    tracing::info!(address = %settings.listen.address, "listening");
+    tracing::info!(%address, "listening");
 
     let announce_and_watch = async {
         let reported = wait_until(&changed, || views.iter().all(|view| view.state() != TokenState::Starting));
@@ -217,9 +237,21 @@ async fn name_policies(journal: Journal, mut policy: watch::Receiver<Arc<Policy>
     }
 }
 
-/// The socket that the service manager has opened for us, or one of our own.
+/// Takes the socket that the service manager has opened for us, or opens one of our own.
+///
+/// # Errors
+/// When the service manager hands over more than one socket: a second one would accept connections that are never served.
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let handed = listenfd::ListenFd::from_env().take_tcp_listener(0).context("the socket from the service manager")?;
+    let mut handed = listenfd::ListenFd::from_env();
+    if handed.len() > 1 {
+        let detail = format!(
+            "the service manager hands over {} sockets, and one is served: leave one ListenStream= in the socket unit \
+             (ListenStream=PORT takes IPv4 and IPv6)",
+            handed.len()
+        );
+        return Err(anyhow::Error::msg(detail)).operator_must_act();
+    }
+    let handed = handed.take_tcp_listener(0).context("the socket from the service manager").operator_must_act()?;
     match handed {
         Some(socket) => {
             socket.set_nonblocking(true)?;

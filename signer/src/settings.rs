@@ -9,10 +9,12 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use shared::chain::IssuerChain;
+use toml::de::DeTable;
 
 use crate::{
     Tokens,
     config::{GrantsConfig, IssuerConfig, LimitsConfig, SignerConfig, TokenConfig},
+    constraints::{self, ChainLimits, Mismatch},
     grant::GrantKeys,
     peer::PeerSettings,
     place::{At, place},
@@ -64,7 +66,15 @@ pub(crate) struct Limits {
     pub(crate) queue: usize,
     pub(crate) queue_per_edge: usize,
     pub(crate) forget: Duration,
+    pub(crate) handshakes: usize,
+    pub(crate) handshakes_per_address: usize,
+    pub(crate) ipv6_prefix: u32,
     pub(crate) handshake: Duration,
+    pub(crate) requests_per_identity: usize,
+    pub(crate) bodies_per_identity: usize,
+    pub(crate) answer_bytes_per_identity: u32,
+    pub(crate) body: Duration,
+    pub(crate) idle: Duration,
     pub(crate) answer: Duration,
     pub(crate) shutdown: Duration,
 }
@@ -86,6 +96,8 @@ pub(crate) struct GrantSettings {
 pub(crate) struct IssuerSettings {
     pub(crate) name: String,
     pub(crate) chain: IssuerChain,
+    /// What verifiers accept under the chain.
+    pub(crate) limits: ChainLimits,
     pub(crate) is_drained: bool,
     /// Who signs OCSP responses, when not the issuer itself.
     pub(crate) responder: Option<ResponderSettings>,
@@ -107,20 +119,45 @@ pub(crate) struct TokenSettings {
     pub(crate) latency_ms: u64,
 }
 
+/// Returns the state folder that a configuration file names, also when the rest of the file cannot be read.
+///
+/// # Errors
+/// When the file cannot be read or has no `state`.
+pub(crate) fn state_folder(file: &Path) -> anyhow::Result<PathBuf> {
+    let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = String::from_utf8_lossy(&text);
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let state = table.get_ref().get("state").and_then(|state| state.get_ref().as_str());
+    let state = state.with_context(|| format!("{} has no readable line `state = \"FOLDER\"`", file.display()))?;
+    let folder = std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default();
+    Ok(folder.join(state))
+}
+
 impl Settings {
     /// Reads and checks a configuration file and the chains that it names.
     ///
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub(crate) fn load(file: &Path, tokens: Tokens) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let located = |error: anyhow::Error| {
-            let place = place(&text, &error);
-            error.context(format!("in {}{place}", file.display()))
-        };
-        let config: SignerConfig = toml::from_str(&text).map_err(|error| located(error.into()))?;
-        let folder = std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default();
-        Self::check(config, &folder, tokens).map_err(located)
+        let (config, text) = read(file)?;
+        Self::check(config, &folder_of(file)?, tokens).map_err(|error| located(file, &text, error))
+    }
+
+    /// Reads and checks the policy of a configuration file, whose issuers need not be there yet.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn load_policy(file: &Path) -> anyhow::Result<Policy> {
+        let (config, text) = read(file)?;
+        let SignerConfig { edge, profile, scope, cluster, .. } = config;
+        let policy = Clusters::check(cluster, &folder_of(file)?)
+            .and_then(|clusters| Policy::check(edge, profile, scope, clusters));
+        policy.map_err(|error| located(file, &text, error))
+    }
+
+    /// What of the policy does not verify under the issuers' chains, and is refused when it is asked for.
+    pub(crate) fn mismatches(&self) -> Vec<Mismatch> {
+        mismatches(&self.policy, &self.issuers)
     }
 
     fn check(config: SignerConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
@@ -159,6 +196,11 @@ impl Settings {
         ensure!(keys.len() == issuers.len(), "two issuers have one key");
         let grants = grants.map(|grants| GrantSettings::check(grants, folder).at("grants")).transpose()?;
         let policy = Policy::check(edge, profile, scope, Clusters::check(cluster, folder)?)?.with_grants(grants);
+        if let Some(Mismatch::Never(mistake)) =
+            mismatches(&policy, &issuers).into_iter().find(|mismatch| matches!(mismatch, Mismatch::Never(_)))
+        {
+            bail!("{mistake}");
+        }
         let status = status.map(|status| StatusSettings::check(status).at("status")).transpose()?;
         ensure!(
             status.is_some() || !policy.has_status(),
@@ -190,6 +232,30 @@ impl Settings {
     }
 }
 
+fn read(file: &Path) -> anyhow::Result<(SignerConfig, String)> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let config = toml::from_str(&text).map_err(|error| located(file, &text, error.into()))?;
+    Ok((config, text))
+}
+
+/// The same error, with the place of what it is about.
+fn located(file: &Path, text: &str, error: anyhow::Error) -> anyhow::Error {
+    let place = place(text, &error);
+    error.context(format!("in {}{place}", file.display()))
+}
+
+/// The folder that the paths of a configuration file are beside.
+fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
+    Ok(std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default())
+}
+
+/// Compares a policy with the issuers that decide on certificates.
+fn mismatches(policy: &Policy, issuers: &[IssuerSettings]) -> Vec<Mismatch> {
+    let deciding = issuers.iter().filter(|issuer| !issuer.is_drained);
+    let limits: Vec<_> = deciding.map(|issuer| (issuer.name.as_str(), &issuer.limits)).collect();
+    if limits.is_empty() { Vec::new() } else { constraints::compare(policy, &limits) }
+}
+
 impl Limits {
     fn check(config: &LimitsConfig, edges: usize) -> anyhow::Result<Self> {
         let duration = |name: &'static str, milliseconds: u64| {
@@ -208,6 +274,28 @@ impl Limits {
             "limits.connections_per_identity is between 1 and limits.connections",
         )
         .at("connections_per_identity")?;
+        check((1..=65_536).contains(&config.handshakes), "limits.handshakes is between 1 and 65536")
+            .at("handshakes")?;
+        let per_address = config.handshakes_per_address.unwrap_or(config.handshakes.div_ceil(4));
+        check(
+            (1..=config.handshakes).contains(&per_address),
+            "limits.handshakes_per_address is between 1 and limits.handshakes",
+        )
+        .at("handshakes_per_address")?;
+        check((1..=128).contains(&config.ipv6_prefix), "limits.ipv6_prefix is between 1 and 128").at("ipv6_prefix")?;
+        check(
+            (65_536..=1 << 30).contains(&config.answer_bytes_per_identity),
+            "limits.answer_bytes_per_identity is between 65536 and 2^30",
+        )
+        .at("answer_bytes_per_identity")?;
+        let requests = config.requests_per_identity;
+        check((1..=100_000).contains(&requests), "limits.requests_per_identity is between 1 and 100000")
+            .at("requests_per_identity")?;
+        check(
+            (1..=requests).contains(&config.bodies_per_identity),
+            "limits.bodies_per_identity is between 1 and limits.requests_per_identity",
+        )
+        .at("bodies_per_identity")?;
         check((1..=100_000).contains(&config.queue), "limits.queue is between 1 and 100000").at("queue")?;
         let fair = if edges > 1 { config.queue.div_ceil(2) } else { config.queue };
         let queue_per_edge = config.queue_per_edge.unwrap_or(fair);
@@ -222,7 +310,15 @@ impl Limits {
             queue: config.queue,
             queue_per_edge,
             forget: Duration::from_secs(config.forget_seconds),
+            handshakes: config.handshakes,
+            handshakes_per_address: per_address,
+            ipv6_prefix: config.ipv6_prefix,
             handshake: duration("handshake_ms", config.handshake_ms)?,
+            requests_per_identity: requests,
+            bodies_per_identity: config.bodies_per_identity,
+            answer_bytes_per_identity: config.answer_bytes_per_identity,
+            body: duration("body_ms", config.body_ms)?,
+            idle: duration("idle_ms", config.idle_ms)?,
             answer: duration("answer_ms", config.answer_ms)?,
             shutdown: duration("shutdown_ms", config.shutdown_ms)?,
         })
@@ -258,6 +354,8 @@ impl IssuerSettings {
             .at("chain")?;
         let chain = IssuerChain::from_pem(&text).with_context(|| format!("issuer {name}: {}", path.display()));
         let chain = chain.at("chain")?;
+        let limits = ChainLimits::of(&chain, None).with_context(|| format!("issuer {name}: {}", path.display()));
+        let limits = limits.at("chain")?;
         ensure!(!token.is_empty(), "issuer {name}: there is no [[issuer.token]]");
         let check = |(position, token)| {
             let token_name = format!("{name}-{position}");
@@ -278,7 +376,7 @@ impl IssuerSettings {
         }
         let responder = delegated_responder.then(|| ResponderSettings::check(responder_validity_seconds));
         let responder = responder.transpose().with_context(|| format!("issuer {name}"))?;
-        Ok(Self { name, chain, is_drained: drained, responder, tokens })
+        Ok(Self { name, chain, limits, is_drained: drained, responder, tokens })
     }
 
     /// Serial numbers that are left to those of the tokens that name them; none for a token that names its own.

@@ -12,7 +12,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use crate::settings::ListenSettings;
+use crate::{files, settings::ListenSettings};
 
 /// Reads certificate, key and client roots.
 ///
@@ -59,11 +59,20 @@ pub(crate) fn client_config(certificate: &Path, key: &Path, roots: &Path) -> any
     Ok(Arc::new(config))
 }
 
+/// Reads a private key by the rules of secret files: no other user may read it. The path may lead through symbolic links, as tools that
+/// renew certificates make them; the rules hold for the file at their end.
 fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_file(path).with_context(|| format!("no private key in PEM in {}", path.display()))
+    let file = path.canonicalize().with_context(|| format!("cannot read the private key {}", path.display()))?;
+    let text = files::read_private(&file).context("the private key of TLS")?;
+    PrivateKeyDer::from_pem_slice(text.as_bytes())
+        .with_context(|| format!("no private key in PEM in {}", path.display()))
 }
 
-fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+/// Reads all certificates of a file, DER.
+///
+/// # Errors
+/// Names the file, when it has none or one that cannot be read.
+pub(crate) fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let describe = || format!("no certificates in PEM in {}", path.display());
     let certificates = CertificateDer::pem_file_iter(path).with_context(describe)?;
     let certificates = certificates.collect::<Result<Vec<_>, _>>().with_context(describe)?;

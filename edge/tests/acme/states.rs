@@ -8,7 +8,7 @@ use edge::acme::{
     object_id::ObjectId,
     order,
     perspective::Sighting,
-    probe::{Evidence, Probe, ProbeFault},
+    probe::{Evidence, Probe},
     problem::ProblemDocument,
     record::{
         AccountRecord, AccountStatus, AuthorizationRecord, AuthorizationState, Issued, OrderRecord, OrderState,
@@ -23,6 +23,7 @@ use serde_json::json;
 use shared::{identifier::Identifier, serial::SerialNumber, signing::IssueReply, timestamp::Timestamp};
 
 use crate::desk::Desk;
+use crate::probe_faults::late;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -49,7 +50,13 @@ fn authorization(state: AuthorizationState, expires: u64) -> AuthorizationRecord
 
 fn probing(attempts: u32) -> AuthorizationState {
     let since = Timestamp::from_seconds(NOW);
-    AuthorizationState::Processing(Probing { challenge: ChallengeType::Http01, since, attempts, presented: None })
+    AuthorizationState::Processing(Probing {
+        challenge: ChallengeType::Http01,
+        since,
+        attempts,
+        charged: false,
+        presented: None,
+    })
 }
 
 fn authorization_states() -> Vec<(&'static str, AuthorizationState)> {
@@ -146,7 +153,7 @@ fn authorization_table() {
                 1 => authorization::probed(
                     rows,
                     &probe(ChallengeType::Http01),
-                    &[Sighting::at_home(Err(ProbeFault::Timeout))],
+                    &[Sighting::at_home(Err(late()))],
                     context,
                 )
                 .unwrap(),

@@ -1,14 +1,16 @@
 //! `signer bench` and `signer sign-test`: what tokens really give. What they sign is a text of ours with randomness in it, never
 //! something that a verifier of certificates, CRLs or OCSP responses could read.
 //!
-//! Each token is measured by a process of its own, as the daemon drives it: some modules hold one lock for all of theirs. A
-//! token whose PIN is marked is left alone, and a rejected PIN is marked, as everywhere.
+//! Each token is measured by a process of its own, as the daemon drives it: some modules hold one lock for all of theirs. The processes
+//! open their tokens one after the other, because a module that looks for tokens may miss one that is being logged in to. Then all
+//! measure at the same time. A token whose PIN is marked is left alone, and a rejected PIN is marked, as everywhere.
 
 use std::{
     ffi::OsString,
+    io::{BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -17,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use shared::base64url::Base64Url;
 
 use crate::{
-    Tokens, clock, random,
+    Tokens, clock,
+    files::Folder,
+    random,
     settings::{IssuerSettings, Settings, TokenSettings},
     token::{
         choice::Others,
@@ -25,6 +29,9 @@ use crate::{
         worker,
     },
 };
+
+/// The line of a process that has opened its token.
+const OPENED: &str = "opened";
 
 /// How long a measurement goes on.
 #[derive(Clone, Copy, Debug)]
@@ -69,29 +76,54 @@ pub(crate) fn run(config: &Path, tokens: Tokens, name: Option<&str>, extent: Ext
         // Where credentials are is no secret; they are.
         let credentials: Option<OsString> = std::env::var_os("CREDENTIALS_DIRECTORY");
         command.envs(credentials.map(|folder| ("CREDENTIALS_DIRECTORY", folder)));
-        let child = command.stdout(Stdio::piped()).spawn().context("cannot start the process of a token")?;
-        measuring.push((of, child));
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        measuring.push((of, Opened::wait_for(child.context("cannot start the process of a token")?)?));
     }
     ensure!(!measuring.is_empty(), "there is no such token");
+    // The end of its input lets each process begin.
+    measuring.iter_mut().for_each(|(_, opened)| drop(opened.process.stdin.take()));
     let mut measured = Vec::new();
     let mut failed = Vec::new();
-    for (of, child) in measuring {
-        let output = child.wait_with_output()?;
-        match serde_json::from_slice(&output.stdout) {
-            Ok(one) if output.status.success() => measured.push(one),
-            _ => failed.push(of),
+    for (of, opened) in measuring {
+        match opened.finish()? {
+            Some(one) => measured.push(one),
+            None => failed.push(of),
         }
     }
-    // Why, the processes have said themselves.
+    // The processes have printed the reasons.
     if failed.is_empty() { Ok(measured) } else { bail!("{} did not sign", failed.join(", ")) }
 }
 
-/// In the process of one token.
+/// The process of a token that has opened it, or has ended.
+struct Opened {
+    process: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Opened {
+    /// Waits until the process has opened its token, or has ended.
+    fn wait_for(mut process: Child) -> anyhow::Result<Self> {
+        let output = process.stdout.take().context("the process of a token has no output")?;
+        let mut output = BufReader::new(output);
+        output.read_line(&mut String::new())?;
+        Ok(Self { process, output })
+    }
+
+    /// Waits for the end of the process. Returns what it measured, or nothing when it failed.
+    fn finish(mut self) -> anyhow::Result<Option<Measured>> {
+        let mut output = Vec::new();
+        self.output.read_to_end(&mut output)?;
+        let ended = self.process.wait()?;
+        Ok(serde_json::from_slice(&output).ok().filter(|_| ended.success()))
+    }
+}
+
+/// In the process of one token: opens it, writes a line, and measures when its input has ended.
 pub(crate) fn measure(config: &Path, tokens: Tokens, name: &str, extent: Extent) -> anyhow::Result<Measured> {
     let settings = Settings::load(config, tokens)?;
     let (name, issuer, token) =
         all(&settings).find(|(of, ..)| of == name).with_context(|| format!("there is no token {name:?}"))?;
-    std::fs::create_dir_all(&settings.state).with_context(|| format!("cannot make {}", settings.state.display()))?;
+    Folder::make(&settings.state).with_context(|| format!("cannot make {}", settings.state.display()))?;
     token.prepare()?;
     let key = worker::open(Init {
         module: token.module.clone(),
@@ -112,6 +144,8 @@ pub(crate) fn measure(config: &Path, tokens: Tokens, name: &str, extent: Extent)
         #[cfg(feature = "slow-token")]
         latency_ms: token.latency_ms,
     })?;
+    writeln!(std::io::stdout(), "{OPENED}").context("cannot write to stdout")?;
+    std::io::stdin().read_to_end(&mut Vec::new())?;
     let mut durations = Vec::new();
     let started = clock::instant();
     while match extent {

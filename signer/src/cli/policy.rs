@@ -1,7 +1,12 @@
 //! `signer policy`, `signer stop`, `signer resume`: what would be signed, and what is not for now.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -9,7 +14,13 @@ use super::{
     arguments::{ConfigArgument, FormArgument},
     explain::AskedArguments,
 };
-use crate::{Tokens, ceremony::hex, exit::Final, settings::Settings, stops::Stops};
+use crate::{
+    Tokens,
+    ceremony::hex,
+    exit::Final,
+    settings::{self, Settings},
+    stops::Stops,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
@@ -46,8 +57,12 @@ pub(super) enum Policy {
 #[derive(Debug, Args)]
 #[group(id = "what", required = true, multiple = true)]
 pub(super) struct StopArguments {
-    #[command(flatten)]
-    config: ConfigArgument,
+    /// The configuration file.
+    #[arg(long, required_unless_present = "state")]
+    config: Option<PathBuf>,
+    /// The state folder, in place of the one that the configuration names. The names are not compared with the configuration then.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
+    state: Option<PathBuf>,
     /// An edge, by the name in its client certificate: it gets no answer to anything.
     #[arg(long, value_name = "NAME", group = "what")]
     edge: Vec<String>,
@@ -92,24 +107,56 @@ impl Policy {
 impl StopArguments {
     /// Stops it, or lets it go on. Prints all that is stopped then.
     pub(super) fn run(self, tokens: Tokens, stop: bool) -> anyhow::Result<()> {
-        let Self { config, edge, binding, scope, everything, form } = self;
-        let settings = Settings::load(&config.config, tokens).operator_must_act()?;
-        for name in &scope {
-            let known = settings.policy.scopes().iter().any(|scope| scope.name() == name);
-            anyhow::ensure!(known || !stop, "the policy has no scope {name}: nothing was changed");
-        }
-        for name in &edge {
-            let known = settings.policy.knows_edge(name);
-            anyhow::ensure!(known || !stop, "the policy has no edge {name}: nothing was changed");
-        }
+        let Self { config, state, edge, binding, scope, everything, form } = self;
+        let state = match (state, config) {
+            (Some(state), _) => existing(state)?,
+            (None, Some(config)) => match Settings::load(&config, tokens) {
+                Ok(settings) => {
+                    for name in &scope {
+                        let known = settings.policy.scopes().iter().any(|scope| scope.name() == name);
+                        anyhow::ensure!(known || !stop, "the policy has no scope {name}: nothing was changed");
+                    }
+                    for name in &edge {
+                        let known = settings.policy.knows_edge(name);
+                        anyhow::ensure!(known || !stop, "the policy has no edge {name}: nothing was changed");
+                    }
+                    settings.state
+                }
+                Err(error) => state_of_a_broken(&config, &error)?,
+            },
+            (None, None) => anyhow::bail!("--config or --state is missing"),
+        };
         let more = Stops {
             everything,
             edges: edge.into_iter().collect(),
             bindings: binding.into_iter().collect(),
             scopes: scope.into_iter().collect(),
         };
-        super::print(&Stops::change(&settings.state, &more, stop)?, form.json)
+        super::print(&Stops::change(&state, &more, stop)?, form.json)
     }
+}
+
+/// Returns the state folder of a configuration that cannot be used, so that its daemon, which may still run by an earlier one, can be
+/// stopped. Prints what is wrong.
+fn state_of_a_broken(config: &Path, error: &anyhow::Error) -> anyhow::Result<PathBuf> {
+    let found = settings::state_folder(config).and_then(existing);
+    let state = found
+        .with_context(|| {
+            format!("the configuration cannot be used ({error:#}), and names no state folder: give --state")
+        })
+        .operator_must_act()?;
+    let folder = state.display();
+    writeln!(
+        std::io::stderr(),
+        "signer: the configuration cannot be used: {error:#}. The names are not compared with it; the state folder is {folder}."
+    )?;
+    Ok(state)
+}
+
+/// Returns this folder, which must be there: a stop in a folder of no daemon stops nothing.
+fn existing(state: PathBuf) -> anyhow::Result<PathBuf> {
+    anyhow::ensure!(state.is_dir(), "there is no state folder {}: nothing was changed", state.display());
+    Ok(state)
 }
 
 impl fmt::Display for Checked {

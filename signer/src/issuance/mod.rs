@@ -29,7 +29,7 @@ use self::{
 };
 pub(crate) use self::{
     ledger::{Claim, Ledger},
-    notes::Notes,
+    notes::{Notes, Written},
     records::Readers,
 };
 use crate::{
@@ -60,6 +60,8 @@ pub(crate) struct Issuance {
     pub(crate) shares: Shares,
     /// What the refusals of each caller may still write into the journal.
     pub(crate) notes: Notes,
+    /// What the verbs that write a record for each request may still write, by the edge that asks.
+    pub(crate) written: Written,
     /// Who reads the journal.
     pub(crate) readers: Arc<Readers>,
 }
@@ -118,7 +120,7 @@ impl Issuance {
         if matches!(reason, Refusal::Busy | Refusal::Unavailable) {
             return;
         }
-        let Some(left_out) = self.notes.take(cut(edge), clock::steady()) else { return };
+        let Some(left_out) = self.notes.take(cut(edge), cut(order), *reason, clock::now()) else { return };
         let mut detail = cut(detail).to_owned();
         if left_out > 0 {
             detail.push_str(&format!(" (before it {left_out} refusals of this caller have no record)"));
@@ -173,24 +175,19 @@ impl Issuance {
                 return Err(refused(Refusal::Busy, LEASE_OVER));
             }
             known @ (Known::Nothing | Known::Intended(_)) => {
-                if self.works.journal.room() != Room::Free {
-                    return Err(refused(Refusal::Unavailable, "the disk of the signer's journal is full"));
-                }
                 let decided = match known {
-                    Known::Intended(location) => Some(self.decided(location)?.intent),
+                    Known::Intended(location) => Some(self.decided(location)?),
                     _ => None,
                 };
                 let admitted = {
-                    let (stops, bindings) = (self.works.stops.borrow(), self.works.bound.bindings());
-                    let bounds = Bounds {
-                        spendings: &self.works.spendings,
-                        steady: clock::steady(),
-                        stops: &stops,
-                        bindings: &bindings,
-                    };
-                    evidence.admit(&policy, edge, now, decided.as_ref(), bounds)?
+                    let stops = self.works.stops.borrow();
+                    let bounds = Bounds { spendings: &self.works.spendings, stops: &stops, bound: &self.works.bound };
+                    evidence.admit(&policy, edge, now, decided.as_ref().map(|decided| &decided.intent), bounds)?
                 };
-                match self.start(admitted, now)? {
+                if decided.is_none() {
+                    self.check_verifiable(&admitted)?;
+                }
+                match self.start(admitted, decided, now)? {
                     Started::Running(running) => running,
                     Started::Signed(location) => return self.stored(&location),
                 }
@@ -200,7 +197,7 @@ impl Issuance {
     }
 
     /// Puts the job of an admitted request into the queue.
-    fn start(&self, admitted: Admitted, now: Timestamp) -> Result<Started, Refused> {
+    fn start(&self, admitted: Admitted, decided: Option<Decided>, now: Timestamp) -> Result<Started, Refused> {
         let works = &self.works;
         let place = works.queue.place(admitted.priority.into());
         let (ticket, running, intent) = match self.ledger.begin(&admitted.order, admitted.claim, place, admitted.lease)
@@ -212,14 +209,9 @@ impl Issuance {
             Err(Known::Settled) => return Err(refused(Refusal::Busy, LEASE_OVER)),
             Err(_) => return Err(used()),
         };
-        let decided = match intent.map(|location| self.decided(location)).transpose() {
-            Ok(decided) => decided,
-            Err(refused) => {
-                ticket.give_up(refused.reason, &refused.detail);
-                return Err(refused);
-            }
-        };
-        if let Some(Err(refusal)) = decided.as_ref().map(|decided| self.judge(&admitted, &decided.intent, now)) {
+        // Another request has decided on it since we looked: it is judged anew.
+        if intent != decided.as_ref().map(|decided| decided.location) {
+            let refusal = refused(Refusal::Busy, "the order was decided on at this moment: ask again");
             ticket.give_up(refusal.reason, &refusal.detail);
             return Err(refusal);
         }
@@ -281,9 +273,23 @@ impl Issuance {
         let (_, not_after) = admitted.times.validity(&admitted.profile, now);
         let able = |issuer: &issuer::Issuer| match decided {
             Some(decided) => issuer.decided(&decided.intent),
-            None => !issuer.is_drained() && issuer.certificate().not_after() >= not_after,
+            None => {
+                !issuer.is_drained() && issuer.certificate().not_after() >= not_after && issuer.admit(admitted).is_ok()
+            }
         };
         self.works.issuers.iter().enumerate().filter(|(_, issuer)| able(issuer)).map(|(position, _)| position).collect()
+    }
+
+    /// Refuses a certificate that no verifier would accept under any issuer's chain.
+    fn check_verifiable(&self, admitted: &Admitted) -> Result<(), Refused> {
+        let mut first = None;
+        for issuer in self.works.issuers.iter().filter(|issuer| !issuer.is_drained()) {
+            match issuer.admit(admitted) {
+                Ok(()) => return Ok(()),
+                Err(error) => first = first.or(Some(format!("issuer {}: {error}", issuer.name()))),
+            }
+        }
+        first.map_or(Ok(()), |why| Err(refused(Refusal::NotPermitted, why)))
     }
 
     /// Waits for a job, but not for ever; then says when to ask again.

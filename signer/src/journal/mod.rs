@@ -14,8 +14,9 @@ pub(crate) mod stats;
 mod writer;
 
 use std::{
-    fs::File,
+    fs::{DirBuilder, File, Permissions},
     io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -361,10 +362,19 @@ fn head_at(folder: &Path, head: &Head, marks: &Marks, length: u64) -> anyhow::Re
 }
 
 fn lock(state: &Path) -> anyhow::Result<Flock<File>> {
-    std::fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(state);
+    made.with_context(|| format!("cannot make {}", state.display()))?;
+    let describe = || format!("cannot look at {}", state.display());
+    if files::others_may_replace(state).with_context(describe)? {
+        let detail = format!("others may replace files in the state folder {}: set its mode to 0700", state.display());
+        return Err(anyhow::Error::msg(detail)).operator_must_act();
+    }
     let path = state.join("lock");
-    let file = File::options().write(true).create(true).truncate(false).open(&path);
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    // Who may open the file may lock it, and so keep the daemon from its start. Earlier versions made it readable.
+    let closed = file.set_permissions(Permissions::from_mode(0o600));
+    closed.with_context(|| format!("cannot set the mode of {} to 0600", path.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
         Err((_, nix::errno::Errno::EAGAIN)) => bail!("another signer uses {}", state.display()),

@@ -82,7 +82,7 @@ pub(crate) struct Intent {
     /// The scope that gave it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) scope: String,
-    /// Key id of the external account binding that gave the right to the scope; none for an account without one.
+    /// The key id of the account's external account binding; none when it has the rights of open scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) binding: Option<String>,
     /// All names.

@@ -174,7 +174,7 @@ fn a_peer_that_was_restored_from_an_older_copy_is_noticed() {
     append(&watched, "[[peer]]\nname = \"b\"\nurl = \"https://localhost:1\"\nidentity = \"b.internal\"\n");
     let identity = issue_identity(&watched.infrastructure, "b.internal");
     fs::write(watching.path("tls/peer.pem"), identity.certificate).unwrap();
-    fs::write(watching.path("tls/peer.key"), identity.key).unwrap();
+    watching.write_secret("tls/peer.key", identity.key.trim_end());
     fs::write(watching.path("tls/peers.pem"), watched.infrastructure.pem()).unwrap();
     let operations = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     append(

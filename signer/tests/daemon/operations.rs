@@ -5,14 +5,14 @@ use std::{
     net::TcpListener,
     os::{
         fd::AsRawFd,
-        unix::{net::UnixDatagram, process::CommandExt},
+        unix::{fs::PermissionsExt, net::UnixDatagram, process::CommandExt},
     },
     time::Duration,
 };
 
 use crate::{
     client::{Edge, simple},
-    site::{PIN, Site, eventually},
+    site::{PIN, Site, eventually, signal},
 };
 
 fn operations_site() -> (Site, String) {
@@ -125,6 +125,79 @@ fn the_socket_of_the_service_manager_is_listened_on() {
     let mut there = site;
     there.address = format!("localhost:{}", address.port());
     Edge::new(&there).issued(&simple(1));
+}
+
+#[test]
+fn more_sockets_than_one_are_refused_and_not_left_unserved() {
+    let (site, _) = operations_site();
+    let sockets = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+    let mut daemon = site.spawn_with(|command| {
+        for socket in &sockets {
+            nix::fcntl::fcntl(socket, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+        }
+        let (program, folder) = (command.get_program().to_owned(), command.get_current_dir().unwrap().to_owned());
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let [one, two] = sockets.each_ref().map(AsRawFd::as_raw_fd);
+        // By way of numbers that neither socket has.
+        let script =
+            format!("exec 8<&{one} 9<&{two}; exec 3<&8 4<&9; export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$0\" \"$@\"");
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.arg("-c").arg(script).arg(program).args(arguments).current_dir(folder);
+        shell.env("SOFTHSM2_CONF", site.path("softhsm2.conf")).env_remove("SIGNER_LOG").process_group(0);
+        *command = shell;
+    });
+    eventually("the daemon ends", || daemon.child.try_wait().unwrap().is_some());
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(78), "{}", daemon.log());
+    assert!(daemon.log().contains("hands over 2 sockets"), "{}", daemon.log());
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn set_mode(path: &std::path::Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn the_state_folder_and_its_lock_are_the_daemons_alone() {
+    let site = Site::new(&["a1"]);
+    let (state, lock) = (site.path("state"), site.path("state/lock"));
+    drop(site.serve());
+    assert_eq!((mode(&state), mode(&lock)), (0o700, 0o600));
+    // Another user who may read the lock could hold it.
+    set_mode(&lock, 0o644);
+    drop(site.serve());
+    assert_eq!(mode(&lock), 0o600);
+    set_mode(&state, 0o777);
+    let refused = site.signer("serve --config signer.toml");
+    assert_eq!(refused.status.code(), Some(78));
+    let says = String::from_utf8(refused.stderr).unwrap();
+    assert!(says.contains("others may replace files in the state folder") && says.contains("0700"), "{says}");
+}
+
+#[test]
+fn a_tls_key_that_others_may_read_is_refused_at_the_check_the_start_and_a_reload() {
+    let site = Site::new(&["a1"]);
+    let (key, behind) = (site.path("tls/signer.key"), site.path("tls/behind.key"));
+    let daemon = site.serve();
+    for loose in [0o644, 0o640, 0o604] {
+        set_mode(&key, loose);
+        let checked = site.signer("check --config signer.toml");
+        let says = String::from_utf8(checked.stdout).unwrap();
+        assert_eq!(checked.status.code(), Some(78));
+        assert!(says.contains("BAD") && says.contains("signer.key") && says.contains("0600"), "{loose:o}: {says}");
+    }
+    assert_eq!(site.signer("serve --config signer.toml").status.code(), Some(78));
+    signal(daemon.child.id(), nix::sys::signal::Signal::SIGHUP);
+    eventually("the reload is refused", || daemon.log().contains("rotation refused"));
+    assert!(daemon.log().contains("signer.key") && Edge::new(&site).status().is_ok(), "{}", daemon.log());
+    // A link is followed, and the rules hold for its end.
+    fs::rename(&key, &behind).unwrap();
+    std::os::unix::fs::symlink(&behind, &key).unwrap();
+    assert!(site.signer_fails("check --config signer.toml").contains("1 of"));
+    set_mode(&behind, 0o600);
+    site.signer_ok("check --config signer.toml");
 }
 
 #[test]

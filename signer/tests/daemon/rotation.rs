@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
@@ -21,6 +22,7 @@ const ROTATIONS: usize = 100;
 fn replace(site: &Site, name: &str, content: &str) {
     let new = site.path(&format!("{name}.new"));
     fs::write(&new, content).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
     fs::rename(new, site.path(name)).unwrap();
 }
 

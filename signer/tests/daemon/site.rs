@@ -76,7 +76,7 @@ impl Site {
         site.write_secret("pins/so", "87654321");
         let server = issue_identity(&site.infrastructure, "localhost");
         fs::write(site.path("tls/signer.pem"), server.certificate).unwrap();
-        fs::write(site.path("tls/signer.key"), server.key).unwrap();
+        site.write_secret("tls/signer.key", server.key.trim_end());
         fs::write(site.path("tls/clients.pem"), site.infrastructure.pem()).unwrap();
         site.signer_ok("root create --subject CN=Root --days 3650 --key root.key --certificate root.pem");
         site

@@ -45,6 +45,42 @@ fn a_scope_an_edge_and_everything_stop_within_a_second_and_go_on() {
     assert!(site.signer_fails("stop --config signer.toml").contains("required"));
 }
 
+#[test]
+fn what_is_to_be_stopped_is_stopped_while_the_configuration_is_broken() {
+    let site = Site::new(&["a1"]);
+    let daemon = site.serve();
+    let edge = Edge::new(&site);
+    edge.issued(&simple(1));
+    let good = fs::read_to_string(site.path("signer.toml")).unwrap();
+    let broken = [
+        good.replace("wildcards = true", "wildcard = true"),
+        good.replace("chain = \"issuers/a1.pem\"", "chain = \"issuers/none.pem\""),
+        // No TOML, after the line that counts and before it.
+        format!("{good}\n[[scope\nname = = 1\n"),
+        format!("x = = 1\n{good}"),
+    ];
+    for (number, text) in broken.iter().enumerate() {
+        fs::write(site.path("signer.toml"), text).unwrap();
+        let stopped = site.signer("stop --config signer.toml --everything");
+        let warning = String::from_utf8(stopped.stderr).unwrap();
+        assert!(
+            stopped.status.success() && warning.contains("the configuration cannot be used"),
+            "{number}: {warning}"
+        );
+        stops_within_the_bound(&edge, 100 * (number + 1));
+        site.signer_ok("resume --config signer.toml --everything");
+        eventually("it goes on", || matches!(edge.issue(&simple(100 * (number + 1) + 50)), Ok(IssueReply::Issued(_))));
+    }
+    // Where there is nothing to read the folder is named, and one that is not there is not made.
+    fs::write(site.path("signer.toml"), "nothing\n").unwrap();
+    assert!(site.signer_fails("stop --config signer.toml --everything").contains("--state"));
+    assert!(site.signer_fails("stop --state stat --everything").contains("no state folder"));
+    assert!(!site.path("stat").exists());
+    site.signer_ok(&format!("stop --state state --edge {EDGE}"));
+    stops_within_the_bound(&edge, 900);
+    drop(daemon);
+}
+
 /// Asks for a certificate that differs from all others of the test.
 #[cfg(feature = "slow-token")]
 fn edge_is_stopped(site: &Site) -> bool {

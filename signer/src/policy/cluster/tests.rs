@@ -10,7 +10,7 @@ use shared::{
 use super::*;
 use crate::{
     admit::{Admitted, Bounds, Evidence},
-    bindings::Bindings,
+    bound::Bound,
     budget::Spendings,
     clock,
     fixture::{self, EDGE},
@@ -83,8 +83,8 @@ fn request(token: Option<String>) -> IssueRequest {
 }
 
 fn judge(policy: &Policy, request: IssueRequest, is_decided: bool) -> Result<Admitted, (Refusal, String)> {
-    let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
-    let bounds = Bounds { spendings: &spendings, steady: clock::now(), stops: &stops, bindings: &bindings };
+    let (spendings, stops, bound) = (Spendings::default(), Stops::default(), Bound::default());
+    let bounds = Bounds { spendings: &spendings, stops: &stops, bound: &bound };
     let evidence = Evidence::verify(policy, EDGE, request).unwrap();
     let scope = policy.scopes()[0].name().to_owned();
     let intent = is_decided.then(|| Intent { scope, ..fixture::intent(&TestCa::new(1), 7) });

@@ -22,16 +22,12 @@ pub(super) type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// The connection of this identity, whose handshake is done.
 pub(super) fn connect(site: &Site, identity: &Identity) -> io::Result<Stream> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(site.infrastructure.pem().as_bytes()).unwrap()).unwrap();
-    let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .unwrap();
+    connect_with(site, identity, &[])
+}
+
+/// The same, with these protocols offered by ALPN.
+pub(super) fn connect_with(site: &Site, identity: &Identity, protocols: &[&[u8]]) -> io::Result<Stream> {
+    let config = client_config(site, identity, protocols);
     let connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
     let port: u16 = site.address.rsplit(':').next().unwrap().parse().unwrap();
     let socket = TcpStream::connect(("127.0.0.1", port))?;
@@ -42,6 +38,22 @@ pub(super) fn connect(site: &Site, identity: &Identity) -> io::Result<Stream> {
         stream.conn.complete_io(&mut stream.sock)?;
     }
     Ok(stream)
+}
+
+/// What this identity connects with.
+pub(super) fn client_config(site: &Site, identity: &Identity, protocols: &[&[u8]]) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(site.infrastructure.pem().as_bytes()).unwrap()).unwrap();
+    let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config
 }
 
 /// Asks over this connection and keeps it.

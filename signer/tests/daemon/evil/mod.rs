@@ -13,6 +13,7 @@ mod records;
 mod request;
 mod settle;
 mod status;
+mod strangers;
 mod wire;
 
 #[cfg(feature = "slow-token")]
