@@ -9,7 +9,7 @@ use shared::{
     csr::Csr,
     identifier::Identifier,
     jws::{KeyReference, Unverified},
-    profile::{Profile, ProfileName},
+    profile::Profile,
     public_key::PublicKey,
     signing::{FINALIZE_SUFFIX, IssueRequest, Priority, Refusal, Refused},
     timestamp::Timestamp,
@@ -18,6 +18,7 @@ use shared::{
 use crate::{
     bound::Bound,
     budget::{Budget, Spendings},
+    clock,
     grant::Rights,
     issuance::Claim,
     journal::Intent,
@@ -62,8 +63,6 @@ pub(crate) struct Admitted {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds<'a> {
     pub(crate) spendings: &'a Spendings,
-    /// The time by which what was spent is measured: see [`crate::clock::steady`].
-    pub(crate) steady: Timestamp,
     pub(crate) stops: &'a Stops,
     pub(crate) bound: &'a Bound,
 }
@@ -160,7 +159,7 @@ impl Evidence {
         }
         let proofs = policy.clusters().prove(&self.request.identifiers, self.claim.account, now, decided.is_some());
         let asking = Asking { now: decided.is_none().then_some(now), ..self.asking(edge, &rights, &proofs) };
-        let scope = bounds.choose(policy, &asking, now, decided)?;
+        let scope = bounds.choose(policy, &asking, decided)?;
         let (scope, budget) = (scope.name().to_owned(), scope.budget().clone());
         let Self { request, csr, claim } = self;
         // 6. The times are within the profile.
@@ -274,20 +273,6 @@ impl Evidence {
 }
 
 impl Admitted {
-    /// Checks that it asks for the certificate of an intent as that was decided on.
-    ///
-    /// # Errors
-    /// [`Refusal::NotPermitted`], [`Refusal::BadProfile`].
-    pub(crate) fn matches(&self, intent: &Intent) -> Result<(), Refused> {
-        same(intent, &self.edge, &self.rights, self.profile.name())?;
-        if intent.scope == self.scope {
-            return Ok(());
-        }
-        let (then, now) = (&intent.scope, &self.scope);
-        let detail = format!("the order's certificate was decided on for the scope {then:?}, not {now:?}");
-        Err(refused(Refusal::NotPermitted, detail))
-    }
-
     /// Whom it is for, as far as it can be stopped.
     pub(crate) fn subject(&self) -> Subject {
         Subject {
@@ -305,7 +290,6 @@ impl Bounds<'_> {
         self,
         policy: &'a Policy,
         asking: &Asking<'_>,
-        now: Timestamp,
         decided: Option<&Intent>,
     ) -> Result<&'a Scope, Refused> {
         let mut why = refused(Refusal::NotPermitted, "no scope gives these names, proven so, in this profile");
@@ -326,7 +310,7 @@ impl Bounds<'_> {
             if let Some(reason) = self.stops.reason(&subject) {
                 why = refused(Refusal::Stopped, reason);
             } else if decided.is_none()
-                && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), now)
+                && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), clock::steady())
             {
                 why = refused(Refusal::OverBudget, format!("scope {}: {exhausted}", scope.name()));
             } else {

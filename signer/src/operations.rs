@@ -20,7 +20,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
-use crate::{handshakes::Handshakes, work::Works};
+use crate::{handshakes::Handshakes, journal::Room, work::Works};
 
 /// Connections at one time: a scraper and some probes.
 const CONNECTIONS: usize = 16;

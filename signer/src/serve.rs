@@ -17,14 +17,14 @@ use tokio_util::task::TaskTracker;
 use crate::{
     Tokens,
     bound::Bound,
-    budget::Spendings,
+    budget::Replay,
     client_roots, clock,
     exit::{Final, OperatorMustAct},
     expiry, files,
     handshakes::Handshakes,
-    issuance::{Issuance, Ledger, Notes, Written},
+    issuance::{Issuance, Ledger, Notes},
     issuer::Issuer,
-    journal::{Event, Journal, Record, RevokedBy, checkpoint},
+    journal::{Ahead, Event, Journal, Record, RevokedBy, checkpoint},
     listen::{Listener, LogLimit},
     metrics::Metrics,
     operations::{self, Operations},
@@ -88,10 +88,12 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         }
         ledger.replay(&record, location)
     };
-    let journal = Journal::open_with(&settings.state, settings.segment_bytes, replay)?;
+    let journal = Journal::open_with(&settings.state, settings.segment_bytes, settings.reserve_bytes, replay)?;
     if let Err(error) = files::sweep(&settings.state) {
         tracing::warn!(%error, "files that were left half written in the state folder cannot be removed");
     }
+    ahead.report();
+    ledger.forget(clock::now());
     let checkpoints = tokio::spawn(checkpoint::keep(journal.clone()));
     journal.name_policy(policy.borrow().hash());
     let (stops, follow_stops) = stops::follow(&settings.state, journal.clone());
@@ -150,7 +152,6 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         forget: settings.limits.forget,
         shares: Shares::new(settings.limits.queue_per_edge),
         notes: Notes::default(),
-        written: Written::default(),
         readers: Arc::default(),
     };
     let listener = Listener {

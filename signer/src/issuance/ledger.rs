@@ -11,7 +11,7 @@
 //! What is not signed and not begun can be settled: then it begins again only under a later lease (see [`Lease`]).
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -36,9 +36,6 @@ use crate::{
     queue::Place,
     status::{self, Trail},
 };
-
-/// Seconds after the end of its lease for which a settled order without an intent is remembered: more than clocks differ.
-const SETTLED_SECONDS: u64 = 600;
 
 /// How a job ended, for everybody who waits for it.
 pub(crate) type Outcome = Result<Arc<Issued>, Refused>;
@@ -85,8 +82,8 @@ pub(crate) enum Known {
 pub(crate) enum Settlement {
     /// Nothing begins for it under this lease; to be written.
     Settled,
-    /// The same, and the journal has said so: the index of the record.
-    Recorded(u64),
+    /// The same, and the record of this index says so.
+    Written(u64),
     /// A certificate; where the journal says so.
     Signed(Location),
     /// It is in a token.
@@ -104,8 +101,7 @@ pub(crate) struct Ticket {
     order: OrderHash,
     claim: Claim,
     intent: Option<Location>,
-    /// Leases that end then or sooner count no more; and the index of the record that says so.
-    settled: Option<(Timestamp, Option<u64>)>,
+    settled: Option<Settled>,
     wanted: Arc<AtomicU64>,
     lease: Arc<Lease>,
     outcome: watch::Sender<Option<Outcome>>,
@@ -120,8 +116,6 @@ pub(crate) struct Ledger {
     settled: Mutex<VecDeque<(Timestamp, OrderHash)>>,
     certificates: Certificates,
     trail: Mutex<Trail>,
-    /// Orders that are settled and have no intent, by the end of their leases.
-    settled: Mutex<BTreeSet<(Timestamp, OrderHash)>>,
 }
 
 /// Seconds that a settled order is remembered for: requests of leases that ended are refused by the clock, and one without a lease is not on
@@ -146,7 +140,7 @@ struct Settled {
 enum Entry {
     Running { claim: Claim, running: Running },
     Intended { claim: Claim, intent: Location },
-    Settled { claim: Claim, intent: Option<Location>, lease: Timestamp, record: Option<u64> },
+    Settled { claim: Claim, intent: Option<Location>, settled: Settled },
     Signed { claim: Claim, signed: Location },
 }
 
@@ -198,12 +192,8 @@ impl Ledger {
                     Some(Entry::Settled { intent, .. }) => *intent,
                     Some(_) => return Err(bad),
                 };
-                let (order, lease) = (hash(&settled.order), settled.lease);
-                orders.insert(order, Entry::Settled { claim, intent, lease, record: Some(record.index) });
-                drop(orders);
-                if intent.is_none() {
-                    self.settled().insert((lease, order));
-                }
+                let settled_now = Settled { lease: settled.lease, at: record.at, record: Some(record.index) };
+                self.put_settled(&mut orders, hash(&settled.order), claim, intent, settled_now);
             }
             Event::Revoked(revoked) => {
                 if !self.certificates.revoked(revoked.serial, location) {
@@ -229,56 +219,101 @@ impl Ledger {
         self.orders().get(&hash(order)).map_or(Known::Nothing, |entry| entry.to(claim, lease))
     }
 
-    /// Lets nothing begin for an order under a lease that ends then or sooner, unless something has begun.
-    pub(crate) fn settle(&self, order: &str, claim: Claim, lease: Timestamp, now: Timestamp) -> Settlement {
+    /// True when something is known about an order.
+    pub(crate) fn knows(&self, order: &str) -> bool {
+        self.orders().contains_key(&hash(order))
+    }
+
+    /// Lets nothing begin for an order under a lease that ends then or sooner, unless something has begun. What would be written must be
+    /// allowed.
+    ///
+    /// # Errors
+    /// That of `allowed`: then all is as it was.
+    pub(crate) fn settle<E>(
+        &self,
+        order: &str,
+        claim: Claim,
+        lease: Timestamp,
+        now: Timestamp,
+        allowed: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Settlement, E> {
         let mut orders = self.orders();
         self.forget_settled(&mut orders, now);
         let intent = match orders.get(&hash(order)) {
-            None => None,
-            Some(entry) if entry.claim() != claim => return Settlement::Used,
-            Some(Entry::Signed { signed, .. }) => return Settlement::Signed(*signed),
-            Some(Entry::Intended { intent, .. }) => Some(*intent),
-            Some(Entry::Settled { lease: before, .. }) if *before > lease => return Settlement::Later,
-            Some(Entry::Settled { lease: before, record: Some(record), .. }) if *before == lease => {
-                return Settlement::Recorded(*record);
+            None => {
+                allowed()?;
+                None
             }
-            Some(Entry::Settled { intent, .. }) => *intent,
-            Some(Entry::Running { running, .. }) => match running.lease.end(lease) {
+            Some(entry) if entry.claim() != claim => return Ok(Settlement::Used),
+            Some(Entry::Signed { signed, .. }) => return Ok(Settlement::Signed(*signed)),
+            Some(Entry::Settled { settled, .. }) if settled.lease > lease => return Ok(Settlement::Later),
+            Some(Entry::Settled { settled: Settled { lease: before, record: Some(index), .. }, .. })
+                if *before == lease =>
+            {
+                return Ok(Settlement::Written(*index));
+            }
+            Some(Entry::Intended { intent, .. }) => {
+                allowed()?;
+                Some(*intent)
+            }
+            Some(Entry::Settled { intent, .. }) => {
+                allowed()?;
+                *intent
+            }
+            Some(Entry::Running { running, .. }) => match running.lease.end(lease, allowed)? {
                 Ok(()) => running.intent,
                 Err(CannotEnd::Begun) => return Ok(Settlement::Begun),
                 Err(CannotEnd::Later) => return Ok(Settlement::Later),
             },
         };
-        orders.insert(hash(order), Entry::Settled { claim, intent, lease, record: None });
-        drop(orders);
-        if intent.is_none() {
-            self.forget_leases_over(order, lease, now);
-        }
-        Settlement::Settled
+        let settled = Settled { lease, at: now, record: None };
+        self.put_settled(&mut orders, hash(order), claim, intent, settled);
+        Ok(Settlement::Settled)
     }
 
-    /// The journal says that an order is settled under this lease.
-    pub(crate) fn settlement_recorded(&self, order: &str, lease: Timestamp, index: u64) {
-        if let Some(Entry::Settled { lease: settled, record, .. }) = self.orders().get_mut(&hash(order))
-            && *settled == lease
+    /// The record of a settled order is on the disk.
+    pub(crate) fn settlement_written(&self, order: &str, lease: Timestamp, index: u64) {
+        if let Some(Entry::Settled { settled, .. }) = self.orders().get_mut(&hash(order))
+            && settled.lease == lease
         {
-            *record = Some(index);
+            settled.record = Some(index);
         }
     }
 
-    /// Remembers an order that is settled and has no intent, and forgets those whose leases have been over for
-    /// [`SETTLED_SECONDS`]: a request under such a lease is refused by its time.
-    fn forget_leases_over(&self, order: &str, lease: Timestamp, now: Timestamp) {
-        let mut settled = self.settled();
-        settled.insert((lease, hash(order)));
-        let mut orders = self.orders();
-        while let Some((lease, order)) = settled.first().copied().filter(|(lease, _)| lease.plus(SETTLED_SECONDS) < now)
+    /// Forgets what was settled so long ago that no request of before can be on its way. An intent stays one.
+    pub(crate) fn forget(&self, now: Timestamp) {
+        self.forget_settled(&mut self.orders(), now);
+    }
+
+    fn forget_settled(&self, orders: &mut HashMap<OrderHash, Entry>, now: Timestamp) {
+        let mut queue = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((until, order)) = queue.front().copied()
+            && until < now
         {
-            settled.remove(&(lease, order));
-            if matches!(orders.get(&order), Some(Entry::Settled { intent: None, lease: last, .. }) if *last == lease) {
-                orders.remove(&order);
+            queue.pop_front();
+            let Some(Entry::Settled { claim, intent, settled }) = orders.get(&order) else { continue };
+            // It was settled again since, and stands behind in the queue.
+            if settled.until() > until {
+                continue;
             }
+            match *intent {
+                Some(intent) => orders.insert(order, Entry::Intended { claim: *claim, intent }),
+                None => orders.remove(&order),
+            };
         }
+    }
+
+    fn put_settled(
+        &self,
+        orders: &mut HashMap<OrderHash, Entry>,
+        order: OrderHash,
+        claim: Claim,
+        intent: Option<Location>,
+        settled: Settled,
+    ) {
+        orders.insert(order, Entry::Settled { claim, intent, settled });
+        let mut queue = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.push_back((settled.until(), order));
     }
 
     /// Starts the job of an order, unless there is one or it is done. With the ticket comes the intent of an earlier job.
@@ -294,8 +329,8 @@ impl Ledger {
         let (intent, settled) = match orders.get(&order) {
             None => (None, None),
             Some(Entry::Intended { claim: other, intent }) if *other == claim => (Some(*intent), None),
-            Some(entry @ Entry::Settled { intent, lease: before, record, .. }) => match entry.to(claim, lease) {
-                Known::Nothing | Known::Intended(_) => (*intent, Some((*before, *record))),
+            Some(entry @ Entry::Settled { intent, settled, .. }) => match entry.to(claim, lease) {
+                Known::Nothing | Known::Intended(_) => (*intent, Some(*settled)),
                 known => return Err(known),
             },
             Some(entry) => return Err(entry.to(claim, lease)),
@@ -308,11 +343,6 @@ impl Ledger {
         let ledger = Arc::clone(self);
         let ticket = Ticket { ledger, order, claim, intent, settled, wanted, lease, outcome: sender, ended: false };
         Ok((ticket, running, intent))
-    }
-
-    /// Locked before the orders are, where both are.
-    fn settled(&self) -> MutexGuard<'_, BTreeSet<(Timestamp, OrderHash)>> {
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn orders(&self) -> MutexGuard<'_, HashMap<OrderHash, Entry>> {
@@ -359,7 +389,7 @@ impl Ticket {
 
     fn entry_when_given_up(&self) -> Option<Entry> {
         match (self.settled, self.intent) {
-            (Some((lease, record)), intent) => Some(Entry::Settled { claim: self.claim, intent, lease, record }),
+            (Some(settled), intent) => Some(Entry::Settled { claim: self.claim, intent, settled }),
             (None, Some(intent)) => Some(Entry::Intended { claim: self.claim, intent }),
             (None, None) => None,
         }
@@ -367,9 +397,6 @@ impl Ticket {
 
     fn end(&mut self, entry: Option<Entry>, outcome: Outcome) {
         self.ended = true;
-        if let Some(Entry::Settled { intent: None, lease, .. }) = &entry {
-            self.ledger.settled().insert((*lease, self.order));
-        }
         let mut orders = self.ledger.orders();
         // What was settled stays so.
         if !self.lease.is_ended() {
@@ -413,7 +440,7 @@ impl Entry {
                 Known::Running(running.clone())
             }
             Self::Intended { intent, .. } => Known::Intended(*intent),
-            Self::Settled { lease: before, .. } if lease.is_none_or(|lease| lease <= *before) => Known::Settled,
+            Self::Settled { settled, .. } if lease.is_none_or(|lease| lease <= settled.lease) => Known::Settled,
             Self::Settled { intent: Some(intent), .. } => Known::Intended(*intent),
             Self::Settled { intent: None, .. } => Known::Nothing,
             Self::Signed { signed, .. } => Known::Signed(*signed),

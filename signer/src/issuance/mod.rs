@@ -29,13 +29,13 @@ use self::{
 };
 pub(crate) use self::{
     ledger::{Claim, Ledger},
-    notes::{Notes, Written},
+    notes::Notes,
     records::Readers,
 };
 use crate::{
     admit::{Admitted, Bounds, Evidence, refused},
     clock, issuer,
-    journal::{Event, Intent, JournalFailed, Location, RefusedRequest, Room},
+    journal::{Event, JournalFailed, Location, RefusedRequest, Room},
     policy::Policy,
     queue::NoRoom,
     share::Shares,
@@ -60,8 +60,6 @@ pub(crate) struct Issuance {
     pub(crate) shares: Shares,
     /// What the refusals of each caller may still write into the journal.
     pub(crate) notes: Notes,
-    /// What the verbs that write a record for each request may still write, by the edge that asks.
-    pub(crate) written: Written,
     /// Who reads the journal.
     pub(crate) readers: Arc<Readers>,
 }
@@ -120,7 +118,7 @@ impl Issuance {
         if matches!(reason, Refusal::Busy | Refusal::Unavailable) {
             return;
         }
-        let Some(left_out) = self.notes.take(cut(edge), cut(order), *reason, clock::now()) else { return };
+        let Some(left_out) = self.notes.take(cut(edge), cut(order), *reason, clock::steady()) else { return };
         let mut detail = cut(detail).to_owned();
         if left_out > 0 {
             detail.push_str(&format!(" (before it {left_out} refusals of this caller have no record)"));
@@ -175,6 +173,9 @@ impl Issuance {
                 return Err(refused(Refusal::Busy, LEASE_OVER));
             }
             known @ (Known::Nothing | Known::Intended(_)) => {
+                if self.works.journal.room() != Room::Free {
+                    return Err(refused(Refusal::Unavailable, "the disk of the signer's journal is full"));
+                }
                 let decided = match known {
                     Known::Intended(location) => Some(self.decided(location)?),
                     _ => None,
@@ -257,14 +258,8 @@ impl Issuance {
     fn decided(&self, location: Location) -> Result<Decided, Refused> {
         let record = self.works.journal.read(&location).map_err(|_| unavailable())?;
         let Event::Intent(intent) = record.event else { return Err(unavailable()) };
-        Ok(Decided { intent: *intent, location })
-    }
-
-    /// Checks that what was decided on earlier is asked for as it was then, and may be signed today.
-    fn judge(&self, admitted: &Admitted, intent: &Intent, now: Timestamp) -> Result<(), Refused> {
         tracing::info!(order = intent.order, serial = %intent.serial, "an intent without a signature is taken up again");
-        admitted.matches(intent)?;
-        self.works.judge(intent, admitted.csr.public_key().kind(), now)
+        Ok(Decided { intent: *intent, location })
     }
 
     /// Positions of the issuers that can make this certificate: for a new one those that outlive it, for one that was decided

@@ -34,9 +34,6 @@ struct Caller {
     left_out: u64,
 }
 
-/// The records that an edge has left for `settle` and `bind`. A burst settles the orders of a signer that failed.
-pub(crate) type Written = Allowance<10_000>;
-
 /// The refusals of orders that have a record, the oldest first.
 #[derive(Debug, Default)]
 struct Repeated {

@@ -166,7 +166,6 @@ mod tests {
             forget: Duration::ZERO,
             shares: Shares::new(1),
             notes: Notes::default(),
-            written: crate::issuance::Written::default(),
             readers: Arc::default(),
         };
         let account = TestKey::new(1);
