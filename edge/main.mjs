@@ -34,7 +34,13 @@ async function answered(promise) {
       detail: "Something failed on our side. Try again; nothing that was confirmed is lost.",
       status: 503,
     };
-    const headers = { "Content-Type": "application/problem+json", "Retry-After": "5", "Cache-Control": "no-store" };
+    const headers = {
+      "Content-Type": "application/problem+json",
+      "Retry-After": "5",
+      "Cache-Control": "no-store",
+      "Access-Control-Allow-Origin": "*",
+      "Access-Control-Expose-Headers": "Retry-After",
+    };
     return new Response(JSON.stringify(problem), { status: 503, headers });
   }
 }

@@ -27,6 +27,12 @@ pub fn decode(text: &str) -> Result<Vec<u8>, NotBase64Url> {
     Base64UrlUnpadded::decode_vec(text).map_err(|_| NotBase64Url)
 }
 
+/// True for the text of PEM, which clients send by mistake where DER belongs.
+#[must_use]
+pub fn is_pem(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"-----BEGIN")
+}
+
 /// Decodes text of a known length into an array.
 ///
 /// # Errors
@@ -52,7 +58,19 @@ impl Serialize for Base64Url {
 impl<'de> Deserialize<'de> for Base64Url {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        decode(&text).map(Self).map_err(de::Error::custom)
+        decode(&text).map(Self).map_err(|error| de::Error::custom(format!("{error}: {}", oddity(&text))))
+    }
+}
+
+/// Returns what a text has that base64url without padding does not.
+fn oddity(text: &str) -> &'static str {
+    let has = |characters: &[char]| text.contains(characters);
+    match text {
+        _ if is_pem(text.as_bytes()) => "it is PEM; encode the DER inside of it",
+        _ if has(&['+', '/']) => "it has \"+\" or \"/\" of base64, for which base64url has \"-\" and \"_\"",
+        _ if has(&['=']) => "it has padding, \"=\"",
+        _ if text.contains(char::is_whitespace) => "it has white space",
+        _ => "it has another character, or does not end at a whole byte",
     }
 }
 
@@ -66,6 +84,21 @@ mod tests {
         assert_eq!(decode("AQ=="), Err(NotBase64Url));
         assert_eq!(decode("+/+/"), Err(NotBase64Url));
         assert_eq!(decode("A Q"), Err(NotBase64Url));
+    }
+
+    #[test]
+    fn a_text_that_is_refused_says_why() {
+        let table = [
+            ("-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n", "it is PEM"),
+            ("+/+/", "\"-\" and \"_\""),
+            ("AQ==", "padding, "),
+            ("A Q", "white space"),
+            ("AR", "another character, or"),
+        ];
+        for (text, why) in table {
+            let error = serde_json::from_value::<Base64Url>(text.into()).unwrap_err().to_string();
+            assert!(error.starts_with("not base64url without padding: it") && error.contains(why), "{text}: {error}");
+        }
     }
 
     #[test]

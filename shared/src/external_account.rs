@@ -30,8 +30,11 @@ pub struct BindingClaim {
     mac: Vec<u8>,
 }
 
+/// The most characters of a client's text that an error repeats.
+const SHOWN: usize = 300;
+
 /// Why a binding is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBinding {
     /// Not a flattened JWS of base64url parts, or its header lacks a member or has one of another type.
     #[error(
@@ -45,8 +48,13 @@ pub enum BadBinding {
     #[error("the \"alg\" of \"externalAccountBinding\" is none of HS256, HS384 and HS512")]
     Algorithm,
     /// Not the newAccount URL.
-    #[error("the \"url\" of \"externalAccountBinding\" is not the newAccount URL")]
-    Url,
+    #[error("the \"url\" of \"externalAccountBinding\" is {seen:?}, and must be the newAccount URL: {expected:?}")]
+    Url {
+        /// The newAccount URL.
+        expected: String,
+        /// The beginning of what it is instead.
+        seen: String,
+    },
     /// The payload is another key than the account's.
     #[error("the payload of \"externalAccountBinding\" is not the account's key")]
     Payload,
@@ -92,7 +100,8 @@ impl BindingClaim {
         let algorithm = MacAlgorithm::ALL.into_iter().find(|algorithm| algorithm.name() == header.alg);
         let algorithm = algorithm.ok_or(BadBinding::Algorithm)?;
         if header.url != url {
-            return Err(BadBinding::Url);
+            let seen = header.url.chars().take(SHOWN).collect();
+            return Err(BadBinding::Url { expected: url.to_owned(), seen });
         }
         let bound: Jwk = serde_json::from_slice(&decode(&proof.payload)?).map_err(|_| BadBinding::Payload)?;
         if bound != *account_key {
@@ -202,7 +211,10 @@ mod tests {
         assert_eq!(check(changed("alg", json!("none"))), Err(BadBinding::Algorithm));
         assert_eq!(check(changed("alg", json!(null))), Err(BadBinding::Form));
         assert_eq!(check(changed("kid", json!(1))), Err(BadBinding::Form));
-        assert_eq!(check(changed("url", json!("https://ca.test/acme/new-order"))), Err(BadBinding::Url));
+        assert_eq!(
+            check(changed("url", json!("https://ca.test/acme/new-order"))),
+            Err(BadBinding::Url { expected: URL.into(), seen: "https://ca.test/acme/new-order".into() })
+        );
         assert_eq!(check(changed("nonce", json!("x"))), Err(BadBinding::Forbidden("nonce")));
         assert_eq!(check(changed("jwk", json!({}))), Err(BadBinding::Forbidden("jwk")));
         assert_eq!(check(changed("crit", json!([]))), Err(BadBinding::Forbidden("crit")));

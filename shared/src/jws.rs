@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
-    base64url, json,
+    base64url,
+    json::{self, NotTheObject},
     jwk::{Algorithm, BadJwk, JsonObject, Jwk, Thumbprint},
 };
 
@@ -74,8 +75,8 @@ pub enum KeyReference {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadJws {
     /// Not JSON of the flattened serialization.
-    #[error("the body is not a flattened JWS: a JSON object of exactly \"protected\", \"payload\" and \"signature\"")]
-    NotFlattened,
+    #[error("the body is not a flattened JWS, a JSON object of \"protected\", \"payload\" and \"signature\": {0}")]
+    NotFlattened(NotTheObject),
     /// An unprotected header, or several signatures.
     #[error("the JWS has the member \"{0}\", which ACME does not allow")]
     Forbidden(&'static str),
@@ -83,10 +84,8 @@ pub enum BadJws {
     #[error("the member \"{0}\" is not base64url without padding")]
     NotBase64Url(&'static str),
     /// The protected header is not a JSON object of the expected members.
-    #[error(
-        "the protected header is not a JSON object with \"alg\", \"url\" and \"jwk\" or \"kid\" of the right types"
-    )]
-    NotAHeader,
+    #[error("the protected header is not a JSON object with \"alg\", \"url\" and \"jwk\" or \"kid\": {0}")]
+    NotAHeader(NotTheObject),
     /// A critical or unencoded-payload extension, none of which is known here (RFC 7515 §4.1.11, RFC 7797).
     #[error("the protected header has \"{0}\", which is not supported")]
     Extension(&'static str),
@@ -113,7 +112,7 @@ impl Unverified {
     /// # Errors
     /// The first thing that is wrong with its form; see [`BadJws`].
     pub fn parse(body: &[u8]) -> Result<Self, BadJws> {
-        let object: FlattenedObject = json::object(body).map_err(|_| BadJws::NotFlattened)?;
+        let object: FlattenedObject = json::object(body).map_err(BadJws::NotFlattened)?;
         if object.header.is_some() {
             return Err(BadJws::Forbidden("header"));
         }
@@ -225,7 +224,7 @@ impl Verified {
 
 impl ProtectedHeader {
     fn parse(json: &[u8]) -> Result<Self, BadJws> {
-        let header: HeaderObject = json::object(json).map_err(|_| BadJws::NotAHeader)?;
+        let header: HeaderObject = json::object(json).map_err(BadJws::NotAHeader)?;
         if header.crit.is_some() {
             return Err(BadJws::Extension("crit"));
         }
@@ -349,7 +348,11 @@ mod tests {
         body["payload"] = json!("e30=");
         assert_eq!(parse(&body).unwrap_err(), BadJws::NotBase64Url("payload"));
         let twice = r#"{"protected":"","protected":"","payload":"","signature":""}"#;
-        assert_eq!(Unverified::parse(twice.as_bytes()).unwrap_err(), BadJws::NotFlattened);
+        assert_eq!(
+            Unverified::parse(twice.as_bytes()).unwrap_err().to_string(),
+            "the body is not a flattened JWS, a JSON object of \"protected\", \"payload\" and \"signature\": \
+             \"protected\": duplicate field `protected`"
+        );
     }
 
     #[test]
@@ -364,7 +367,12 @@ mod tests {
         assert_eq!(with("kid", json!("https://ca.test/acme/account/1")), BadJws::JwkXorKid);
         assert_eq!(with("alg", json!("none")), BadJws::Algorithm);
         assert_eq!(with("alg", json!("HS256")), BadJws::Algorithm);
-        assert_eq!(with("url", json!(1)), BadJws::NotAHeader);
+        let other_type = with("url", json!(1));
+        assert!(matches!(other_type, BadJws::NotAHeader(_)), "{other_type}");
+        assert!(
+            other_type.to_string().ends_with("\"url\": invalid type: integer `1`, expected a string"),
+            "{other_type}"
+        );
         assert_eq!(with("alg", json!("RS256")), BadJws::Key(BadJwk::OtherAlgorithm));
         for nonce in ["n", "AAAA=", "AA+A", "a nonce"] {
             assert_eq!(with("nonce", json!(nonce)), BadJws::NotBase64Url("nonce"), "{nonce}");

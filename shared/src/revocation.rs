@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base64url::Base64Url,
+    base64url::{Base64Url, is_pem},
     chain::{BadChain, Leaf},
     json,
 };
@@ -47,6 +47,9 @@ pub enum BadRevocation {
         "not an object with \"certificate\", base64url of DER without padding, and optionally \"reason\", a number"
     )]
     Form,
+    /// The certificate is PEM inside of base64url.
+    #[error("\"certificate\" is PEM inside of base64url; send base64url of the DER that the PEM holds")]
+    Pem,
     /// The certificate is not DER, or not of the form that this CA issues.
     #[error(transparent)]
     Certificate(#[from] BadChain),
@@ -94,6 +97,9 @@ impl Revocation {
     pub fn parse(payload: &[u8]) -> Result<Self, BadRevocation> {
         let object: RevocationObject = json::object(payload).map_err(|_| BadRevocation::Form)?;
         let reason = RevocationReason::from_code(object.reason).ok_or(BadRevocation::Reason)?;
+        if is_pem(&object.certificate.0) {
+            return Err(BadRevocation::Pem);
+        }
         let leaf = Leaf::from_der(&object.certificate.0)?;
         Ok(Self { certificate: object.certificate.0, leaf, reason })
     }
@@ -131,6 +137,7 @@ mod tests {
             (r#"{"certificate":"MAA","reason":"1"}"#, BadRevocation::Form),
             (r#"{"certificate":"MAA","reason":1.5}"#, BadRevocation::Form),
             (r#"{"certificate":"MAA","reason":2}"#, BadRevocation::Reason),
+            (r#"{"certificate":"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t"}"#, BadRevocation::Pem),
             (r#"{"certificate":"MAA","reason":0}"#, BadRevocation::Certificate(BadChain::NotCertificates)),
         ];
         for (payload, error) in table {

@@ -93,13 +93,53 @@ impl FromStr for Timestamp {
     }
 }
 
-/// A time as clients write it: RFC 3339 with any offset and any fraction, which is dropped (RFC 8555 §7.4, RFC 3339 §5.6).
+/// Parses a time as clients write it: RFC 3339 with any offset and any fraction, which is dropped (RFC 8555 §7.4,
+/// RFC 3339 §5.6).
 ///
 /// # Errors
 /// When it is not such a time, or not between 1970 and 9999.
 pub fn parse_rfc3339(text: &str) -> Result<Timestamp, NotATime> {
+    let seconds = u64::try_from(rfc3339_seconds(text)?).map_err(|_| NotATime)?;
+    Ok(Timestamp::from_seconds(seconds))
+}
+
+/// Parses a time that a client may leave out of a request. Some clients send the empty text, or the zero time of their
+/// language (Go: `0001-01-01T00:00:00Z`), in place of leaving it out: both are no time. Every other time of RFC 3339 is
+/// one; what is before 1970 is the first second of 1970.
+///
+/// # Errors
+/// When it is not a time of RFC 3339.
+pub fn parse_optional_rfc3339(text: &str) -> Result<Option<Timestamp>, NotATime> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match rfc3339_seconds(text)? {
+        ZERO_TIME => Ok(None),
+        seconds => Ok(Some(Timestamp::from_seconds(u64::try_from(seconds).unwrap_or(0)))),
+    }
+}
+
+/// 0001-01-01T00:00:00Z in seconds since 1970.
+const ZERO_TIME: i64 = -62_135_596_800;
+
+/// Seconds of 2000 years: five times the cycle of the Gregorian calendar.
+const TWENTY_CENTURIES: i64 = 63_113_904_000;
+
+/// Seconds since 1970, negative before it. The library's dates begin in 1970: what is before that is read 2000 years
+/// later.
+fn rfc3339_seconds(text: &str) -> Result<i64, NotATime> {
     let (date_time, rest) = text.split_at_checked(19).ok_or(NotATime)?;
-    let local: Timestamp = format!("{}Z", date_time.replace('t', "T")).parse()?;
+    let (year, in_year) = date_time.split_at_checked(4).ok_or(NotATime)?;
+    if !year.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(NotATime);
+    }
+    let year: u16 = year.parse().map_err(|_| NotATime)?;
+    let (shifted, shift) = if year < 1970 { (year.saturating_add(2000), TWENTY_CENTURIES) } else { (year, 0) };
+    // A leap second (RFC 3339 §5.7) is the last second of its minute once more.
+    let in_year = in_year.strip_suffix(":60").map_or_else(|| in_year.to_owned(), |minute| format!("{minute}:59"));
+    let local: Timestamp = format!("{shifted:04}{}Z", in_year.replace('t', "T")).parse()?;
+    let local = i64::try_from(local.seconds()).map_err(|_| NotATime)?.saturating_sub(shift);
+
     let fraction = rest.strip_prefix('.').map(|rest| rest.trim_start_matches(|digit: char| digit.is_ascii_digit()));
     let offset = match fraction {
         Some(offset) if rest.len().saturating_sub(offset.len()) > 1 => offset,
@@ -111,7 +151,7 @@ pub fn parse_rfc3339(text: &str) -> Result<Timestamp, NotATime> {
         Some((sign @ ("+" | "-"), hours_minutes)) => (sign, hours_minutes),
         _ => return Err(NotATime),
     };
-    let number = |text: &str, limit: u64| match text.parse::<u64>() {
+    let number = |text: &str, limit: i64| match text.parse::<i64>() {
         Ok(number) if text.len() == 2 && number <= limit && text.bytes().all(|byte| byte.is_ascii_digit()) => {
             Ok(number)
         }
@@ -119,7 +159,7 @@ pub fn parse_rfc3339(text: &str) -> Result<Timestamp, NotATime> {
     };
     let (hours, minutes) = hours_minutes.split_once(':').ok_or(NotATime)?;
     let seconds = number(hours, 23)?.saturating_mul(60).saturating_add(number(minutes, 59)?).saturating_mul(60);
-    Ok(if sign == "+" { local.minus(seconds) } else { local.plus(seconds) })
+    Ok(if sign == "+" { local.saturating_sub(seconds) } else { local.saturating_add(seconds) })
 }
 
 impl Serialize for Timestamp {
@@ -182,6 +222,38 @@ mod tests {
         for text in table {
             assert_eq!(parse_rfc3339(text), Err(NotATime), "{text}");
         }
+    }
+
+    #[test]
+    fn every_time_of_rfc_3339_is_one_and_zero_times_are_absent() {
+        for absent in [
+            "",
+            "0001-01-01T00:00:00Z",
+            "0001-01-01t00:00:00.000z",
+            "0001-01-01T00:00:00+00:00",
+            "0001-01-01T01:30:00+01:30",
+        ] {
+            assert_eq!(parse_optional_rfc3339(absent), Ok(None), "{absent}");
+        }
+        let table = [
+            ("0001-01-01T00:00:01Z", "1970-01-01T00:00:00Z"),
+            ("0000-02-29T00:00:00Z", "1970-01-01T00:00:00Z"),
+            ("1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z"),
+            ("1969-12-31T23:59:59-00:01", "1970-01-01T00:00:59Z"),
+            ("1970-01-01T00:00:00+23:59", "1970-01-01T00:00:00Z"),
+            ("2026-11-21T12:00:00.123456789Z", "2026-11-21T12:00:00Z"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
+            ("9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59Z"),
+        ];
+        for (text, time) in table {
+            assert_eq!(parse_optional_rfc3339(text), Ok(Some(time.parse().unwrap())), "{text}");
+        }
+        for text in
+            ["0", "1900-02-29T00:00:00Z", "0000-00-00T00:00:00Z", "-001-01-01T00:00:00Z", "2026-11-21T12:00:61Z", " "]
+        {
+            assert_eq!(parse_optional_rfc3339(text), Err(NotATime), "{text}");
+        }
+        assert_eq!(parse_rfc3339("1969-12-31T23:59:59Z"), Err(NotATime), "no time that we write is before 1970");
     }
 
     #[test]

@@ -16,11 +16,12 @@ use shared::{
 };
 
 use crate::{
-    bindings::Bindings,
+    bound::Bound,
     budget::{Budget, Spendings},
     grant::Rights,
     issuance::Claim,
-    policy::{Asking, NotGiven, Policy, Scope},
+    journal::Intent,
+    policy::{Asking, NotGiven, Policy, Proofs, Scope},
     stops::{Stops, Subject},
 };
 
@@ -62,7 +63,7 @@ pub(crate) struct Admitted {
 pub(crate) struct Bounds<'a> {
     pub(crate) spendings: &'a Spendings,
     pub(crate) stops: &'a Stops,
-    pub(crate) bindings: &'a Bindings,
+    pub(crate) bound: &'a Bound,
 }
 
 /// The times that an order asked for, known to be within its profile.
@@ -139,34 +140,30 @@ impl Evidence {
         self.request.lease
     }
 
-    /// Checks that the policy gives it. What an earlier intent has decided on is not judged by its times again, and is spent.
+    /// Checks that the policy gives it. The certificate that an earlier intent has decided on is judged as it stands, by the policy of
+    /// today: its profile, scope, binding and edge. Its times are not judged again, and its budget is spent.
     pub(crate) fn admit(
         self,
         policy: &Policy,
         edge: &str,
         now: Timestamp,
-        is_decided: bool,
+        decided: Option<&Intent>,
         bounds: Bounds<'_>,
     ) -> Result<Admitted, Refused> {
-        let Self { request, csr, claim } = self;
         // 5. There is such a profile, the account has the rights that it claims, and a scope gives it these names by them.
-        let profile = policy.profile(&request.profile);
-        let profile = profile.ok_or_else(|| refused(Refusal::BadProfile, "there is no such profile"))?;
-        let rights = Rights::of(&request.grant, claim.account, policy, bounds.bindings, now)?;
-        let asking = Asking {
-            edge,
-            rights: &rights,
-            names: &request.identifiers,
-            profile: &request.profile,
-            key: csr.public_key().kind(),
-            now: (!is_decided).then_some(now),
-            proofs: &policy.clusters().prove(&request.identifiers, claim.account, now, is_decided),
-        };
-        let scope = bounds.choose(policy, &asking, now, is_decided)?;
+        let profile = self.profile(policy)?.clone();
+        let rights = self.rights(policy, now, bounds.bound)?;
+        if let Some(intent) = decided {
+            self.still_permits(intent, &profile, &rights, policy, bounds.stops)?;
+        }
+        let proofs = policy.clusters().prove(&self.request.identifiers, self.claim.account, now, decided.is_some());
+        let asking = Asking { now: decided.is_none().then_some(now), ..self.asking(edge, &rights, &proofs) };
+        let scope = bounds.choose(policy, &asking, now, decided)?;
         let (scope, budget) = (scope.name().to_owned(), scope.budget().clone());
+        let Self { request, csr, claim } = self;
         // 6. The times are within the profile.
         let times = RequestedTimes { not_before: request.not_before, not_after: request.not_after };
-        if !is_decided && !times.are_within(profile, now) {
+        if decided.is_none() && !times.are_within(&profile, now) {
             return Err(refused(Refusal::BadProfile, "the times are outside of the profile"));
         }
         // 7. Somebody still waits for it.
@@ -178,7 +175,7 @@ impl Evidence {
             edge: edge.to_owned(),
             claim,
             rights,
-            profile: profile.clone(),
+            profile,
             names: csr.names().clone(),
             csr,
             times,
@@ -188,6 +185,89 @@ impl Evidence {
             scope,
             budget,
         })
+    }
+
+    /// Checks that the policy could give it at some time: by profile, rights, names and key. Holds, budgets, times and the ages of
+    /// proofs are not looked at.
+    ///
+    /// # Errors
+    /// [`Refusal::BadProfile`], [`Refusal::NotPermitted`], and those of [`Rights::of`].
+    pub(crate) fn permit(&self, policy: &Policy, edge: &str, now: Timestamp, bound: &Bound) -> Result<(), Refused> {
+        self.profile(policy)?;
+        let rights = self.rights(policy, now, bound)?;
+        let proofs = policy.clusters().prove(&self.request.identifiers, self.claim.account, now, true);
+        let asking = self.asking(edge, &rights, &proofs);
+        if policy.scopes().iter().any(|scope| scope.gives(&asking).is_ok()) {
+            Ok(())
+        } else {
+            Err(refused(Refusal::NotPermitted, "no scope gives these names, proven so, in this profile"))
+        }
+    }
+
+    fn profile<'a>(&self, policy: &'a Policy) -> Result<&'a Profile, Refused> {
+        let name = &self.request.profile;
+        policy.profile(name).ok_or_else(|| refused(Refusal::BadProfile, format!("there is no profile {name}")))
+    }
+
+    fn rights(&self, policy: &Policy, now: Timestamp, bound: &Bound) -> Result<Rights, Refused> {
+        let account = self.claim.account;
+        let rights = Rights::of(&self.request.grant, account, policy, &bound.bindings(), now)?;
+        match rights.binding() {
+            Some(binding) if bound.is_replaced(binding, account) => {
+                Err(refused(Refusal::GrantExpired, "the account has another key now"))
+            }
+            _ => Ok(rights),
+        }
+    }
+
+    /// What is asked of the policy, without a time.
+    fn asking<'a>(&'a self, edge: &'a str, rights: &'a Rights, proofs: &'a Proofs) -> Asking<'a> {
+        Asking {
+            edge,
+            rights,
+            names: &self.request.identifiers,
+            profile: &self.request.profile,
+            key: self.csr.public_key().kind(),
+            now: None,
+            proofs,
+        }
+    }
+
+    /// Checks a certificate that was decided on before against the profile and the rights of today, and its edge against the policy and
+    /// the holds. Its scope is judged with the names.
+    fn still_permits(
+        &self,
+        intent: &Intent,
+        profile: &Profile,
+        rights: &Rights,
+        policy: &Policy,
+        stops: &Stops,
+    ) -> Result<(), Refused> {
+        if intent.profile != *profile.name() {
+            let detail = format!("its certificate was decided on with the profile {}", intent.profile);
+            return Err(refused(Refusal::BadProfile, detail));
+        }
+        let lifetime = intent.not_after.since(intent.not_before).saturating_add(1);
+        if lifetime > profile.validity_seconds() || intent.extended_key_usage != profile.extended_key_usage() {
+            let name = profile.name();
+            let detail =
+                format!("the profile {name} has changed since the certificate was decided on: order a new one");
+            return Err(refused(Refusal::BadProfile, detail));
+        }
+        if intent.binding.as_deref() != rights.binding() {
+            return Err(refused(Refusal::NotPermitted, "its certificate was decided on by other rights"));
+        }
+        if speaks_for(policy, &intent.edge, &intent.order).is_none() {
+            let detail =
+                format!("its certificate was decided on for the edge {}, which is not here any more", intent.edge);
+            return Err(refused(Refusal::UnknownEdge, detail));
+        }
+        if stops.edge(&intent.edge) {
+            let detail =
+                format!("its certificate was decided on for the edge {}, which an operator holds", intent.edge);
+            return Err(refused(Refusal::Stopped, detail));
+        }
+        Ok(())
     }
 }
 
@@ -203,16 +283,17 @@ impl Admitted {
 }
 
 impl Bounds<'_> {
-    /// The first scope that gives it, is not stopped and has some left.
+    /// The first scope that gives it, is not stopped and has some left. For a certificate that was decided on only its own scope counts,
+    /// whose budget it has spent.
     fn choose<'a>(
         self,
         policy: &'a Policy,
         asking: &Asking<'_>,
         now: Timestamp,
-        is_spent: bool,
+        decided: Option<&Intent>,
     ) -> Result<&'a Scope, Refused> {
         let mut why = refused(Refusal::NotPermitted, "no scope gives these names, proven so, in this profile");
-        for scope in policy.scopes() {
+        for scope in policy.scopes().iter().filter(|scope| decided.is_none_or(|intent| intent.scope == scope.name())) {
             match scope.gives(asking) {
                 Ok(()) => {}
                 Err(not_given @ NotGiven::Proof(..)) if why.reason == Refusal::NotPermitted => {
@@ -228,7 +309,9 @@ impl Bounds<'_> {
             };
             if let Some(reason) = self.stops.reason(&subject) {
                 why = refused(Refusal::Stopped, reason);
-            } else if !is_spent && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), now) {
+            } else if decided.is_none()
+                && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), now)
+            {
                 why = refused(Refusal::OverBudget, format!("scope {}: {exhausted}", scope.name()));
             } else {
                 return Ok(scope);
@@ -240,19 +323,23 @@ impl Bounds<'_> {
 
 impl RequestedTimes {
     /// First and last valid second of a certificate that is made now: what was asked for, the profile's where nothing was.
+    /// Where only the last second was asked for, the backdate is shortened to what the profile's validity leaves.
     pub(crate) fn validity(&self, profile: &Profile, now: Timestamp) -> (Timestamp, Timestamp) {
-        let not_before = self.not_before.unwrap_or_else(|| now.minus(profile.backdate_seconds()));
         // Both ends are included (RFC 5280 §4.1.2.5).
-        let full = not_before.plus(profile.validity_seconds()).minus(1);
-        (not_before, self.not_after.unwrap_or(full))
+        let all_but_one = profile.validity_seconds().saturating_sub(1);
+        let backdated = now.minus(profile.backdate_seconds());
+        let earliest = self.not_after.map_or(backdated, |last| last.minus(all_but_one).max(backdated));
+        let not_before = self.not_before.unwrap_or(earliest);
+        (not_before, self.not_after.unwrap_or_else(|| not_before.plus(all_but_one)))
     }
 
     /// Not empty, not longer than the profile's validity, not before its backdate, and not beyond what a certificate of now
-    /// could reach.
+    /// could reach: one that begins with the next second at the latest, so that "in 24 hours" is within a validity of a
+    /// day.
     fn are_within(&self, profile: &Profile, now: Timestamp) -> bool {
         let (not_before, not_after) = self.validity(profile, now);
         let earliest = now.minus(profile.backdate_seconds());
-        let latest = now.plus(profile.validity_seconds()).minus(1);
+        let latest = now.plus(profile.validity_seconds());
         let longest = not_before.plus(profile.validity_seconds()).minus(1);
         let starts_well = self.not_before.is_none() || not_before >= earliest;
         starts_well && not_after > now && not_before <= not_after && not_after <= longest && not_after <= latest

@@ -71,6 +71,11 @@ impl Bound {
         }
     }
 
+    /// Returns true when an account of this binding had this key and has another one now (RFC 8555 §7.3.5).
+    pub(crate) fn is_replaced(&self, binding: &str, key: Thumbprint) -> bool {
+        self.accounts().get(binding).is_some_and(|accounts| accounts.followed.contains_key(&key))
+    }
+
     /// Counts an account in. True when that is new, and has to be journaled; what cannot be journaled is counted out again.
     ///
     /// # Errors
@@ -79,6 +84,10 @@ impl Bound {
         let mut accounts = self.accounts();
         let accounts = accounts.entry(asked.binding.kid.clone()).or_default();
         let old_key = || refused(Refusal::GrantExpired, "the account has another key now");
+        // A key that was replaced opens, renews and follows nothing any more.
+        if accounts.followed.contains_key(&asked.account) {
+            return Err(old_key());
+        }
         let old = match asked.cause {
             Cause::Follows(old) => {
                 if accounts.followed.get(&old).is_some_and(|new| *new != asked.account) {
@@ -93,7 +102,6 @@ impl Bound {
         }
         match asked.cause {
             // Counted where it opened.
-            Cause::Renews if accounts.followed.contains_key(&asked.account) => return Err(old_key()),
             Cause::Renews => return Ok(false),
             Cause::Opens => {
                 let used = u64::try_from(accounts.present.len()).unwrap_or(u64::MAX);
@@ -178,8 +186,6 @@ impl Accounts {
             self.present.remove(&old);
             self.followed.insert(old, account);
         }
-        // An account may go back to a key that it has had.
-        self.followed.remove(&account);
         self.present.insert(account);
     }
 }

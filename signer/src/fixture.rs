@@ -13,7 +13,7 @@ use shared::{
 
 use crate::{
     admit::{Admitted, Bounds, Evidence},
-    bindings::Bindings,
+    bound::Bound,
     budget::Spendings,
     clock,
     issuer::Issuer,
@@ -73,10 +73,10 @@ pub(crate) fn intent(ca: &TestCa, seed: u8) -> Intent {
     let names = ["host.a.test"];
     let policy = policy::tests::policy();
     let request = request(&names, &TestKey::new(seed).csr(&names, ""));
-    let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
-    let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
+    let (spendings, stops, bound) = (Spendings::default(), Stops::default(), Bound::default());
+    let bounds = Bounds { spendings: &spendings, stops: &stops, bound: &bound };
     let admitted: Admitted =
-        Evidence::verify(&policy, EDGE, request).unwrap().admit(&policy, EDGE, now, false, bounds).unwrap();
+        Evidence::verify(&policy, EDGE, request).unwrap().admit(&policy, EDGE, now, None, bounds).unwrap();
     Issuer::new("a1".into(), ca.chain.clone(), Vec::new())
         .prepare(&admitted, random::serial_number().unwrap(), now)
         .unwrap()

@@ -135,6 +135,7 @@ impl Issuer {
             edge: admitted.edge.clone(),
             profile: admitted.profile.name().clone(),
             scope: admitted.scope.clone(),
+            binding: admitted.rights.binding().map(str::to_owned),
             names: admitted.names.iter().cloned().collect(),
             issuer: self.name.clone(),
             issuer_sha256: Base64Url(self.chain.issuer().fingerprint().to_vec()),

@@ -17,7 +17,7 @@ use x509_cert::ext::{Extension, pkix::name::GeneralName};
 
 use crate::{
     admit::{Bounds, Evidence},
-    bindings::Bindings,
+    bound::Bound,
     budget::Spendings,
     clock,
     fixture::{self, EDGE},
@@ -117,10 +117,10 @@ impl Said {
 /// What the issuer of this CA would sign for that request.
 fn tbs(ca: &TestCa, names: &[&str], csr: &[u8], serial: SerialNumber, now: Timestamp) -> Result<Vec<u8>, Refusal> {
     let policy = policy::tests::policy();
-    let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
-    let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
+    let (spendings, stops, bound) = (Spendings::default(), Stops::default(), Bound::default());
+    let bounds = Bounds { spendings: &spendings, stops: &stops, bound: &bound };
     let evidence = Evidence::verify(&policy, EDGE, fixture::request(names, csr)).map_err(|refused| refused.reason)?;
-    let admitted = evidence.admit(&policy, EDGE, now, false, bounds).map_err(|refused| refused.reason)?;
+    let admitted = evidence.admit(&policy, EDGE, now, None, bounds).map_err(|refused| refused.reason)?;
     let issuer = Issuer::new("a1".into(), ca.chain.clone(), Vec::new());
     Ok(issuer.prepare(&admitted, serial, now).unwrap().tbs.0)
 }

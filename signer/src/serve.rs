@@ -22,7 +22,7 @@ use crate::{
     exit::{Final, OperatorMustAct},
     expiry, files,
     handshakes::Handshakes,
-    issuance::{Issuance, Ledger, Notes},
+    issuance::{Issuance, Ledger, Notes, Written},
     issuer::Issuer,
     journal::{Event, Journal, Record, RevokedBy, checkpoint},
     listen::{Listener, LogLimit},
@@ -141,6 +141,7 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         forget: settings.limits.forget,
         shares: Shares::new(settings.limits.queue_per_edge),
         notes: Notes::default(),
+        written: Written::default(),
         readers: Arc::default(),
     };
     let listener = Listener {

@@ -1,7 +1,7 @@
 //! Who may come, and how often: external account bindings and rate limits, on the real platform.
 #![cfg(feature = "stack")]
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, thread};
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -90,7 +90,7 @@ fn an_address_opens_so_many_accounts_and_another_goes_on() -> Result<()> {
         register(&crowded, &AccountKey::es256())?.expect(201)?;
     }
     // Another address of the same network is the same client.
-    let neighbour = client("2001:db8:7::ffff")?;
+    let neighbour = client("2001:db8:7:ff::1")?;
     limited(&register(&neighbour, &AccountKey::es256())?)?;
     let other = client("2001:db8:8::1")?;
     let key = AccountKey::es256();
@@ -99,6 +99,67 @@ fn an_address_opens_so_many_accounts_and_another_goes_on() -> Result<()> {
     for _ in 0..11 {
         Account::register(&other, &key, &json!({}))?.expect(200)?;
     }
+    Ok(())
+}
+
+#[test]
+fn where_accounts_are_counted_by_address_one_of_an_unknown_address_is_not_opened() -> Result<()> {
+    let unknown = Client::of(&world().stack.report)?;
+    for client in [unknown.clone(), unknown.from_address("192.0.2.9, 198.51.100.1"), unknown.from_address("localhost")]
+    {
+        let reply = register(&client, &AccountKey::es256())?.expect(500)?;
+        assert_eq!(reply.problem()?, "serverInternal");
+    }
+    assert!(
+        world()
+            .stack
+            .log("edge")?
+            .contains("in the header CF-Connecting-IP, which rate_limits.accounts_per_address needs")
+    );
+    Ok(())
+}
+
+/// Challenges of several accounts that are answered at the same time begin no more validations than may fail.
+#[test]
+fn of_twenty_challenges_at_the_same_time_as_many_are_looked_at_as_may_fail() -> Result<()> {
+    let responder = Responder::start()?;
+    let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "admission-parallel")?.http_port(responder.port);
+    let rate = |count: u32| json!({"count": count, "seconds": 3600});
+    let limits = json!({"failures_per_account": rate(20), "failures_per_binding": rate(3)});
+    let stack = Stack::up(options.set("rate_limits", &limits).with(["--eab", "required"]))?;
+    let (client, binding) = (Client::of(&stack.report)?, BindingKey::read(stack.report.external_account.as_deref())?);
+    let open = || -> Result<Account> {
+        let key = AccountKey::es256();
+        let proof = binding.bind(&key.jwk(), client.url("newAccount"))?;
+        let reply = Account::register(&client, &key, &json!({ "externalAccountBinding": proof }))?.expect(201)?;
+        Ok(Account::of(&client, key, reply.location()?))
+    };
+    let accounts = [open()?, open()?];
+    // Those that succeed are given back.
+    for index in 0..5 {
+        accounts[0].issue(&[&format!("{index}.good.test")], &responder)?;
+    }
+    let mut requests = Vec::new();
+    for account in &accounts {
+        let names: Vec<_> = (0..10).map(|index| format!("{index}.failing.test")).collect();
+        let order = account.order(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        for url in order.authorizations()? {
+            let authorization = account.read_patiently(&url)?.expect(200)?.json()?;
+            let url =
+                tests::account::challenge(&authorization, "http-01")?["url"].as_str().unwrap_or_default().to_owned();
+            let body = account.sign(&url, &client.nonce()?, b"{}")?;
+            requests.push((url, body));
+        }
+    }
+    let replies = thread::scope(|scope| {
+        let client = &client;
+        let posted: Vec<_> = requests.iter().map(|(url, body)| scope.spawn(move || client.post(url, body))).collect();
+        posted.into_iter().map(|reply| reply.join().expect("no panic")).collect::<Result<Vec<_>>>()
+    })?;
+    let begun = replies.iter().filter(|reply| reply.status == 200).count();
+    // The last of those that succeeded may not be given back yet.
+    assert!((1..=3).contains(&begun), "{begun}");
+    assert_eq!(replies.iter().filter(|reply| reply.status == 429).count(), 20 - begun);
     Ok(())
 }
 

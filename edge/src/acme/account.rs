@@ -107,7 +107,7 @@ pub fn create(
     let account = AccountRecord {
         key: (**key).clone(),
         terms_version: terms_version(&asked, context),
-        contact: check_contacts(asked.contact)?,
+        contact: check_contacts(&asked.contact)?,
         terms_agreed: asked.terms_of_service_agreed,
         created: context.now,
         status: AccountStatus::Valid,
@@ -131,7 +131,7 @@ pub fn read_or_update(mut account: AccountRecord, request: &Verified, context: &
         account.status = AccountStatus::Deactivated;
     }
     if let Some(contact) = update.contact {
-        account.contact = check_contacts(contact)?;
+        account.contact = check_contacts(&contact)?;
     }
     let reply = reply(200, &account, context)?;
     Ok(Step { changes: vec![put(&account, context)?], effect: None, reply })
@@ -221,29 +221,29 @@ fn terms_version(asked: &NewAccount, context: &Context<'_>) -> Option<String> {
 }
 
 /// One address each, without header fields (RFC 8555 §7.3).
-fn check_contacts(contacts: Vec<String>) -> Result<Vec<String>, Problem> {
+fn check_contacts(contacts: &[String]) -> Result<Vec<String>, Problem> {
     if contacts.len() > MAX_CONTACTS {
-        return Err(Problem::Payload("an account with at most 10 contacts"));
+        return Err(Problem::Payload("an account whose \"contact\" has at most 10 URLs"));
     }
-    for contact in &contacts {
-        let Some((scheme, address)) = contact.split_once(':') else {
-            return Err(Problem::InvalidContact(cut(contact)));
-        };
-        if !scheme.eq_ignore_ascii_case("mailto") {
-            return Err(Problem::UnsupportedContact(cut(contact)));
-        }
-        let valid = address.rsplit_once('@').is_some_and(|(local, domain)| {
-            let plain =
-                |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'?' | b'<' | b'>' | b'"' | b'@' | b'\\');
-            !local.is_empty()
-                && local.bytes().all(plain)
-                && domain.parse::<DnsName>().is_ok_and(|name| !name.is_wildcard())
-        });
-        if !valid || contact.len() > MAX_CONTACT_BYTES {
-            return Err(Problem::InvalidContact(cut(contact)));
-        }
+    contacts.iter().map(|contact| check_contact(contact)).collect()
+}
+
+/// The contact without white space around it and behind its scheme, which some clients write there.
+fn check_contact(contact: &str) -> Result<String, Problem> {
+    let Some((scheme, address)) = contact.split_once(':') else {
+        return Err(Problem::InvalidContact(cut(contact)));
+    };
+    let (scheme, address) = (scheme.trim(), address.trim());
+    if !scheme.eq_ignore_ascii_case("mailto") {
+        return Err(Problem::UnsupportedContact(cut(contact)));
     }
-    Ok(contacts)
+    let valid = address.rsplit_once('@').is_some_and(|(local, domain)| {
+        let plain =
+            |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'?' | b'<' | b'>' | b'"' | b'@' | b'\\');
+        !local.is_empty() && local.bytes().all(plain) && domain.parse::<DnsName>().is_ok_and(|name| !name.is_wildcard())
+    });
+    let trimmed = format!("{scheme}:{address}");
+    if valid && trimmed.len() <= MAX_CONTACT_BYTES { Ok(trimmed) } else { Err(Problem::InvalidContact(cut(contact))) }
 }
 
 /// What is repeated of a stranger's text in a problem.

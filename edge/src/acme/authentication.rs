@@ -58,15 +58,26 @@ pub fn account_of(route: Route, header: &ProtectedHeader, urls: &Urls) -> Result
         (Route::NewAccount, KeyReference::Kid(_)) => Err(Problem::WrongKeyMember("jwk")),
         (_, KeyReference::Jwk(_)) => Err(Problem::WrongKeyMember("kid")),
         (route, KeyReference::Kid(kid)) => {
-            let account = urls.parse_kid(kid).map_err(|_| Problem::UnknownKid)?;
+            let account = urls.parse_kid(kid).map_err(|_| Problem::UnknownKid(kid.clone()))?;
             match route {
-                Route::Of(owner, _) if owner != account => {
-                    Err(Problem::Unauthorized("This resource belongs to another account."))
-                }
+                Route::Of(owner, _) if owner != account => Err(Problem::Unauthorized(
+                    "The resource of this URL belongs to another account than \"kid\" names.",
+                )),
                 _ => Ok(account),
             }
         }
     }
+}
+
+/// Checks the query of the request's URL, which is a part of the URL that must be signed (RFC 8555 §6.4). A signed URL
+/// with a query is compared with its route's, which has none, after the signature.
+///
+/// # Errors
+/// When the request's URL has a query that the header's `url` does not have.
+pub fn check_query(route: Route, header: &ProtectedHeader, query: Option<&str>, urls: &Urls) -> Result<(), Problem> {
+    let Some(query) = query else { return Ok(()) };
+    let expected = format!("{}?{query}", urls.of(route));
+    if header.url == expected { Ok(()) } else { Err(Problem::url_mismatch(expected, &header.url)) }
 }
 
 /// The key that the request must verify under: the one that it carries for newAccount, the stored one for everything else.

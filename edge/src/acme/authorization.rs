@@ -23,7 +23,7 @@ use super::{
     record::{
         AccountRecord, AccountStatus, AuthorizationRecord, AuthorizationState, Probing, Proved, Record, ReusableRecord,
     },
-    route::Resource,
+    route::{Resource, Route},
     step::{Context, Effect, Reply, Settled, Step, payload},
     storage::{Change, Key, Rows, StorageFault},
     view::AuthorizationStatus,
@@ -195,12 +195,13 @@ pub fn respond(
     if !request.payload().is_empty() {
         let _: serde_json::Map<String, serde_json::Value> =
             payload(request, "a JSON object: an empty one, or what the challenge asks for")?;
-        if record.state == AuthorizationState::Pending && record.expires >= context.now {
-            rate_limit::check_failures(rows, context)?;
+        if can_begin(&record, context.now) {
             let presented = presented::read(kind, request, &record, context)?;
-            let probing = Probing { challenge: kind, since: context.now, attempts: 1, presented };
+            let charge = rate_limit::reserve_failure(rows, context)?;
+            let charged = charge.is_some();
+            let probing = Probing { challenge: kind, since: context.now, attempts: 1, charged, presented };
             record.state = AuthorizationState::Processing(probing);
-            let changes = vec![put(id, &record, context)?];
+            let changes = Vec::from_iter(std::iter::once(put(id, &record, context)?).chain(charge));
             let effect = Some(Effect::Probe(challenge::probe(id, &record, kind, context)));
             return Ok(Step { changes, effect, reply: challenge_reply(id, kind, &record, context)? });
         }
@@ -211,6 +212,20 @@ pub fn respond(
         }
     }
     Ok(Step::read(challenge_reply(id, kind, &record, context)?))
+}
+
+/// True when this request would begin a validation: it answers a challenge of an authorization that waits for one.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn begins(rows: &dyn Rows, route: Route, request: &Verified, now: Timestamp) -> Result<bool, StorageFault> {
+    let Route::Of(_, Resource::Challenge(id, _)) = route else { return Ok(false) };
+    let record = AuthorizationRecord::load(rows, Key::Authorization(id))?;
+    Ok(!request.payload().is_empty() && record.is_some_and(|record| can_begin(&record, now)))
+}
+
+fn can_begin(record: &AuthorizationRecord, now: Timestamp) -> bool {
+    record.state == AuthorizationState::Pending && record.expires >= now
 }
 
 /// A probe came back from where it was run: the challenge it was for is judged. A late or doubled outcome changes nothing.
@@ -235,7 +250,8 @@ pub fn probed(
     }
     // Too late: clients have seen it invalid since it expired.
     if record.expires < context.now {
-        return conclude(rows, probe.authorization, record, challenge, Err(too_late()), context);
+        let late = Err(too_late(&record));
+        return conclude(rows, probe.authorization, record, challenge, late, context);
     }
     let verdict = perspective::judge(&record, probe, account.key.thumbprint(), sightings, context);
     record.seen = verdict.seen;
@@ -269,14 +285,16 @@ pub fn caa_checked(
         return end(id, record, context);
     }
     let judged = match record.expires < context.now {
-        true => Err(too_late()),
+        true => Err(too_late(&record)),
         false => caa_check::judge_authorization(&record, challenge, findings, context),
     };
     conclude(rows, id, record, challenge, judged, context)
 }
 
-fn too_late() -> Box<ProblemDocument> {
-    Box::new(ProblemDocument::new("malformed", Some(403), "The authorization expired before it was proved."))
+fn too_late(record: &AuthorizationRecord) -> Box<ProblemDocument> {
+    let (name, expired) = (&record.identifier, record.expires);
+    let detail = format!("The authorization of {name} expired at {expired}, before it was proved.");
+    Box::new(ProblemDocument::new("malformed", Some(403), detail))
 }
 
 /// The authorization is settled, by this challenge.
@@ -289,6 +307,7 @@ fn conclude(
     context: &Context<'_>,
 ) -> Result<Settled, Problem> {
     let evidence = presented::token(&record.state);
+    let charged = matches!(&record.state, AuthorizationState::Processing(probing) if probing.charged);
     record.state = match judged {
         Ok(()) => AuthorizationState::Valid { challenge, validated: context.now, evidence },
         Err(problem) => {
@@ -298,7 +317,11 @@ fn conclude(
     };
     let mut changes = vec![put(id, &record, context)?];
     match record.state {
-        AuthorizationState::Valid { .. } => changes.push(reusable_by(&identifier_of(&record), id)?),
+        AuthorizationState::Valid { .. } => {
+            changes.push(reusable_by(&identifier_of(&record), id)?);
+            changes.extend(if charged { rate_limit::refund_failure(rows, context)? } else { None });
+        }
+        _ if charged => {}
         _ => changes.extend(rate_limit::charge_failure(rows, context)?),
     }
     Ok(Settled::changes(changes))
@@ -325,10 +348,13 @@ pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settl
     }
     let challenge = probing.challenge;
     if probing.attempts >= MAX_PROBES {
-        let problem = ProblemDocument::new("connection", Some(403), "Looking at the challenge never came to an end.")
-            .about(record.identifier.clone().into());
-        record.state = AuthorizationState::Invalid { challenge, problem };
-        return Ok(Settled::changes(vec![put(id, &record, context)?]));
+        let detail = format!(
+            "The validation of {} by {} timed out after {MAX_PROBES} attempts.",
+            record.identifier,
+            challenge.name()
+        );
+        let problem = Box::new(ProblemDocument::new("connection", Some(403), detail));
+        return conclude(rows, id, record, challenge, Err(problem), context);
     }
     probing.attempts = probing.attempts.saturating_add(1);
     let effect = Some(Effect::Probe(challenge::probe(id, &record, challenge, context)));

@@ -102,6 +102,9 @@ pub fn judge_authorization(
     judge(name, record.wildcard, challenge.name(), findings, context)
 }
 
+/// The most names whose problems are told at the top: many clients show no subproblems.
+const MAX_DETAILS: usize = 10;
+
 /// Judges what was found for an order: every name of it.
 ///
 /// # Errors
@@ -118,8 +121,11 @@ pub fn judge_order(
         1 => problems.pop().map_or(Ok(()), |problem| Err(Box::new(problem))),
         _ => {
             problems.iter_mut().for_each(|problem| problem.status = None);
-            let summary = "CAA records do not permit some names of the order, or could not be looked up.";
-            let document = ProblemDocument::new("caa", Some(403), summary);
+            let details: Vec<_> = problems.iter().take(MAX_DETAILS).map(|problem| problem.detail.as_str()).collect();
+            let more = problems.len().saturating_sub(details.len());
+            let more =
+                if more == 0 { String::new() } else { format!(" The same of {more} more names; see the subproblems.") };
+            let document = ProblemDocument::new("caa", Some(403), details.join(" ") + &more);
             Err(Box::new(ProblemDocument { subproblems: problems, ..document }))
         }
     }

@@ -247,8 +247,20 @@ pub enum BadConfig {
     #[error("limits.nonce_shards: 1 to 256")]
     NonceShards,
     /// `rate_limits.accounts_per_address` without a header to take addresses from.
-    #[error("rate_limits.client_address_header: needed for accounts_per_address; CF-Connecting-IP on Cloudflare")]
+    #[error(
+        "rate_limits.client_address_header: needed for accounts_per_address; \"CF-Connecting-IP\" on Cloudflare, which \
+         sets it"
+    )]
     AddressHeader,
+    /// One of `rate_limits.client_address_header` and `rate_limits.client_address_set_by_proxy` without the other.
+    #[error(
+        "rate_limits.client_address_set_by_proxy: true, with client_address_header, where every request passes a \
+         proxy that sets that header itself; else leave out both: a client could write any address into the header"
+    )]
+    AddressTrust,
+    /// `rate_limits.ipv6_prefix`.
+    #[error("rate_limits.ipv6_prefix: 1 to 128 bits")]
+    Ipv6Prefix,
     /// One of `status`.
     #[error("status.{0}")]
     Status(#[from] BadStatus),
@@ -301,7 +313,7 @@ impl TryFrom<ConfigObject> for Config {
         if object.external_account_binding == BindingPolicy::Off && !object.scopes.is_empty() {
             return Err(BadConfig::ScopesWithoutBindings);
         }
-        let addresses = object.rate_limits.client_address_header.is_some();
+        let addresses = object.rate_limits.trusted_address_header().is_some();
         let clusters = Clusters::new(object.kubernetes, addresses, networks.loopback)
             .map_err(|(name, error)| BadConfig::Cluster(name, error))?;
         let caa_identities = check_identities(

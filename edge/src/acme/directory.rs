@@ -9,6 +9,7 @@ use super::{
     config::Config,
     dns_persist,
     external_account::BindingPolicy,
+    problem::Problem,
     renewal_info,
     route::{Route, Urls},
 };
@@ -50,6 +51,14 @@ struct Meta<'a> {
 }
 
 impl<'a> Directory<'a> {
+    /// The directory as JSON over several lines: people read it, and scripts that search it line by line.
+    ///
+    /// # Errors
+    /// Never: a directory can be serialized.
+    pub fn to_json(&self) -> Result<String, Problem> {
+        serde_json::to_string_pretty(self).map_err(|_| Problem::Internal("the directory cannot be serialized"))
+    }
+
     /// The deployment's directory.
     #[must_use]
     pub fn new(config: &'a Config, urls: &Urls) -> Self {

@@ -99,10 +99,12 @@ pub const fn refusal(reason: Refusal) -> Problem {
     match reason {
         // Which of both a stranger need not learn.
         Refusal::BadBinding | Refusal::UnknownBinding => Problem::Binding(BadBinding::Mac),
-        Refusal::BindingUsed => Problem::Unauthorized("As many accounts as may have this external account binding."),
-        Refusal::BadGrant | Refusal::GrantExpired => {
-            Problem::Unauthorized("The account's external account binding gives it nothing any more.")
-        }
+        Refusal::BindingUsed => Problem::Unauthorized(
+            "This external account binding has as many accounts as it may have. Get another one from the operator.",
+        ),
+        Refusal::BadGrant | Refusal::GrantExpired => Problem::Unauthorized(
+            "The account's external account binding was revoked or has expired. Get another one from the operator.",
+        ),
         _ => Problem::Internal("a signer refuses to bind"),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use shared::{
-    base64url::Base64Url,
+    base64url::{Base64Url, is_pem},
     chain::{BadChain, IssuerChain, Leaf},
     csr::Csr,
     identifier::Identifier,
@@ -26,8 +26,10 @@ use super::{
     kubernetes::presented,
     lease::{self, Leased, Turn},
     object_id::ObjectId,
-    order, placement,
-    problem::{Problem, ProblemDocument},
+    order,
+    order_times::OrderTimes,
+    page, placement,
+    problem::{NamesDiffer, Problem, ProblemDocument},
     record::{
         AccountRecord, AuthorizationRecord, AuthorizationState, Issued, OrderRecord, OrderState, Processing, Record,
     },
@@ -56,9 +58,12 @@ pub fn finalize(
         return Err(Problem::OrderNotReady(status));
     }
     let asked: Finalize = payload(&request, "an object with \"csr\": base64url of a DER request, without padding")?;
+    if is_pem(&asked.csr.0) {
+        return Err(Problem::CsrPem);
+    }
     let csr = Csr::parse_proved(&asked.csr.0, context.proved)?;
-    if csr.names() != &record.identifiers.iter().cloned().collect::<BTreeSet<_>>() {
-        return Err(Problem::CsrNames);
+    if let Some(differ) = NamesDiffer::between(&record.identifiers.iter().cloned().collect(), csr.names()) {
+        return Err(Problem::CsrNames(Box::new(differ)));
     }
     if account.key.is_same_key(csr.public_key()) {
         return Err(Problem::CsrAccountKey);
@@ -131,13 +136,14 @@ pub fn signed(
                 settled.changes.extend(absorb::keep(id, &record, &leaf.public_key, context)?);
                 return Ok(settled);
             }
-            Err(_) => {
+            Err(why) => {
+                let log = refused_certificate(id, processing, &why, context);
                 record.state = OrderState::Invalid(ProblemDocument::new(
                     "serverInternal",
                     Some(500),
                     "A signer sent a certificate that is not the one that was asked for. Tell the operator; make a new order.",
                 ));
-                return settled(id, &record, context);
+                return Ok(Settled { log: Some(log), ..settled(id, &record, context)? });
             }
         },
         Ok(IssueReply::Refused(refused)) if !refused.reason.is_temporary() => {
@@ -210,7 +216,10 @@ fn profile_for(csr: &Csr, default: ProfileName, context: &Context<'_>) -> Result
         return Ok(default);
     }
     let mut profiles = context.config.profiles.iter();
-    profiles.find(|(_, summary)| gives(summary)).map(|(name, _)| name.clone()).ok_or(Problem::CsrUsage)
+    profiles.find(|(_, summary)| gives(summary)).map(|(name, _)| name.clone()).ok_or_else(|| {
+        let usages: Vec<_> = asked.iter().take(10).map(ToString::to_string).collect();
+        Problem::CsrUsage(usages.join(", "))
+    })
 }
 
 /// Each identifier of the order with how and when it was proved.
@@ -244,8 +253,8 @@ fn next(id: ObjectId, record: &OrderRecord, processing: &Processing, settle: boo
             grant: grant_of(processing.grant.as_ref()),
             identifiers: processing.proven.clone(),
             profile: record.profile.clone(),
-            // A time that has passed since the order was made means from now on.
-            not_before: record.not_before.map(|asked| asked.max(context.now)),
+            not_before: OrderTimes { not_before: record.not_before, not_after: record.not_after }
+                .not_before_now(&record.profile, context),
             not_after: record.not_after,
             priority: if record.replaces.is_some() { Priority::Renewal } else { Priority::New },
             // The certificate is of use as long as the client may still ask for it.
@@ -279,6 +288,26 @@ fn check(
     if as_asked && leaf.not_after >= context.now { Ok(leaf) } else { Err(BadChain::NotOurLeaf) }
 }
 
+/// Why a certificate of a signer is not given to its client, for the operator's log.
+fn refused_certificate(id: ObjectId, processing: &Processing, why: &BadChain, context: &Context<'_>) -> String {
+    let order = context.urls.resource(context.account, Resource::Order(id));
+    let signer = &processing.signer;
+    let what_to_do = match why {
+        BadChain::OtherRoot | BadChain::NotIssuedByNext => {
+            let root = &context.config.root;
+            format!(
+                ". root_certificate is that of \"{}\", valid until {}, SHA-256 {}: compare it with the root of that \
+                 signer's issuer",
+                root.subject(),
+                root.not_after(),
+                page::hex(&root.fingerprint())
+            )
+        }
+        _ => String::new(),
+    };
+    format!("{signer} sent a certificate for {order} that is refused: {why}{what_to_do}")
+}
+
 /// The key that a certificate is asked for.
 pub(super) fn key_of(processing: &Processing) -> Option<PublicKey> {
     let request = Unverified::from_flattened(processing.finalize.clone()).ok()?;
@@ -290,11 +319,15 @@ pub(super) fn key_of(processing: &Processing) -> Option<PublicKey> {
 fn refusal(reason: Refusal) -> ProblemDocument {
     let (kind, status, detail) = match reason {
         Refusal::BadCsr => ("badCSR", 400, "The CSR is refused. Check its key and its form."),
-        Refusal::NameMismatch => ("badCSR", 400, "The names in the CSR are not exactly the order's identifiers."),
-        Refusal::NotPermitted => ("rejectedIdentifier", 403, "The CA's policy does not permit this certificate."),
-        Refusal::UnknownBinding | Refusal::BadGrant | Refusal::GrantExpired => {
-            ("unauthorized", 403, "The account's external account binding gives it no certificates any more.")
+        Refusal::NameMismatch => {
+            ("badCSR", 400, "The signer reads other names in the CSR than the order has. Name each once, as a SAN.")
         }
+        Refusal::NotPermitted => ("rejectedIdentifier", 403, "The CA's policy does not permit this certificate."),
+        Refusal::UnknownBinding | Refusal::BadGrant | Refusal::GrantExpired => (
+            "unauthorized",
+            403,
+            "The account's external account binding was revoked or has expired, and gives it no certificate any more.",
+        ),
         Refusal::BadProof => {
             ("unauthorized", 403, "What proved a name of the order does not prove it to the signer. Make a new order.")
         }

@@ -1,8 +1,11 @@
 //! Why an identifier is refused, and what its subproblem says: what is wrong with this one, and what to do (RFC 8555 §6.7.1).
 
-use shared::identifier::NotAnIdentifier;
+use shared::identifier::{IdentifierObject, NotAnIdentifier};
 
 use super::problem::{ProblemDocument, sentence};
+
+/// The most characters of an identifier that a text repeats: longer than any name is.
+const SHOWN: usize = 260;
 
 /// Why one identifier is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +27,23 @@ pub enum IdentifierRefusal {
 }
 
 impl IdentifierRefusal {
-    /// Its subproblem, which does not say yet which identifier it is about.
+    /// Its subproblem, about this identifier.
     #[must_use]
-    pub fn document(self) -> ProblemDocument {
-        let detail = match self {
-            Self::Form(error) => return ProblemDocument::new(self.kind(), None, sentence(&error)),
+    pub fn document(self, identifier: &IdentifierObject) -> ProblemDocument {
+        ProblemDocument::new(self.kind(), None, self.words(identifier)).about(identifier.clone())
+    }
+
+    /// What is wrong with this identifier, and what to do: a text that can stand alone.
+    #[must_use]
+    pub fn words(self, identifier: &IdentifierObject) -> String {
+        let IdentifierObject { kind, value } = identifier;
+        let shown = |text: &str| text.chars().take(SHOWN).collect::<String>();
+        let (kind, value) = (shown(kind), shown(value));
+        let why = match self {
+            Self::Form(NotAnIdentifier::UnknownType) => {
+                return format!("{value:?} is of the type {kind:?}; only \"dns\" and \"ip\" are known.");
+            }
+            Self::Form(error) => return format!("{value:?}: {}", sentence(&error)),
             Self::Unsupported => "Only identifiers of type \"dns\" are issued here.",
             Self::NotPermitted => "The policy does not permit certificates for this name.",
             Self::AddressNotPermitted => "The policy does not permit certificates for this address.",
@@ -39,7 +54,7 @@ impl IdentifierRefusal {
             Self::Wildcard => "The policy does not permit wildcards.",
             Self::WildcardInAdvance => "A wildcard is authorized by an order only. Make an order for it.",
         };
-        ProblemDocument::new(self.kind(), None, detail)
+        format!("{value:?}: {why}")
     }
 
     /// The ACME error type, without its prefix.

@@ -46,21 +46,21 @@ impl KeyChange {
     /// `malformed`, `unauthorized`, `badPublicKey`, `badSignatureAlgorithm`.
     pub fn check(rows: &dyn Rows, request: Verified, _nonce: Redeemed, context: &Context<'_>) -> Result<Self, Problem> {
         if request.header().url != context.urls.of(Route::KeyChange) {
-            return Err(Problem::UrlMismatch);
+            return Err(Problem::url_mismatch(context.urls.of(Route::KeyChange), &request.header().url));
         }
         let account = acting_account(rows, &request)?;
         let inner = Unverified::parse(request.payload())?;
         let KeyReference::Jwk(new_key) = &inner.header().key else { return Err(Problem::WrongKeyMember("jwk")) };
         let new_key = Jwk::clone(new_key);
         if inner.header().url != request.header().url {
-            return Err(Problem::UrlMismatch);
+            return Err(Problem::url_mismatch(request.header().url.clone(), &inner.header().url));
         }
         if inner.header().nonce.is_some() {
             return Err(Problem::Payload("an inner JWS without a nonce"));
         }
         let inner = inner.verify(&new_key)?;
         const EXPECTED: &str = "an inner JWS over a keyChange object with \"account\" and \"oldKey\"";
-        let asked: KeyChangeObject = json::object(inner.payload()).map_err(|_| Problem::Payload(EXPECTED))?;
+        let asked: KeyChangeObject = json::object(inner.payload()).map_err(|fault| Problem::Member(EXPECTED, fault))?;
         if asked.account != context.urls.resource(context.account, Resource::Account) {
             return Err(Problem::Unauthorized("The inner \"account\" is not the account of the outer \"kid\"."));
         }

@@ -34,6 +34,7 @@ pub mod network;
 pub mod nonce;
 pub mod object_id;
 pub mod order;
+pub mod order_times;
 pub mod orders;
 pub mod own_hosts;
 pub mod page;

@@ -3,16 +3,12 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
-use shared::{
-    identifier::IdentifierObject,
-    jws::Verified,
-    profile::ProfileName,
-    timestamp::{Timestamp, parse_rfc3339},
-};
+use shared::{identifier::IdentifierObject, jws::Verified, profile::ProfileName, timestamp::Timestamp};
 
 use super::{
     authorization, finalize,
     object_id::ObjectId,
+    order_times::{AskedTimes, OrderTimes},
     placement, policy,
     problem::{Problem, ProblemDocument},
     rate_limit,
@@ -35,9 +31,12 @@ pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Res
     if asked.identifiers.is_empty() || asked.identifiers.len() > rules.per_order {
         return Err(Problem::IdentifierCount(rules.per_order));
     }
-    let profile_named = asked.profile.is_some();
-    let profile = choose_profile(asked.profile, context)?;
-    let (not_before, not_after) = check_times(asked.not_before, asked.not_after, &profile, context)?;
+    let asked_profile = given(asked.profile);
+    let profile_named = asked_profile.is_some();
+    let profile = choose_profile(asked_profile, context)?;
+    let times = AskedTimes { not_before: asked.not_before, not_after: asked.not_after };
+    let OrderTimes { not_before, not_after } =
+        times.check(&profile, context).map_err(|why| Problem::OrderTimes(Box::new(why)))?;
 
     let mut identifiers = BTreeSet::new();
     let mut refused = Vec::new();
@@ -74,7 +73,7 @@ pub fn create(rows: &dyn Rows, request: &Verified, context: &Context<'_>) -> Res
         expires: context.now.plus(context.config.lifetimes.order),
         not_before,
         not_after,
-        replaces: asked.replaces,
+        replaces: given(asked.replaces),
         replaced_by: None,
         state: OrderState::Open,
     };
@@ -196,13 +195,21 @@ fn open_status(
 ) -> (OrderStatus, Option<ProblemDocument>) {
     let refused = |kind, detail: &str| (OrderStatus::Invalid, Some(ProblemDocument::new(kind, Some(403), detail)));
     if record.expires < now {
-        return refused("malformed", "The order has expired; make a new one.");
+        return refused("malformed", &format!("The order has expired at {}; make a new one.", record.expires));
     }
     for authorization in authorizations {
         match &authorization.state {
             AuthorizationState::Invalid { problem, .. } => return (OrderStatus::Invalid, Some(problem.clone())),
-            AuthorizationState::Deactivated => return refused("unauthorized", "An authorization was deactivated."),
-            _ if authorization.expires < now => return refused("unauthorized", "An authorization has expired."),
+            AuthorizationState::Deactivated => {
+                let detail =
+                    format!("The authorization of {} was deactivated; make a new order.", authorization.identifier);
+                return refused("unauthorized", &detail);
+            }
+            _ if authorization.expires < now => {
+                let (name, expired) = (&authorization.identifier, authorization.expires);
+                let detail = format!("The authorization of {name} has expired at {expired}; make a new order.");
+                return refused("unauthorized", &detail);
+            }
             _ => {}
         }
     }
@@ -227,7 +234,7 @@ pub fn reply(
         status,
         expires: record.expires,
         identifiers: record.identifiers.iter().cloned().map(Into::into).collect(),
-        profile: record.profile_named.then(|| record.profile.clone()),
+        profile: record.profile.clone(),
         not_before: record.not_before,
         not_after: record.not_after,
         replaces: record.replaces.clone(),
@@ -258,36 +265,9 @@ fn choose_profile(asked: Option<String>, context: &Context<'_>) -> Result<Profil
     }
 }
 
-/// The times that a client asked for, if they can be given by this profile (RFC 8555 §7.4). Who names only the first second
-/// gets the last one that is possible.
-fn check_times(
-    not_before: Option<String>,
-    not_after: Option<String>,
-    profile: &ProfileName,
-    context: &Context<'_>,
-) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
-    let parse = |text: Option<String>| {
-        let parse = |text: String| parse_rfc3339(&text);
-        text.map(parse).transpose().map_err(|_| Problem::OrderTimes("notBefore and notAfter are RFC 3339 times."))
-    };
-    let (not_before, not_after) = (parse(not_before)?, parse(not_after)?);
-    let longest = context.config.profiles.get(profile).map_or(0, |profile| profile.validity_seconds);
-    let first = not_before.unwrap_or(context.now).max(context.now);
-    // The last second that a certificate of now could reach: both ends are included (RFC 5280 §4.1.2.5).
-    let last_possible = context.now.plus(longest.saturating_sub(1));
-    match not_after {
-        None if first > last_possible => {
-            Err(Problem::OrderTimes("notBefore is further ahead than the profile's validity is long."))
-        }
-        None => Ok((not_before, not_before.map(|_| last_possible))),
-        Some(not_after) if not_after <= context.now || not_after < first => {
-            Err(Problem::OrderTimes("notAfter is not after now and notBefore."))
-        }
-        Some(not_after) if not_after > last_possible => {
-            Err(Problem::OrderTimes("notAfter is later than a certificate of the profile could reach now."))
-        }
-        Some(not_after) => Ok((not_before, Some(not_after))),
-    }
+/// A text that a client may leave out. Some clients send the empty text in place of that.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 /// RFC 8555 §7.4. Members that are not known are ignored.

@@ -76,7 +76,8 @@ fn client_lines(directory: &str) -> [(&'static str, String); 4] {
     ]
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Octets as OpenSSL writes fingerprints.
+pub(super) fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for byte in bytes {
         let separator = if text.is_empty() { "" } else { ":" };

@@ -19,16 +19,26 @@ use super::{
     storage::{Change, Key, Rows},
 };
 
+/// What an account's failures are called where they are too many: those that failed, and those that are under way.
+const FAILURES: &str = "failed validations of this account";
+
 /// The limits that are set. Unknown keys are errors.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimits {
-    /// The header in which the platform names the client's address.
+    /// The header in which a proxy, or the platform, names the client's address: one address and nothing else.
     #[serde(default)]
     pub client_address_header: Option<String>,
-    /// New accounts of one address; of IPv6 one /64.
+    /// True: every request passes a proxy that sets that header itself and removes what a client sends in it. Without
+    /// that the header says what a client likes, and is not read.
+    #[serde(default)]
+    pub client_address_set_by_proxy: bool,
+    /// New accounts of one address; of IPv6 those of a whole network.
     #[serde(default)]
     pub accounts_per_address: Option<Rate>,
+    /// The length of the prefix of such a network, in bits, 1 to 128.
+    #[serde(default = "ipv6_prefix")]
+    pub ipv6_prefix: u8,
     /// New orders of one account.
     #[serde(default)]
     pub orders_per_account: Option<Rate>,
@@ -89,16 +99,52 @@ pub struct MeterQuestion {
     pub take: Option<Rate>,
     /// Asks whether failures have used up this rate.
     pub failures: Option<Rate>,
+    /// True: counts a failure in advance, for a validation that begins. It is given back when that does not begin after
+    /// all, or succeeds: of requests at the same time no more get through than the rate allows.
+    pub reserves: bool,
+}
+
+/// The smallest network that a provider assigns to a site (RFC 6177): who has one has 256 of /64.
+const fn ipv6_prefix() -> u8 {
+    56
+}
+
+impl Default for RateLimits {
+    /// No limit.
+    fn default() -> Self {
+        Self {
+            client_address_header: None,
+            client_address_set_by_proxy: false,
+            accounts_per_address: None,
+            ipv6_prefix: ipv6_prefix(),
+            orders_per_account: None,
+            orders_per_binding: None,
+            failures_per_account: None,
+            failures_per_binding: None,
+        }
+    }
 }
 
 impl RateLimits {
+    /// The header that names the client's address, where the operator says that a proxy sets it.
+    #[must_use]
+    pub fn trusted_address_header(&self) -> Option<&str> {
+        self.client_address_header.as_deref().filter(|_| self.client_address_set_by_proxy)
+    }
+
     /// Refuses what can limit nothing.
     ///
     /// # Errors
-    /// [`BadConfig::AddressHeader`], [`BadConfig::Zero`].
+    /// [`BadConfig::AddressHeader`], [`BadConfig::AddressTrust`], [`BadConfig::Ipv6Prefix`], [`BadConfig::Zero`].
     pub fn check(&self) -> Result<(), BadConfig> {
-        if self.accounts_per_address.is_some() && self.client_address_header.is_none() {
+        if self.client_address_header.is_some() != self.client_address_set_by_proxy {
+            return Err(BadConfig::AddressTrust);
+        }
+        if self.accounts_per_address.is_some() && self.trusted_address_header().is_none() {
             return Err(BadConfig::AddressHeader);
+        }
+        if !(1..=128).contains(&self.ipv6_prefix) {
+            return Err(BadConfig::Ipv6Prefix);
         }
         let rates = [
             ("rate_limits.accounts_per_address", self.accounts_per_address),
@@ -117,8 +163,11 @@ impl Rate {
         self.seconds.saturating_mul(1000)
     }
 
-    fn interval(self) -> u64 {
-        self.period().checked_div(self.count.into()).unwrap_or(0).max(1)
+    const fn interval(self) -> u64 {
+        match self.period().checked_div(self.count as u64) {
+            Some(0) | None => 1,
+            Some(interval) => interval,
+        }
     }
 }
 
@@ -150,6 +199,12 @@ impl Meter {
         let now = milliseconds(now);
         let next = self.0.max(now).saturating_add(rate.interval());
         Self(next.min(now.saturating_add(rate.period()).saturating_add(rate.interval())))
+    }
+
+    /// Takes back one that was counted.
+    #[must_use]
+    pub const fn refund(self, rate: Rate) -> Self {
+        Self(self.0.saturating_sub(rate.interval()))
     }
 
     /// As it is stored outside of records.
@@ -192,10 +247,31 @@ pub fn take_order(rows: &dyn Rows, context: &Context<'_>) -> Result<Option<Chang
 pub fn check_failures(rows: &dyn Rows, context: &Context<'_>) -> Result<(), Problem> {
     let Some(rate) = limits(context.config).failures_per_account else { return Ok(()) };
     let checked = load(rows, Metered::Failures)?.check(rate, context.now);
-    checked.map_err(|UsedUp(seconds)| Problem::RateLimited("failed validations of this account", seconds))
+    checked.map_err(|UsedUp(seconds)| Problem::RateLimited(FAILURES, seconds))
 }
 
-/// Counts a validation that failed.
+/// Counts a validation that begins as one that fails, so that of several at the same time no more are run than may
+/// fail; [`refund_failure`] takes that back. Nothing where no limit is set.
+///
+/// # Errors
+/// `rateLimited`.
+pub fn reserve_failure(rows: &dyn Rows, context: &Context<'_>) -> Result<Option<Change>, Problem> {
+    let Some(rate) = limits(context.config).failures_per_account else { return Ok(None) };
+    let meter = load(rows, Metered::Failures)?.take(rate, context.now);
+    let meter = meter.map_err(|UsedUp(seconds)| Problem::RateLimited(FAILURES, seconds))?;
+    Ok(Some(put(meter, Metered::Failures)?))
+}
+
+/// Takes back what [`reserve_failure`] has counted for a validation that succeeded.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn refund_failure(rows: &dyn Rows, context: &Context<'_>) -> Result<Option<Change>, Problem> {
+    let Some(rate) = limits(context.config).failures_per_account else { return Ok(None) };
+    Ok(Some(put(load(rows, Metered::Failures)?.refund(rate), Metered::Failures)?))
+}
+
+/// Counts a validation that failed and was not counted when it began.
 ///
 /// # Errors
 /// When rows cannot be read.
@@ -204,32 +280,43 @@ pub fn charge_failure(rows: &dyn Rows, context: &Context<'_>) -> Result<Option<C
     Ok(Some(put(load(rows, Metered::Failures)?.charge(rate, context.now), Metered::Failures)?))
 }
 
-/// What a meter outside must be asked before this request may go on.
+/// What a meter outside must be asked before this request may go on. `begins` says whether it would open an account, or
+/// begin a validation.
 ///
 /// # Errors
-/// When rows cannot be read.
+/// [`Problem::ClientAddress`]; when rows cannot be read.
 pub fn question(
     rows: &dyn Rows,
     route: Route,
-    opens_account: bool,
+    begins: bool,
     client: Option<IpAddr>,
     config: &Config,
 ) -> Result<Option<MeterQuestion>, Problem> {
     let limits = limits(config);
     let question = match route {
-        Route::NewAccount if opens_account => client.zip(limits.accounts_per_address).map(|(address, rate)| {
-            MeterQuestion { name: MeterName::Address(network(address)), take: Some(rate), failures: None }
-        }),
+        Route::NewAccount if begins => match (limits.accounts_per_address, client) {
+            (None, _) => None,
+            (Some(rate), Some(address)) => {
+                let name = MeterName::Address(network(address, limits.ipv6_prefix));
+                Some(MeterQuestion { name, take: Some(rate), failures: None, reserves: false })
+            }
+            (Some(_), None) => {
+                let header = limits.client_address_header.clone().unwrap_or_default();
+                return Err(Problem::ClientAddress(header));
+            }
+        },
         Route::NewOrder => binding_question(rows, limits.orders_per_binding, limits.failures_per_binding)?,
-        Route::NewAuthorization | Route::Of(_, Resource::Challenge(..)) => {
-            binding_question(rows, None, limits.failures_per_binding)?
+        Route::NewAuthorization => binding_question(rows, None, limits.failures_per_binding)?,
+        Route::Of(_, Resource::Challenge(..)) if begins => {
+            let question = binding_question(rows, None, limits.failures_per_binding)?;
+            question.map(|question| MeterQuestion { reserves: true, ..question })
         }
         _ => None,
     };
     Ok(question.filter(|question| question.take.is_some() || question.failures.is_some()))
 }
 
-/// The binding whose meter must be charged for a validation of this account that failed.
+/// The binding whose meter has counted a validation of this account when it began.
 ///
 /// # Errors
 /// When rows cannot be read.
@@ -247,15 +334,21 @@ fn binding_question(
         return Ok(None);
     }
     let binding = AccountRecord::load(rows, Key::Account)?.and_then(|account| account.binding);
-    Ok(binding.map(|binding| MeterQuestion { name: MeterName::Binding(binding.key_id), take, failures }))
+    Ok(binding.map(|binding| MeterQuestion {
+        name: MeterName::Binding(binding.key_id),
+        take,
+        failures,
+        reserves: false,
+    }))
 }
 
-/// Whoever has an address of IPv6 has its whole /64.
-fn network(address: IpAddr) -> IpAddr {
+/// The network of an address of IPv6, which is its holder's as a whole; an address of IPv4 itself.
+fn network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            let host_bits = 128_u32.saturating_sub(ipv6_prefix.into());
+            let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
         }
         address => address,
     }
@@ -313,11 +406,30 @@ mod tests {
 
     #[test]
     fn an_ipv6_address_counts_as_its_network() {
-        for (address, counted) in
-            [("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::")]
-        {
-            assert_eq!(network(address.parse().unwrap()), counted.parse::<IpAddr>().unwrap());
+        let table = [
+            ("192.0.2.7", 56, "192.0.2.7"),
+            ("::ffff:192.0.2.7", 1, "192.0.2.7"),
+            ("2001:db8:1:2ff:3:4:5:6", 56, "2001:db8:1:200::"),
+            ("2001:db8:1:2ff:3:4:5:6", 64, "2001:db8:1:2ff::"),
+            ("2001:db8:1:2ff:3:4:5:6", 128, "2001:db8:1:2ff:3:4:5:6"),
+            ("ffff::1", 1, "8000::"),
+        ];
+        for (address, prefix, counted) in table {
+            assert_eq!(network(address.parse().unwrap(), prefix), counted.parse::<IpAddr>().unwrap(), "{address}");
         }
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_and_no_more_than_that() {
+        let rate = Rate { count: 3, seconds: 30 };
+        let full = (0..3).fold(Meter::default(), |meter, _| meter.take(rate, at(0)).unwrap());
+        assert!(full.check(rate, at(0)).is_err());
+        let one_back = full.refund(rate).take(rate, at(0)).unwrap();
+        assert_eq!(one_back.check(rate, at(0)), Err(UsedUp(10)));
+        // What is given back late, when it has come back by itself, is not there twice.
+        let late = full.refund(rate).refund(rate).refund(rate);
+        let again = (0..3).fold(late, |meter, _| meter.take(rate, at(1000)).unwrap());
+        assert_eq!(again.check(rate, at(1000)), Err(UsedUp(10)));
     }
 
     proptest! {

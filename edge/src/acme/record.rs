@@ -267,6 +267,9 @@ pub struct Probing {
     pub since: Timestamp,
     /// Probes that were started for it.
     pub attempts: u32,
+    /// True when the account's limit of failures has counted it already, until it succeeds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub charged: bool,
     /// What the client presented (kubernetes-01): here for as long as a probe may have to be done again, and no longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presented: Option<Presented>,

@@ -67,9 +67,7 @@ pub fn by_account(
         Some(signer) => (Right::Account, Some(signer)),
         None => {
             for name in &revocation.leaf.names {
-                authorization::held(rows, name, context)?.ok_or(Problem::Unauthorized(
-                    "The certificate was not issued to this account, which does not hold authorizations for all of its names either.",
-                ))?;
+                authorization::held(rows, name, context)?.ok_or_else(|| Problem::NotHeld(name.clone()))?;
             }
             (Right::Authorizations, None)
         }
@@ -101,11 +99,11 @@ pub fn by_certificate_key(
 
 fn check(request: &Verified, context: &Context<'_>) -> Result<Revocation, Problem> {
     if request.header().url != context.urls.of(Route::RevokeCertificate) {
-        return Err(Problem::UrlMismatch);
+        return Err(Problem::url_mismatch(context.urls.of(Route::RevokeCertificate), &request.header().url));
     }
     let revocation = Revocation::parse(request.payload())?;
     if revocation.leaf.not_after < context.now {
-        return Err(Problem::CertificateExpired);
+        return Err(Problem::CertificateExpired(revocation.leaf.not_after));
     }
     Ok(revocation)
 }

@@ -232,6 +232,21 @@ impl Urls {
 }
 
 impl Route {
+    /// The methods that a resource has, for `Allow`.
+    #[must_use]
+    pub const fn methods(self) -> &'static str {
+        match self {
+            Self::Directory | Self::NewNonce | Self::Agreement(..) => "GET, HEAD, POST",
+            Self::Page | Self::RootPem | Self::RootDer => "GET, HEAD",
+            Self::NewAccount
+            | Self::NewOrder
+            | Self::NewAuthorization
+            | Self::KeyChange
+            | Self::RevokeCertificate
+            | Self::Of(..) => "POST",
+        }
+    }
+
     /// True for what a signed POST may ask for: what is read without an account can be read by POST-as-GET, too
     /// (RFC 8555 §6.3).
     #[must_use]

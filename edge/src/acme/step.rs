@@ -102,6 +102,8 @@ pub struct Settled {
     pub effect: Option<Effect>,
     /// True: nothing is left to keep; in place of a commit the whole object is to be deleted.
     pub ends: bool,
+    /// For the operator's log.
+    pub log: Option<String>,
 }
 
 /// Work outside of the object. Idempotent: alarms start it again until an event settles it.
@@ -189,7 +191,7 @@ pub fn step(
     context: &Context<'_>,
 ) -> Result<Step, Problem> {
     if request.header().url != context.urls.of(route) {
-        return Err(Problem::UrlMismatch);
+        return Err(Problem::url_mismatch(context.urls.of(route), &request.header().url));
     }
     if route == Route::NewAccount {
         return account::create(rows, request, admission.binding, context);
@@ -199,7 +201,8 @@ pub fn step(
     match route {
         Route::Directory => {
             require_post_as_get(&request)?;
-            Reply::json(200, &Directory::new(context.config, context.urls)).map(Step::read)
+            let directory = Directory::new(context.config, context.urls).to_json()?;
+            Ok(Step::read(Reply::new(200, Body::Json(directory))))
         }
         Route::NewNonce => {
             require_post_as_get(&request)?;
@@ -276,7 +279,7 @@ impl Settled {
     /// Changes alone.
     #[must_use]
     pub const fn changes(changes: Vec<Change>) -> Self {
-        Self { changes, effect: None, ends: false }
+        Self { changes, effect: None, ends: false, log: None }
     }
 }
 
@@ -328,7 +331,7 @@ impl Reply {
 /// # Errors
 /// A problem that says what is expected.
 pub fn payload<T: DeserializeOwned>(request: &Verified, expected: &'static str) -> Result<T, Problem> {
-    json::object(request.payload()).map_err(|_| Problem::Payload(expected))
+    json::object(request.payload()).map_err(|fault| Problem::Member(expected, fault))
 }
 
 /// Refuses everything but a POST-as-GET (RFC 8555 §6.3).

@@ -40,9 +40,8 @@ pub struct OrderView {
     pub expires: Timestamp,
     /// The identifiers.
     pub identifiers: Vec<IdentifierObject>,
-    /// The profile, when the client named one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub profile: Option<ProfileName>,
+    /// The profile: the one that the client named, or the default until finalize has chosen by the CSR.
+    pub profile: ProfileName,
     /// The notBefore that it asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,

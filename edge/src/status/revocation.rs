@@ -92,13 +92,16 @@ pub enum Due {
 pub enum Outcome {
     /// The certificate is revoked.
     Revoked,
+    /// Another question had it revoked first, at the given time.
+    AlreadyRevoked(Timestamp),
     /// Not known yet: the signer cannot be asked, or cannot do it at the moment.
     Later,
     /// It cannot be.
     Refused(Problem),
 }
 
-/// A client with the right to it asks. Whoever asks while another question is under way asks anew.
+/// A client with the right to it asks. A client that asks while another one's question is under way asks anew: of
+/// several at the same time the first one that is answered has revoked, and the others hear `alreadyRevoked`.
 ///
 /// # Errors
 /// `alreadyRevoked`; when rows cannot be read.
@@ -131,8 +134,8 @@ pub fn answered(
 ) -> Result<(Vec<Change>, Outcome), Problem> {
     let key = Key::Certificate(ask.serial);
     let stored = CertificateRecord::load(rows, key)?.map(|record| record.state);
-    if let Some(CertificateState::Revoked(_)) = stored {
-        return Ok((Vec::new(), Outcome::Revoked));
+    if let Some(CertificateState::Revoked(revoked)) = stored {
+        return Ok((Vec::new(), Outcome::AlreadyRevoked(revoked.at)));
     }
     Ok(match answer {
         Ok(RevokeReply::Revoked(revoked)) if revoked.serial == ask.serial => {

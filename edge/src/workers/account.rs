@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use shared::signed_der::{Proved, SignedDer};
+use shared::{
+    jws::Verified,
+    signed_der::{Proved, SignedDer},
+};
 use worker::{DurableObject, Env, Request, Response, State, Stub, console_error, console_log, durable_object};
 
 use super::{
@@ -36,6 +39,7 @@ use super::{
 use crate::acme::{
     absorb, account,
     authentication::key_of,
+    authorization,
     caa_check::CaaSubject,
     entropy::Entropy,
     finalize,
@@ -153,7 +157,8 @@ impl Incarnation {
         reply.map_or_else(Answer::from, Answer::from).send(environment, nonce, hops.get())
     }
 
-    /// Signature, nonce, step, commit, effect: in this order (RFC 8555 §6).
+    /// Signature, nonce, limits outside: in this order (RFC 8555 §6). A failure that a meter counted for a validation
+    /// that did not begin after all is given back.
     async fn run(
         self: &Rc<Self>,
         request: SignedRequest,
@@ -180,11 +185,36 @@ impl Incarnation {
         {
             return Ok(reply);
         }
-        let opens = route == Route::NewAccount && account::opens(&rows, &verified)?;
-        if let Some(question) = rate_limit::question(&rows, route, opens, client, &environment.config)? {
+        let begins = match route {
+            Route::NewAccount => account::opens(&rows, &verified)?,
+            _ => authorization::begins(&rows, route, &verified, environment::now())?,
+        };
+        let mut reserved = None;
+        if let Some(question) = rate_limit::question(&rows, route, begins, client, &environment.config)? {
             hops.set(hops.get().saturating_add(1));
+            reserved = question.failures.filter(|_| question.reserves).map(|rate| (question.name.clone(), rate));
             meter::ask(&self.env, environment, question).await?;
         }
+        let began = Cell::new(false);
+        let admitted = Admitted { route, verified, redeemed, client };
+        let reply = self.perform(admitted, account, environment, hops, &began).await;
+        if let Some((name, rate)) = reserved.filter(|_| !began.get()) {
+            meter::refund_failure(&self.env, environment, &name, rate).await;
+        }
+        reply
+    }
+
+    /// Step, commit, effect: in this order. `began` becomes true when a validation has begun.
+    async fn perform(
+        self: &Rc<Self>,
+        admitted: Admitted,
+        account: AccountId,
+        environment: &Rc<Environment>,
+        hops: &Cell<u32>,
+        began: &Cell<bool>,
+    ) -> Result<Reply, Problem> {
+        let Admitted { route, verified, redeemed, client } = admitted;
+        let rows = self.rows(account)?;
         let entropy = environment::entropy()?;
         if route == Route::RevokeCertificate {
             let order = revoke::by_account(&rows, verified, redeemed, &context(environment, account, &entropy))?;
@@ -242,6 +272,8 @@ impl Incarnation {
             self.alarm.arm(&self.state, &rows, environment::now()).await;
         }
         let Some(effect) = step.effect else { return Ok(step.reply) };
+        // An effect without a change starts again what was lost.
+        began.set(matches!(effect, Effect::Probe(_)) && !step.changes.is_empty());
         let order = match &effect {
             Effect::Sign(sign) => Some(sign.order),
             Effect::CheckCaa(check) => match check.subject {
@@ -298,6 +330,14 @@ impl Incarnation {
         };
         Ok(window.mint(&environment.nonce_secrets, account))
     }
+}
+
+/// A request that is authentic, whose nonce is spent, and that no meter outside refuses.
+struct Admitted {
+    route: Route,
+    verified: Verified,
+    redeemed: Redeemed,
+    client: Option<IpAddr>,
 }
 
 /// The header in which the front says which address asks.

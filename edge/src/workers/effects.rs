@@ -109,6 +109,8 @@ impl Incarnation {
                 _ => None,
             };
             self.running.borrow_mut().remove(&key);
+            // What is concluded already is not told, or given back, twice.
+            let probed = probed.filter(|id| self.is_under_way(*id, account));
             match self.settle(event, &proved, environment, account).await {
                 Ok(effect) => {
                     next = effect;
@@ -133,20 +135,26 @@ impl Incarnation {
         None
     }
 
-    /// The log hears which perspectives found no proof. A validation that failed counts for the account's binding too, where
-    /// such a limit is set.
+    /// True while this validation is not concluded.
+    fn is_under_way(&self, id: ObjectId, account: AccountId) -> bool {
+        let record = self.rows(account).and_then(|rows| AuthorizationRecord::load(&rows, Key::Authorization(id)));
+        matches!(record, Ok(Some(AuthorizationRecord { state: AuthorizationState::Processing(_), .. })))
+    }
+
+    /// The log hears which perspectives found no proof. A validation was counted as a failure of the account's binding
+    /// when it began, where such a limit is set: one that succeeded is given back.
     async fn report(&self, id: ObjectId, environment: &Environment, account: AccountId) {
-        let failed = || -> Result<_, Problem> {
+        let succeeded = || -> Result<_, Problem> {
             let rows = self.rows(account)?;
             let record = AuthorizationRecord::load(&rows, Key::Authorization(id))?;
             record.iter().for_each(perspective::log);
             match record.map(|record| record.state) {
-                Some(AuthorizationState::Invalid { .. }) => rate_limit::charged_binding(&rows, &environment.config),
+                Some(AuthorizationState::Valid { .. }) => rate_limit::charged_binding(&rows, &environment.config),
                 _ => Ok(None),
             }
         };
-        match failed() {
-            Ok(Some((name, rate))) => meter::charge_failure(&self.env, environment, &name, rate).await,
+        match succeeded() {
+            Ok(Some((name, rate))) => meter::refund_failure(&self.env, environment, &name, rate).await,
             Ok(None) => {}
             Err(problem) => console_error!("{problem:?}"),
         }
@@ -207,6 +215,9 @@ impl Incarnation {
         let settled = pool::with_outlook(environment, self.colo.borrow().as_deref(), |outlook| {
             step::settle(&rows, event, &Context { proved, outlook, ..context(environment, account, &entropy) })
         })?;
+        if let Some(words) = settled.log {
+            console_error!("{words}");
+        }
         if settled.ends {
             self.delete().await?;
             return Ok(None);

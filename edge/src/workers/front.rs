@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use shared::jws::KeyReference;
 use subtle::ConstantTimeEq;
 use worker::{Context, Env, Method, Request, console_error, event, web_sys};
 
@@ -14,11 +15,11 @@ use super::{
     reply::{self, Answer},
     rollover,
     signed_request::SignedRequest,
-    status,
+    status, webcrypto,
 };
 use crate::{
     acme::{
-        authentication::Home,
+        authentication::{self, Home},
         directory::Directory,
         page,
         problem::Problem,
@@ -72,9 +73,10 @@ async fn serve(request: &mut Request, env: &Env, environment: &Environment) -> R
     if environment.config.renewal.offered
         && let Some(id) = CertificateId::of_path(&request.path())
     {
-        return match (is_encrypted(request), request.method()) {
+        return match (is_encrypted(request), method(request)) {
             (false, _) => Err(Problem::PlainHttp),
-            (true, Method::Get) => {
+            (true, Some(Method::Options)) => Ok(Served::Here(Answer::options("GET"))),
+            (true, Some(Method::Get)) => {
                 renewal::ask(env, environment, &request.path(), id?).await.map(|answer| Served::ByObject(answer.into()))
             }
             (true, _) => Err(Problem::MethodNotAllowed("GET")),
@@ -84,21 +86,29 @@ async fn serve(request: &mut Request, env: &Env, environment: &Environment) -> R
     if !is_encrypted(request) && !matches!(route, Route::RootPem | Route::RootDer) {
         return Err(Problem::PlainHttp);
     }
-    match (route, request.method()) {
+    let not_allowed = Problem::MethodNotAllowed(route.methods());
+    let Some(method) = method(request) else { return Err(not_allowed) };
+    match (route, method) {
         (route, Method::Post) if route.takes_signed() => {
             signed(route, request, env, environment).await.map(Served::ByObject)
         }
-        (route, _) if route.is_signed() => Err(Problem::MethodNotAllowed("POST")),
-        // RFC 8555 §7.2.
-        (Route::NewNonce, Method::Head) => Ok(Served::Here(Answer::empty(200))),
-        (Route::NewNonce, Method::Get) => Ok(Served::Here(Answer::empty(204))),
         (Route::Agreement(account, tag), method) => {
             agreement(account, tag, method, env, environment).await.map(Served::Here)
         }
+        (route, Method::Options) => Ok(Served::Here(Answer::options(route.methods()))),
+        (route, _) if route.is_signed() => Err(not_allowed),
+        // RFC 8555 §7.2.
+        (Route::NewNonce, Method::Head) => Ok(Served::Here(Answer::empty(200))),
+        (Route::NewNonce, Method::Get) => Ok(Served::Here(Answer::empty(204))),
         (route, Method::Get | Method::Head) => content(route, environment).map(Served::Here),
-        (Route::Directory | Route::NewNonce, _) => Err(Problem::MethodNotAllowed("GET, HEAD, POST")),
-        (_, _) => Err(Problem::MethodNotAllowed("GET, HEAD")),
+        (_, _) => Err(not_allowed),
     }
+}
+
+/// The method of a request; nothing for one that the platform's type does not know and takes for GET (PROPFIND, say).
+pub(super) fn method(request: &Request) -> Option<Method> {
+    let method = request.method();
+    (request.inner().method() == method.as_ref()).then_some(method)
 }
 
 /// What is the same for everybody.
@@ -106,11 +116,7 @@ fn content(route: Route, environment: &Environment) -> Result<Answer, Problem> {
     let Environment { config, urls, .. } = environment;
     Ok(match route {
         Route::Page => html(page::html(config, urls), PAGE_POLICY),
-        Route::Directory => {
-            let directory = serde_json::to_vec(&Directory::new(config, urls))
-                .map_err(|_| Problem::Internal("the directory cannot be serialized"))?;
-            Answer::content("application/json", directory)
-        }
+        Route::Directory => Answer::content("application/json", Directory::new(config, urls).to_json()?),
         Route::RootPem => Answer::content("application/x-pem-file", config.root_pem.clone()),
         Route::RootDer => Answer::content("application/pkix-cert", config.root.der()),
         _ => return Err(Problem::NotFound),
@@ -137,7 +143,7 @@ async fn agreement(
             rollover::agree(env, environment, account).await?;
             Ok(html(terms::agreed_html(config), AGREEMENT_POLICY))
         }
-        _ => Err(Problem::MethodNotAllowed("GET, HEAD, POST")),
+        _ => Err(Problem::MethodNotAllowed(Route::Agreement(account, tag).methods())),
     }
 }
 
@@ -146,9 +152,14 @@ fn html(page: String, policy: &str) -> Answer {
         .with("Content-Security-Policy", policy)
         .with("X-Content-Type-Options", "nosniff")
         .with("Referrer-Policy", "no-referrer")
+        .for_people()
 }
 
 /// A signed request: everything that can be refused without its account is refused here; the rest is its object's.
+///
+/// No object is woken by a name that a stranger chose. An account in `kid` or in the URL carries this deployment's MAC.
+/// A key in `jwk`, which names the object of newAccount, and of a revocation by the certificate's key, must have signed
+/// the request.
 async fn signed(
     route: Route,
     request: &mut Request,
@@ -156,16 +167,20 @@ async fn signed(
     environment: &Environment,
 ) -> Result<web_sys::Response, Problem> {
     if !is_signed(request) {
-        return Err(Problem::MediaType);
+        return Err(Problem::MediaType(request.headers().get("content-type").ok().flatten().unwrap_or_default()));
     }
     let limit = environment.config.limits.body_bytes;
     let bytes = body::of_request(request, limit).await.map_err(|error| match error {
         Unread::TooLarge => Problem::TooLarge(limit),
         Unread::Broken => Problem::Payload("a complete body"),
     })?;
-    let parsed = SignedRequest::parse(route, &bytes, environment)?;
+    let SignedRequest { home, jws, .. } = SignedRequest::parse(route, &bytes, environment)?;
+    authentication::check_query(route, jws.header(), query(request).as_deref(), &environment.urls)?;
+    if let KeyReference::Jwk(key) = jws.header().key.clone() {
+        webcrypto::verify(jws, &key, None, drop).await?;
+    }
     let failed = |error: worker::Error| {
-        console_error!("{:?}: {error}", parsed.home);
+        console_error!("{home:?}: {error}");
         Problem::Internal("an object cannot be asked")
     };
     let client = client_address(request, environment).map(|client| (account::CLIENT, client.to_string()));
@@ -176,7 +191,7 @@ async fn signed(
     {
         headers.push((account::COLO, place.colo()));
     }
-    let stub = match parsed.home {
+    let stub = match home {
         Home::Account(account) => account::stub(env, environment, account),
         Home::Status(serial) => status::stub(env, environment, serial),
     };
@@ -184,9 +199,14 @@ async fn signed(
     forward::ask(stub.map_err(failed)?, &url, &bytes, &headers).await.map_err(failed)
 }
 
-/// The client's address, where the configuration says in which header the platform names it.
+/// The query of the request's URL. Nothing else here has one: what a route is does not depend on it.
+fn query(request: &Request) -> Option<String> {
+    request.inner().url().split_once('?').map(|(_, query)| query.to_owned())
+}
+
+/// The client's address, where the configuration says that a proxy names it, and in which header.
 fn client_address(request: &Request, environment: &Environment) -> Option<IpAddr> {
-    let name = environment.config.rate_limits.client_address_header.as_deref()?;
+    let name = environment.config.rate_limits.trusted_address_header()?;
     request.headers().get(name).ok()??.trim().parse().ok()
 }
 

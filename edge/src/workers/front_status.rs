@@ -6,6 +6,7 @@ use worker::{Env, Method, Request, Response};
 use super::{
     crl,
     environment::{self, Environment},
+    front::method,
     issuers, ocsp_responder,
     reply::Answer,
 };
@@ -25,10 +26,10 @@ pub(super) async fn serve(
     env: &Env,
     environment: &Environment,
 ) -> worker::Result<Response> {
-    let fits = match (route, request.method()) {
-        (StatusRoute::Ocsp, Method::Post) => true,
+    let fits = match (route, method(request)) {
+        (StatusRoute::Ocsp, Some(Method::Post)) => true,
         (StatusRoute::Ocsp, _) => false,
-        (_, Method::Get | Method::Head) => true,
+        (_, Some(Method::Get | Method::Head)) => true,
         (_, _) => false,
     };
     if !fits {

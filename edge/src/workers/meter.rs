@@ -34,8 +34,14 @@ const FAILED: &str = "failed";
 struct Question {
     take: Option<Rate>,
     failures: Option<Rate>,
-    /// True: counts a failure instead of asking about them.
+    /// True: counts a failure instead of asking about them, as the version before did.
     failed: bool,
+    /// True: counts a failure, unless the rate is used up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    reserves: bool,
+    /// True: takes back a failure that was counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    refunds: bool,
 }
 
 /// What it answers.
@@ -51,8 +57,9 @@ enum Verdict {
 /// # Errors
 /// `rateLimited`; when the meter cannot be asked.
 pub(super) async fn ask(env: &Env, environment: &Environment, question: MeterQuestion) -> Result<(), Problem> {
-    let MeterQuestion { name, take, failures } = question;
-    let verdict = exchange(env, environment, &name, &Question { take, failures, failed: false }).await?;
+    let MeterQuestion { name, take, failures, reserves } = question;
+    let question = Question { take, failures, failed: false, reserves, refunds: false };
+    let verdict = exchange(env, environment, &name, &question).await?;
     match (verdict, name) {
         (Verdict::Fine, _) => Ok(()),
         (Verdict::TakenUp(seconds), MeterName::Address(_)) => {
@@ -67,11 +74,11 @@ pub(super) async fn ask(env: &Env, environment: &Environment, question: MeterQue
     }
 }
 
-/// Counts a failed validation.
-pub(super) async fn charge_failure(env: &Env, environment: &Environment, name: &MeterName, rate: Rate) {
-    let question = Question { take: None, failures: Some(rate), failed: true };
+/// Takes back a failure that was counted for a validation that did not begin, or that succeeded.
+pub(super) async fn refund_failure(env: &Env, environment: &Environment, name: &MeterName, rate: Rate) {
+    let question = Question { take: None, failures: Some(rate), failed: false, reserves: false, refunds: true };
     if let Err(problem) = exchange(env, environment, name, &question).await {
-        // One failure less is counted.
+        // One failure too many stays counted, until the rate has it back.
         console_error!("{problem:?}");
     }
 }
@@ -140,6 +147,15 @@ fn answer(sql: &SqlStorage, question: &Question, now: Timestamp) -> worker::Resu
     sql.exec("CREATE TABLE IF NOT EXISTS meter (name TEXT PRIMARY KEY, until INTEGER NOT NULL)", None)?;
     if let Some(rate) = question.failures {
         let meter = load(sql, FAILED)?;
+        if question.refunds {
+            return store(sql, FAILED, meter.refund(rate)).map(|until| (Verdict::Fine, Some(until)));
+        }
+        if question.reserves {
+            return match meter.take(rate, now) {
+                Ok(meter) => store(sql, FAILED, meter).map(|until| (Verdict::Fine, Some(until))),
+                Err(UsedUp(seconds)) => Ok((Verdict::FailedUp(seconds), None)),
+            };
+        }
         if question.failed {
             return store(sql, FAILED, meter.charge(rate, now)).map(|until| (Verdict::Fine, Some(until)));
         }

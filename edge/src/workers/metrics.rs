@@ -5,7 +5,9 @@ use futures_util::future::join_all;
 use subtle::ConstantTimeEq as _;
 use worker::{Env, Method, Request, Response, console_error};
 
-use super::{environment::Environment, front_status::none, journal, pool, reconciliation, reply::Answer};
+use super::{
+    environment::Environment, front::method, front_status::none, journal, pool, reconciliation, reply::Answer,
+};
 use crate::status::metrics::{self, Report, Signer};
 
 /// The path of the metrics.
@@ -21,7 +23,7 @@ pub(super) async fn serve(request: &Request, env: &Env, environment: &Environmen
     if !bool::from(given.as_bytes().ct_eq(token.as_bytes())) || !super::front::is_encrypted(request) {
         return none(401).with("WWW-Authenticate", "Bearer").send_to_all(environment, 0);
     }
-    if request.method() != Method::Get {
+    if method(request) != Some(Method::Get) {
         return none(405).with("Allow", "GET").send_to_all(environment, 0);
     }
     let reports = join_all(environment.config.signers.iter().map(|signer| report(env, &signer.binding))).await;

@@ -11,18 +11,42 @@ use crate::acme::{
     step::{Body, Reply},
 };
 
+/// The headers of answers that scripts of other origins may read (RFC 8555 §6.1). Nothing depends on cookies here: a
+/// request is signed by a key that the script has, or may be sent by anybody.
+const EXPOSED: &str = "Replay-Nonce, Location, Link, Retry-After";
+
+/// Seconds for which a browser may remember what a script of another origin may send.
+const PREFLIGHT_SECONDS: &str = "86400";
+
 /// An answer without what every answer has.
 #[derive(Debug)]
 pub(super) struct Answer {
     status: u16,
     body: Vec<u8>,
     headers: Vec<(&'static str, String)>,
+    /// False for pages for people, which scripts of other origins have no business with.
+    cross_origin: bool,
 }
 
 impl Answer {
     /// Nothing but a status.
     pub(super) const fn empty(status: u16) -> Self {
-        Self { status, body: Vec::new(), headers: Vec::new() }
+        Self { status, body: Vec::new(), headers: Vec::new(), cross_origin: true }
+    }
+
+    /// The answer to OPTIONS: the methods of a resource, and what a script of another origin may send to it.
+    pub(super) fn options(methods: &str) -> Self {
+        Self::empty(204)
+            .with("Allow", methods)
+            .with("Access-Control-Allow-Methods", methods)
+            .with("Access-Control-Allow-Headers", "Content-Type")
+            .with("Access-Control-Max-Age", PREFLIGHT_SECONDS)
+    }
+
+    /// The same, not for scripts of other origins.
+    pub(super) const fn for_people(mut self) -> Self {
+        self.cross_origin = false;
+        self
     }
 
     /// Content with status 200.
@@ -49,7 +73,12 @@ impl Answer {
     pub(super) fn send(self, environment: &Environment, nonce: Option<String>, hops: u32) -> worker::Result<Response> {
         let index = format!("<{}>;rel=\"index\"", environment.urls.directory());
         let hops = environment.config.diagnostics.then(|| hops.to_string());
-        let answer = self.with("Link", index).with("Cache-Control", "no-store");
+        let answer = if self.cross_origin {
+            self.with("Access-Control-Allow-Origin", "*").with("Access-Control-Expose-Headers", EXPOSED)
+        } else {
+            self
+        };
+        let answer = answer.with("Link", index).with("Cache-Control", "no-store");
         let answer = nonce.into_iter().fold(answer, |answer, nonce| answer.with("Replay-Nonce", nonce));
         let answer = hops.into_iter().fold(answer, |answer, hops| answer.with("Colophon-Hops", hops));
         let broken = if environment.config.diagnostics { journal::broken() } else { Vec::new() };
@@ -110,8 +139,8 @@ impl From<Reply> for Answer {
 impl From<Problem> for Answer {
     /// What is only for the log goes there.
     fn from(problem: Problem) -> Self {
-        if let Problem::Internal(_) | Problem::Storage(_) = problem {
-            console_error!("{problem:?}");
+        if let Some(words) = problem.log() {
+            console_error!("{words}");
         }
         let answer = Self::problem(problem.status(), &problem.document());
         let retry_after = problem.retry_after().map(|seconds| seconds.to_string());
@@ -132,5 +161,6 @@ impl From<Problem> for Answer {
 pub(super) fn unconfigured(error: &BadEnvironment) -> worker::Result<Response> {
     let document =
         ProblemDocument::new("serverInternal", Some(500), format!("The deployment's configuration: {error}."));
-    Answer::problem(500, &document).with("Cache-Control", "no-store").build()
+    let answer = Answer::problem(500, &document).with("Cache-Control", "no-store");
+    answer.with("Access-Control-Allow-Origin", "*").build()
 }

@@ -32,7 +32,7 @@ impl SignedRequest {
     pub(super) fn parse(route: Route, body: &[u8], environment: &Environment) -> Result<Self, Problem> {
         let jws = Unverified::parse(body)?;
         let home = authentication::home_of(route, &jws, &environment.urls)?;
-        let nonce = jws.header().nonce.as_deref().ok_or(Problem::BadNonce)?;
+        let nonce = jws.header().nonce.as_deref().ok_or(Problem::MissingNonce)?;
         let nonce = environment
             .nonce_secrets
             .parse(nonce, home.account(), environment::now())

@@ -258,6 +258,7 @@ impl Incarnation {
         self.alarm.arm(&self.state, &self.rows()?, now).await;
         match self.ask(&ask, environment).await? {
             Outcome::Revoked => Ok(()),
+            Outcome::AlreadyRevoked(at) => Err(Problem::AlreadyRevoked(at)),
             Outcome::Later => Err(Problem::RevocationPending(redrive)),
             Outcome::Refused(problem) => Err(problem),
         }

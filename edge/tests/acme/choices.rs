@@ -26,13 +26,17 @@ fn times_within_the_profile_are_kept_and_others_are_refused() {
     // The desk's time is 12:00:00 of the 21st; the profile gives 86,400 seconds.
     let table = [
         (json!({"notAfter": "2026-11-22T11:59:59Z"}), true),
-        (json!({"notAfter": "2026-11-22T12:00:00Z"}), false),
+        (json!({"notAfter": "2026-11-22T12:00:00Z"}), true),
+        (json!({"notAfter": "2026-11-22T12:00:01Z"}), false),
         (json!({"notAfter": "2026-11-21T12:00:00Z"}), false),
         (json!({"notBefore": "2026-11-21T13:00:00+01:00", "notAfter": "2026-11-21T12:00:01Z"}), true),
         (json!({"notBefore": "2026-11-21T11:00:00Z", "notAfter": "2026-11-21T13:00:00Z"}), true),
         (json!({"notBefore": "2026-11-22T11:00:00Z"}), true),
         (json!({"notBefore": "2026-11-22T12:00:00Z"}), false),
-        (json!({"notBefore": "2026-11-22T11:00:00Z", "notAfter": "2026-11-22T12:00:00Z"}), false),
+        (json!({"notBefore": "2026-11-22T11:00:00Z", "notAfter": "2026-11-22T12:00:00Z"}), true),
+        (json!({"notBefore": "2026-11-22T11:00:00Z", "notAfter": "2026-11-22T12:00:01Z"}), false),
+        (json!({"notBefore": "1815-12-10T00:00:00Z", "notAfter": "2026-11-21T13:00:00Z"}), true),
+        (json!({"notAfter": "1815-12-10T00:00:00Z"}), false),
         (json!({"notBefore": "2026-11-21T14:00:00Z", "notAfter": "2026-11-21T13:00:00Z"}), false),
         (json!({"notBefore": "tomorrow"}), false),
     ];
@@ -50,6 +54,78 @@ fn times_within_the_profile_are_kept_and_others_are_refused() {
                 assert!(matches!(problem, Problem::OrderTimes(_)));
             }
         }
+    }
+}
+
+#[test]
+fn refused_times_name_the_member_what_it_is_and_the_limit() {
+    let table = [
+        (
+            json!({"notAfter": "2026-11-22T12:00:01Z"}),
+            ["\"notAfter\" is 2026-11-22T12:00:01Z", "\"server\" of 86400 seconds", "2026-11-22T12:00:00Z"],
+        ),
+        (
+            json!({"notBefore": "2026-11-22T12:00:00Z"}),
+            ["\"notBefore\" is 2026-11-22T12:00:00Z", "\"server\" of 86400", "2026-11-22T11:59:59Z"],
+        ),
+        (
+            json!({"notAfter": "2026-11-21T11:00:00Z"}),
+            ["\"notAfter\" is 2026-11-21T11:00:00Z", "not after now", "2026-11-21T12:00:01Z"],
+        ),
+        (json!({"notBefore": "tomorrow"}), ["\"notBefore\" is \"tomorrow\"", "RFC 3339", "2026-"]),
+    ];
+    for (times, named) in table {
+        let mut desk = Desk::new();
+        desk.new_account();
+        let detail = order(&mut desk, &times).unwrap_err().document().detail;
+        assert!(named.iter().all(|words| detail.contains(words)), "{times}: {detail}");
+    }
+}
+
+/// Clients send the zero time of their language, or the empty text, in place of leaving a member out (step-cli: both
+/// times).
+#[test]
+fn zero_times_and_empty_texts_are_members_that_were_left_out() {
+    for member in ["notBefore", "notAfter"] {
+        for zero in ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z", ""] {
+            let mut desk = Desk::new();
+            desk.new_account();
+            let view = order(&mut desk, &json!({ member: zero })).unwrap();
+            assert_eq!((view.get("notBefore"), view.get("notAfter")), (None, None), "{member} {zero:?}");
+        }
+    }
+    let mut desk = Desk::new();
+    desk.new_account();
+    let zero = "0001-01-01T00:00:00Z";
+    let view = order(&mut desk, &json!({"notBefore": zero, "notAfter": zero, "profile": "", "replaces": ""})).unwrap();
+    assert_eq!((&view["profile"], view.get("replaces")), (&json!("server"), None));
+    desk.prove(&view, ChallengeType::Http01);
+    let resource = desk.resource(&view["url"]);
+    desk.finalize(resource, &["a.test"]).unwrap();
+    let request = desk.question().request;
+    assert_eq!((request.not_before, request.not_after), (None, None), "the signer chooses");
+}
+
+/// Both ends of a certificate's life are included: one that begins with the order's own second would be a second too
+/// long.
+#[test]
+fn a_life_of_exactly_the_profiles_validity_is_asked_for_within_it() {
+    for (after, begins) in [(0, 1), (1, 1), (50, 50)] {
+        let mut desk = Desk::new();
+        desk.new_account();
+        let times = json!({"notBefore": "2026-11-21T12:00:00Z", "notAfter": "2026-11-22T12:00:00Z"});
+        let view = order(&mut desk, &times).unwrap();
+        desk.prove(&view, ChallengeType::Http01);
+        let resource = desk.resource(&view["url"]);
+        let made = desk.now;
+        desk.now = made.plus(after);
+        desk.finalize(resource, &["a.test"]).unwrap();
+        let request = desk.question().request;
+        assert_eq!(
+            (request.not_before, request.not_after),
+            (Some(made.plus(begins)), Some(made.plus(86_400))),
+            "{after}"
+        );
     }
 }
 
@@ -79,7 +155,7 @@ fn an_order_without_a_profile_gets_that_of_the_csrs_usages() {
         let mut desk = Desk::new();
         desk.new_account();
         let view = order(&mut desk, &json!({})).unwrap();
-        assert!(view.get("profile").is_none());
+        assert_eq!(view["profile"], "server", "the default is shown");
         desk.prove(&view, ChallengeType::Http01);
         let finalize = desk.resource(&view["finalize"]);
         let csr = Base64Url(desk.subject_key.csr_for(&["a.test"], "", usages));
@@ -89,7 +165,7 @@ fn an_order_without_a_profile_gets_that_of_the_csrs_usages() {
                 result.unwrap();
                 assert_eq!(desk.question().request.profile.as_str(), profile);
             }
-            None => assert_eq!(result, Err(Problem::CsrUsage)),
+            None => assert_eq!(result, Err(Problem::CsrUsage("1.3.6.1.5.5.7.3.1, 1.3.6.1.5.5.7.3.2".to_owned()))),
         }
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct Desk {
     pub(crate) subject_key: TestKey,
     /// Effects that were started and have not come back.
     pub(crate) effects: Vec<Effect>,
+    /// What the operator's log got.
+    pub(crate) logged: Vec<String>,
     /// What the status objects were told, and whether they answered.
     pub(crate) placed: Vec<Placement>,
     pub(crate) places: bool,
@@ -93,6 +95,7 @@ impl Desk {
             rolled_over: None,
             subject_key: TestKey::new(2),
             effects: Vec::new(),
+            logged: Vec::new(),
             placed: Vec::new(),
             places: true,
             early: true,
@@ -141,7 +144,7 @@ impl Desk {
         let account = account_of(route, request.header(), &self.urls)?;
         let key = key_of(route, &request, account, &self.urls, &self.rows)?;
         let verified = request.verify(&key)?;
-        let nonce = verified.header().nonce.as_deref().ok_or(Problem::BadNonce)?;
+        let nonce = verified.header().nonce.as_deref().ok_or(Problem::MissingNonce)?;
         let redeemed = match self.secrets.parse(nonce, Some(account), self.now) {
             Ok(Nonce::Account(nonce)) => self.window.redeem(nonce).map_err(|_| Problem::BadNonce)?,
             Ok(Nonce::Edge(nonce)) => nonce.redeemed(true).map_err(|_| Problem::BadNonce)?,
@@ -186,6 +189,7 @@ impl Desk {
             let context = self.context(&entropy);
             settle(&self.rows, event, &context)?
         };
+        self.logged.extend(settled.log);
         if settled.ends {
             self.rows = Memory::default();
         } else if !settled.changes.is_empty() {

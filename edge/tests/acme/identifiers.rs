@@ -95,8 +95,17 @@ fn an_order_may_have_names_and_addresses_each_once() {
     assert_eq!(view["identifiers"], json!([dns("db1"), ip("10.0.0.1")]));
     assert_eq!(view["authorizations"].as_array().unwrap().len(), 2);
     desk.prove(&view, ChallengeType::Http01);
-    assert_eq!(desk.finalize(resource, &["db1"]), Err(Problem::CsrNames));
-    assert_eq!(desk.finalize(resource, &["db1", "10.0.0.2"]), Err(Problem::CsrNames));
+    for (names, how) in [
+        (&["db1"][..], "it lacks 10.0.0.1."),
+        (&["db1", "10.0.0.2"], "it lacks 10.0.0.1, and it has 10.0.0.2, which the order does not name."),
+        (&["db1", "10.0.0.1", "b.test"], "it has b.test, which the order does not name."),
+        (&[], "it lacks db1, 10.0.0.1."),
+    ] {
+        let problem = desk.finalize(resource, names).unwrap_err();
+        assert!(matches!(problem, Problem::CsrNames(_)), "{problem:?}");
+        let detail = problem.document().detail;
+        assert_eq!(detail, format!("The names in the CSR must be exactly the order's identifiers: {how}"));
+    }
     let names = certified(&mut desk, resource, &["10.0.0.1", "db1"], "CN=db1");
     assert_eq!(names.iter().map(ToString::to_string).collect::<Vec<_>>(), ["db1", "10.0.0.1"]);
 }

@@ -49,7 +49,7 @@ pub(crate) fn api() -> Value {
 
 pub(crate) fn config(desk: &Desk, clusters: Value) -> Config {
     let mut object = config_object(&desk.ca);
-    object["rate_limits"] = json!({"client_address_header": "CF-Connecting-IP"});
+    object["rate_limits"] = json!({"client_address_header": "CF-Connecting-IP", "client_address_set_by_proxy": true});
     object["kubernetes"] = clusters;
     serde_json::from_value::<ConfigObject>(object).unwrap().try_into().unwrap()
 }

@@ -23,7 +23,8 @@ fn good() -> Value {
 fn read(clusters: &Value, header: bool) -> Result<Config, BadConfig> {
     let mut object = config_object(&Desk::new().ca);
     if header {
-        object["rate_limits"] = json!({"client_address_header": "CF-Connecting-IP"});
+        object["rate_limits"] =
+            json!({"client_address_header": "CF-Connecting-IP", "client_address_set_by_proxy": true});
     }
     object["kubernetes"] = clusters.clone();
     serde_json::from_value::<ConfigObject>(object).unwrap().try_into()

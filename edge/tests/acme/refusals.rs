@@ -2,9 +2,10 @@
 
 use edge::acme::{
     challenge::ChallengeType,
+    directory::Directory,
     problem::Problem,
     route::{Resource, Route},
-    step::Event,
+    step::{Body, Event},
     view::OrderStatus,
 };
 use serde_json::{Value, json};
@@ -38,6 +39,106 @@ fn new_account_refusals() {
         assert_eq!(kind(&problem), expected, "{payload}");
         assert_eq!(desk.rows.commits, 0);
     }
+}
+
+#[test]
+fn contacts_are_stored_without_the_white_space_around_them() {
+    for contact in ["mailto:a@b.test", "mailto: a@b.test", " mailto:a@b.test ", "mailto\t:\ta@b.test\n", "mailto:a@b"] {
+        let mut desk = Desk::new();
+        let reply = desk.post(Route::NewAccount, &json!({"contact": [contact]})).unwrap();
+        let expected = contact.replace(char::is_whitespace, "");
+        assert_eq!(json_of(&reply)["contact"], json!([expected]), "{contact:?}");
+        let account = Route::Of(desk.account(), Resource::Account);
+        let updated = desk.post(account, &json!({"contact": [contact, contact]})).unwrap();
+        assert_eq!(json_of(&updated)["contact"], json!([expected, expected]), "{contact:?}");
+    }
+    for contact in ["mailto:", "mailto: ", "mailto:a b@c.test", "mailto:a@ b.test"] {
+        let problem = Desk::new().post(Route::NewAccount, &json!({"contact": [contact]})).unwrap_err();
+        assert_eq!(kind(&problem), "invalidContact", "{contact:?}");
+    }
+}
+
+/// Of every payload that is not the object that is expected the answer names the member and what is wrong with it.
+#[test]
+fn a_malformed_payload_is_refused_by_the_name_of_its_member() {
+    let order = |identifiers: Value| json!({"identifiers": identifiers});
+    let table = [
+        (
+            Route::NewAccount,
+            json!({"contact": null}),
+            "newAccount object: \"contact\": invalid type: null, expected a sequence.",
+        ),
+        (Route::NewAccount, json!({"contact": "mailto:a@b"}), "\"contact\": invalid type: string"),
+        (Route::NewAccount, json!({"termsOfServiceAgreed": "yes"}), "\"termsOfServiceAgreed\": invalid type: string"),
+        (
+            Route::NewOrder,
+            order(json!([{"type": "dns", "value": "a.test"}, {"type": "dns", "value": "b.test", "ttl": 1}])),
+            "\"identifiers[1].ttl\": unknown field `ttl`, expected `type` or `value`.",
+        ),
+        (Route::NewOrder, order(json!([{"type": "dns"}])), "\"identifiers[0]\": missing field `value`."),
+        (Route::NewOrder, order(json!("a.test")), "\"identifiers\": invalid type: string"),
+        (Route::NewOrder, json!({}), "missing field `identifiers`."),
+        (Route::NewOrder, json!([]), "it is not a JSON object."),
+        (Route::NewAuthorization, json!({"identifier": {"type": 1}}), "\"identifier.type\": invalid type: integer"),
+    ];
+    for (route, payload, named) in table {
+        let mut desk = Desk::new();
+        if route != Route::NewAccount {
+            desk.new_account();
+        }
+        let problem = desk.post(route, &payload).unwrap_err();
+        let detail = problem.document().detail;
+        assert_eq!(kind(&problem), "malformed", "{payload}");
+        assert!(detail.starts_with("The payload must be ") && detail.contains(named), "{payload}: {detail}");
+    }
+}
+
+/// What is wrong is at the top of a problem, too: many clients show nothing else.
+#[test]
+fn refused_identifiers_are_named_with_their_reasons_at_the_top() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let names = ["a.test", "b.example", "c..test"].map(|value| json!({"type": "dns", "value": value}));
+    let document = desk.post(Route::NewOrder, &json!({"identifiers": names})).unwrap_err().document();
+    for named in ["\"b.example\": The policy does not permit", "\"c..test\": A label is empty"] {
+        assert!(document.detail.contains(named), "{named}: {}", document.detail);
+    }
+    assert!(!document.detail.contains("a.test"), "{}", document.detail);
+    assert!(document.subproblems.iter().all(|sub| document.detail.contains(&sub.detail)));
+    let email = json!({"identifiers": [{"type": "email", "value": "a@b.test"}]});
+    let detail = desk.post(Route::NewOrder, &email).unwrap_err().document().detail;
+    assert_eq!(detail, "\"a@b.test\" is of the type \"email\"; only \"dns\" and \"ip\" are known.");
+}
+
+#[test]
+fn a_csr_in_pem_is_refused_as_such() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let (order, view) = desk.new_order(&["a.test"]);
+    desk.prove(&view, ChallengeType::Http01);
+    let Resource::Order(id) = order else { panic!() };
+    let route = Route::Of(desk.account(), Resource::Finalize(id));
+    let pem = "-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n";
+    let problem = desk.post(route, &json!({"csr": Base64Url(pem.into())})).unwrap_err();
+    assert_eq!((problem.clone(), kind(&problem).as_str()), (Problem::CsrPem, "badCSR"));
+    assert!(problem.document().detail.contains("PEM in base64url"));
+    let problem = desk.post(route, &json!({"csr": pem})).unwrap_err();
+    let detail = problem.document().detail;
+    assert!(detail.contains("\"csr\": not base64url without padding: it is PEM"), "{detail}");
+    assert_eq!(desk.read(order)["status"], "ready");
+}
+
+#[test]
+fn the_directory_has_one_member_in_each_line() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let text = Directory::new(&desk.config, &desk.urls).to_json().unwrap();
+    let members = serde_json::from_str::<Value>(&text).unwrap().as_object().unwrap().len();
+    assert!(text.lines().count() > members, "{text}");
+    let line = format!("  \"newOrder\": \"{}\",", desk.urls.of(Route::NewOrder));
+    assert!(text.lines().any(|found| found == line), "{text}");
+    let Body::Json(signed) = desk.get(Route::Directory).unwrap().body else { panic!() };
+    assert_eq!(signed, text, "by POST-as-GET too");
 }
 
 #[test]
@@ -106,7 +207,7 @@ fn finalize_refuses_other_names_other_keys_and_other_payloads() {
     let (order, view) = desk.new_order(&["a.test", "b.test"]);
     desk.prove(&view, ChallengeType::Http01);
     for names in [&["a.test"][..], &["a.test", "b.test", "c.test"], &["a.test", "c.test"], &[]] {
-        assert_eq!(desk.finalize(order, names), Err(Problem::CsrNames), "{names:?}");
+        assert!(matches!(desk.finalize(order, names), Err(Problem::CsrNames(_))), "{names:?}");
     }
     let Resource::Order(id) = order else { panic!() };
     let route = Route::Of(desk.account(), Resource::Finalize(id));
@@ -253,6 +354,16 @@ fn a_certificate_that_was_not_asked_for_is_never_shown() {
         desk.event(Event::Signed(question.order, Ok(answer))).unwrap();
         let view: Value = desk.read(order);
         assert_eq!(view["status"], "invalid", "{what}");
+        // The log says which signer, which order and why; with another root, which one the edge has.
+        let [line] = desk.logged.as_slice() else { panic!("{:?}", desk.logged) };
+        assert!(line.starts_with("SIGNER_1 sent a certificate for https://ca.test/acme/order/"), "{line}");
+        let why = if what == "another root" {
+            "the chain does not lead to the root. root_certificate is that of \""
+        } else {
+            "the leaf is not of the form"
+        };
+        assert!(line.contains(why), "{what}: {line}");
+        assert!(!view.to_string().contains("root_certificate"), "{view}");
         assert!(view.get("certificate").is_none());
     }
 }

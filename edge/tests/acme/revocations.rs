@@ -45,12 +45,12 @@ fn an_account_that_holds_authorizations_for_all_names_may() {
     other.account_key = TestKey::new(3);
     other.new_account();
     let refused = |desk: &mut Desk| match desk.revoke(&payload(&certificate)) {
-        Err(Problem::Unauthorized(_)) => {}
+        Err(problem @ Problem::NotHeld(_)) => problem.document().detail,
         other => panic!("{other:?}"),
     };
-    refused(&mut other);
+    assert!(refused(&mut other).contains(" of a.test "));
     other.issue(&["a.test"]);
-    refused(&mut other);
+    assert!(refused(&mut other).contains(" of *.b.test "));
     // The name below the wildcard is not the wildcard.
     other.issue(&["b.test"]);
     refused(&mut other);
@@ -74,7 +74,7 @@ fn an_authorization_that_was_given_up_gives_no_right() {
     let Resource::Authorization(id) = other.resource(&view["authorizations"][0]) else { panic!() };
     assert!(other.revoke(&payload(&certificate)).is_ok());
     other.post(Route::Of(other.account(), Resource::Authorization(id)), &json!({"status": "deactivated"})).unwrap();
-    assert!(matches!(other.revoke(&payload(&certificate)), Err(Problem::Unauthorized(_))));
+    assert!(matches!(other.revoke(&payload(&certificate)), Err(Problem::NotHeld(_))));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_certificate_with_our_serial_number_and_other_bytes_is_not_the_accounts() {
     let last = forged.len() - 1;
     forged[last] ^= 1;
     desk.now = desk.now.plus(501);
-    assert!(matches!(desk.revoke(&payload(&forged)), Err(Problem::Unauthorized(_))));
+    assert!(matches!(desk.revoke(&payload(&forged)), Err(Problem::NotHeld(_))));
 }
 
 #[test]
@@ -98,7 +98,10 @@ fn what_cannot_be_revoked_is_said() {
     }
     assert_eq!(desk.revoke(&json!({})).unwrap_err(), Problem::Revocation(BadRevocation::Form));
     desk.now = desk.now.plus(86_001);
-    assert_eq!(desk.revoke(&payload(&certificate)).unwrap_err(), Problem::CertificateExpired);
+    assert_eq!(
+        desk.revoke(&payload(&certificate)).unwrap_err(),
+        Problem::CertificateExpired("2026-11-22T11:53:20Z".parse().unwrap())
+    );
 }
 
 /// A request signed by a key that no account has to have.
@@ -200,6 +203,30 @@ fn every_state_takes_every_event() {
     }
 }
 
+/// RFC 8555 §7.6 MUST: what is revoked already is `alreadyRevoked`, for those too that asked before it was.
+#[test]
+fn of_four_revocations_at_the_same_time_one_succeeds_and_the_others_hear_already_revoked() {
+    let (mut desk, certificate) = Desk::with_a_certificate(&["a.test"]);
+    let mut rows = Memory::default();
+    let mut asks = Vec::new();
+    for _ in 0..4 {
+        let (serial, revoking) = asked(&mut desk, &certificate);
+        let (changes, ask) = begin(&rows, serial, revoking, desk.now).unwrap();
+        rows.commit(&changes).unwrap();
+        asks.push(ask);
+    }
+    // The signer answers all of them alike, in any order.
+    asks.rotate_left(2);
+    let mut outcomes = Vec::new();
+    for ask in &asks {
+        let (changes, outcome) = answered(&rows, ask, Ok(confirmed(ask.serial, 7))).unwrap();
+        rows.commit(&changes).unwrap();
+        outcomes.push(outcome);
+    }
+    let already = Outcome::AlreadyRevoked(Timestamp::from_seconds(7));
+    assert_eq!(outcomes, [Outcome::Revoked, already.clone(), already.clone(), already]);
+}
+
 #[test]
 fn a_refusal_takes_away_only_its_own_question() {
     let (mut desk, certificate) = Desk::with_a_certificate(&["a.test"]);
@@ -244,7 +271,7 @@ fn every_write_of_a_revocation_may_fail() {
                     && let Due::Ask(ask) = next
                 {
                     let (changes, outcome) = answered(&rows, &ask, Ok(confirmed(serial, 1))).unwrap();
-                    assert_eq!(outcome, Outcome::Revoked);
+                    assert!(matches!(outcome, Outcome::Revoked | Outcome::AlreadyRevoked(_)), "{outcome:?}");
                     let _ = rows.commit(&changes);
                 }
             }

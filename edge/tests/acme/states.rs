@@ -49,7 +49,13 @@ fn authorization(state: AuthorizationState, expires: u64) -> AuthorizationRecord
 
 fn probing(attempts: u32) -> AuthorizationState {
     let since = Timestamp::from_seconds(NOW);
-    AuthorizationState::Processing(Probing { challenge: ChallengeType::Http01, since, attempts, presented: None })
+    AuthorizationState::Processing(Probing {
+        challenge: ChallengeType::Http01,
+        since,
+        attempts,
+        charged: false,
+        presented: None,
+    })
 }
 
 fn authorization_states() -> Vec<(&'static str, AuthorizationState)> {

@@ -6,7 +6,10 @@ use crate::{
     policy::tests::policy,
 };
 use serde_json::json;
-use shared::{base64url, testing::TestKey};
+use shared::{
+    base64url,
+    testing::{TestCa, TestKey},
+};
 use std::sync::LazyLock;
 
 const NAMES: [&str; 2] = ["host.a.test", "*.a.test"];
@@ -27,9 +30,45 @@ fn now() -> Timestamp {
 
 fn judge(edge: &str, request: IssueRequest) -> Result<Admitted, Refusal> {
     let evidence = Evidence::verify(&policy(), edge, request).map_err(|refused| refused.reason)?;
-    let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
-    let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
-    evidence.admit(&policy(), edge, now(), false, bounds).map_err(|refused| refused.reason)
+    let (spendings, stops, bound) = (Spendings::default(), Stops::default(), Bound::default());
+    let bounds = Bounds { spendings: &spendings, stops: &stops, bound: &bound };
+    evidence.admit(&policy(), edge, now(), None, bounds).map_err(|refused| refused.reason)
+}
+
+/// Judges the request as one whose certificate an intent has decided on.
+fn judge_decided(policy: &Policy, stops: &Stops, change: impl Fn(&mut Intent)) -> Result<Admitted, Refusal> {
+    let names = ["host.a.test"];
+    let request = fixture::request(&names, &TestKey::new(7).csr(&names, ""));
+    let mut intent = fixture::intent(&TestCa::new(1), 7);
+    change(&mut intent);
+    let (spendings, bound) = (Spendings::default(), Bound::default());
+    let bounds = Bounds { spendings: &spendings, stops, bound: &bound };
+    let evidence = Evidence::verify(policy, EDGE, request).map_err(|refused| refused.reason)?;
+    evidence.admit(policy, EDGE, now(), Some(&intent), bounds).map_err(|refused| refused.reason)
+}
+
+#[test]
+fn a_certificate_that_was_decided_on_is_judged_by_the_policy_and_the_holds_of_today() {
+    let (policy, free) = (policy(), Stops::default());
+    let judge = |change: fn(&mut Intent)| judge_decided(&policy, &free, change).map(|admitted| admitted.scope);
+    assert_eq!(judge(|_| ()), Ok("open".into()));
+    type Change = fn(&mut Intent);
+    let refusals: [(Refusal, Change); 7] = [
+        (Refusal::NotPermitted, |intent| intent.scope = "removed".into()),
+        (Refusal::NotPermitted, |intent| intent.scope = String::new()),
+        (Refusal::NotPermitted, |intent| intent.binding = Some("removed".into())),
+        (Refusal::BadProfile, |intent| intent.profile = "removed".parse().unwrap()),
+        (Refusal::BadProfile, |intent| intent.not_after = intent.not_after.plus(1)),
+        (Refusal::BadProfile, |intent| intent.extended_key_usage.clear()),
+        (Refusal::UnknownEdge, |intent| intent.edge = "removed.test".into()),
+    ];
+    for (number, (refusal, change)) in refusals.into_iter().enumerate() {
+        assert_eq!(judge(change), Err(refusal), "{number}");
+    }
+    let held = Stops { scopes: ["open".to_owned()].into(), ..Stops::default() };
+    assert_eq!(judge_decided(&policy, &held, |_| ()).unwrap_err(), Refusal::Stopped);
+    let held = Stops { edges: [EDGE.to_owned()].into(), ..Stops::default() };
+    assert_eq!(judge_decided(&policy, &held, |_| ()).unwrap_err(), Refusal::Stopped);
 }
 
 fn refusal(change: impl Fn(&mut IssueRequest)) -> Refusal {
@@ -134,6 +173,25 @@ fn times_are_within_what_a_certificate_of_now_could_have() {
     assert!(judge_times(Some(1000), Some(1000 + 86_399)), "a whole day");
     assert!(!judge_times(Some(1000), Some(1000 + 86_400)), "a second more");
     assert!(!judge_times(Some(1100), Some(1100 + 86_399)), "a whole day that begins later");
+    assert!(judge_times(None, Some(1000 + 86_399)), "a whole day, without a backdate");
+    assert!(judge_times(None, Some(1000 + 86_400)), "a day from now");
+    assert!(!judge_times(None, Some(1000 + 86_401)), "a second more than a day from now");
+    assert!(!judge_times(Some(1001), Some(1001 + 86_400)), "a day and a second");
+}
+
+#[test]
+fn a_last_second_that_is_asked_for_shortens_the_backdate_and_never_lengthens_the_life() {
+    let now = now();
+    let times = |ahead: u64| {
+        let mut request = request();
+        request.not_after = Some(now.plus(ahead));
+        let admitted = judge(EDGE, request).unwrap();
+        admitted.times.validity(&admitted.profile, now)
+    };
+    assert_eq!(times(1000), (now.minus(60), now.plus(1000)), "the whole backdate");
+    assert_eq!(times(86_339), (now.minus(60), now.plus(86_339)));
+    assert_eq!(times(86_370), (now.minus(29), now.plus(86_370)));
+    assert_eq!(times(86_400), (now.plus(1), now.plus(86_400)));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use shared::{
 
 use super::{Issuance, unavailable};
 use crate::{
+    admit::refused,
     bind::{Bindable, Cause},
     clock,
     grant::Granted,
@@ -39,6 +40,10 @@ impl Issuance {
         let granted = Granted::new(asked.account, &asked.binding, now, grants.lifetime);
         let token = grants.keys.seal(&granted).ok_or_else(unavailable)?;
         if bound.count_in(&asked)? {
+            if self.written.take(edge, now).is_none() {
+                bound.count_out(&asked);
+                return Err(refused(Refusal::Busy, "this edge has had all its records for now: ask again later"));
+            }
             let event = Event::Bound(BoundAccount {
                 binding: asked.binding.kid.clone(),
                 scope: asked.binding.scope.clone(),

@@ -11,7 +11,7 @@
 //! What is not signed and not begun can be settled: then it begins again only under a later lease (see [`Lease`]).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -36,6 +36,9 @@ use crate::{
     queue::Place,
     status::{self, Trail},
 };
+
+/// Seconds after the end of its lease for which a settled order without an intent is remembered: more than clocks differ.
+const SETTLED_SECONDS: u64 = 600;
 
 /// How a job ended, for everybody who waits for it.
 pub(crate) type Outcome = Result<Arc<Issued>, Refused>;
@@ -65,8 +68,8 @@ pub(crate) struct Running {
 pub(crate) enum Known {
     /// Nothing.
     Nothing,
-    /// An intent without a signature.
-    Intended,
+    /// An intent without a signature; where the journal has it.
+    Intended(Location),
     /// A job.
     Running(Running),
     /// A certificate; where the journal says so.
@@ -82,6 +85,8 @@ pub(crate) enum Known {
 pub(crate) enum Settlement {
     /// Nothing begins for it under this lease; to be written.
     Settled,
+    /// The same, and the journal has said so: the index of the record.
+    Recorded(u64),
     /// A certificate; where the journal says so.
     Signed(Location),
     /// It is in a token.
@@ -99,8 +104,8 @@ pub(crate) struct Ticket {
     order: OrderHash,
     claim: Claim,
     intent: Option<Location>,
-    /// Leases that end then or sooner count no more.
-    settled: Option<Timestamp>,
+    /// Leases that end then or sooner count no more; and the index of the record that says so.
+    settled: Option<(Timestamp, Option<u64>)>,
     wanted: Arc<AtomicU64>,
     lease: Arc<Lease>,
     outcome: watch::Sender<Option<Outcome>>,
@@ -113,6 +118,8 @@ pub(crate) struct Ledger {
     orders: Mutex<HashMap<OrderHash, Entry>>,
     certificates: Certificates,
     trail: Mutex<Trail>,
+    /// Orders that are settled and have no intent, by the end of their leases.
+    settled: Mutex<BTreeSet<(Timestamp, OrderHash)>>,
 }
 
 /// SHA-256 of an order's URL: a constant size for every order that ever was.
@@ -122,7 +129,7 @@ type OrderHash = [u8; 32];
 enum Entry {
     Running { claim: Claim, running: Running },
     Intended { claim: Claim, intent: Location },
-    Settled { claim: Claim, intent: Option<Location>, lease: Timestamp },
+    Settled { claim: Claim, intent: Option<Location>, lease: Timestamp, record: Option<u64> },
     Signed { claim: Claim, signed: Location },
 }
 
@@ -174,7 +181,12 @@ impl Ledger {
                     Some(Entry::Settled { intent, .. }) => *intent,
                     Some(_) => return Err(bad),
                 };
-                orders.insert(hash(&settled.order), Entry::Settled { claim, intent, lease: settled.lease });
+                let (order, lease) = (hash(&settled.order), settled.lease);
+                orders.insert(order, Entry::Settled { claim, intent, lease, record: Some(record.index) });
+                drop(orders);
+                if intent.is_none() {
+                    self.settled().insert((lease, order));
+                }
             }
             Event::Revoked(revoked) => {
                 if !self.certificates.revoked(revoked.serial, location) {
@@ -201,7 +213,7 @@ impl Ledger {
     }
 
     /// Lets nothing begin for an order under a lease that ends then or sooner, unless something has begun.
-    pub(crate) fn settle(&self, order: &str, claim: Claim, lease: Timestamp) -> Settlement {
+    pub(crate) fn settle(&self, order: &str, claim: Claim, lease: Timestamp, now: Timestamp) -> Settlement {
         let mut orders = self.orders();
         let intent = match orders.get(&hash(order)) {
             None => None,
@@ -209,6 +221,9 @@ impl Ledger {
             Some(Entry::Signed { signed, .. }) => return Settlement::Signed(*signed),
             Some(Entry::Intended { intent, .. }) => Some(*intent),
             Some(Entry::Settled { lease: before, .. }) if *before > lease => return Settlement::Later,
+            Some(Entry::Settled { lease: before, record: Some(record), .. }) if *before == lease => {
+                return Settlement::Recorded(*record);
+            }
             Some(Entry::Settled { intent, .. }) => *intent,
             Some(Entry::Running { running, .. }) => match running.lease.end(lease) {
                 Ok(()) => running.intent,
@@ -216,8 +231,36 @@ impl Ledger {
                 Err(CannotEnd::Later) => return Settlement::Later,
             },
         };
-        orders.insert(hash(order), Entry::Settled { claim, intent, lease });
+        orders.insert(hash(order), Entry::Settled { claim, intent, lease, record: None });
+        drop(orders);
+        if intent.is_none() {
+            self.forget_leases_over(order, lease, now);
+        }
         Settlement::Settled
+    }
+
+    /// The journal says that an order is settled under this lease.
+    pub(crate) fn settlement_recorded(&self, order: &str, lease: Timestamp, index: u64) {
+        if let Some(Entry::Settled { lease: settled, record, .. }) = self.orders().get_mut(&hash(order))
+            && *settled == lease
+        {
+            *record = Some(index);
+        }
+    }
+
+    /// Remembers an order that is settled and has no intent, and forgets those whose leases have been over for
+    /// [`SETTLED_SECONDS`]: a request under such a lease is refused by its time.
+    fn forget_leases_over(&self, order: &str, lease: Timestamp, now: Timestamp) {
+        let mut settled = self.settled();
+        settled.insert((lease, hash(order)));
+        let mut orders = self.orders();
+        while let Some((lease, order)) = settled.first().copied().filter(|(lease, _)| lease.plus(SETTLED_SECONDS) < now)
+        {
+            settled.remove(&(lease, order));
+            if matches!(orders.get(&order), Some(Entry::Settled { intent: None, lease: last, .. }) if *last == lease) {
+                orders.remove(&order);
+            }
+        }
     }
 
     /// Starts the job of an order, unless there is one or it is done. With the ticket comes the intent of an earlier job.
@@ -233,8 +276,8 @@ impl Ledger {
         let (intent, settled) = match orders.get(&order) {
             None => (None, None),
             Some(Entry::Intended { claim: other, intent }) if *other == claim => (Some(*intent), None),
-            Some(entry @ Entry::Settled { intent, lease: before, .. }) => match entry.to(claim, lease) {
-                Known::Nothing | Known::Intended => (*intent, Some(*before)),
+            Some(entry @ Entry::Settled { intent, lease: before, record, .. }) => match entry.to(claim, lease) {
+                Known::Nothing | Known::Intended(_) => (*intent, Some((*before, *record))),
                 known => return Err(known),
             },
             Some(entry) => return Err(entry.to(claim, lease)),
@@ -247,6 +290,11 @@ impl Ledger {
         let ledger = Arc::clone(self);
         let ticket = Ticket { ledger, order, claim, intent, settled, wanted, lease, outcome: sender, ended: false };
         Ok((ticket, running, intent))
+    }
+
+    /// Locked before the orders are, where both are.
+    fn settled(&self) -> MutexGuard<'_, BTreeSet<(Timestamp, OrderHash)>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn orders(&self) -> MutexGuard<'_, HashMap<OrderHash, Entry>> {
@@ -293,7 +341,7 @@ impl Ticket {
 
     fn entry_when_given_up(&self) -> Option<Entry> {
         match (self.settled, self.intent) {
-            (Some(lease), intent) => Some(Entry::Settled { claim: self.claim, intent, lease }),
+            (Some((lease, record)), intent) => Some(Entry::Settled { claim: self.claim, intent, lease, record }),
             (None, Some(intent)) => Some(Entry::Intended { claim: self.claim, intent }),
             (None, None) => None,
         }
@@ -301,6 +349,9 @@ impl Ticket {
 
     fn end(&mut self, entry: Option<Entry>, outcome: Outcome) {
         self.ended = true;
+        if let Some(Entry::Settled { intent: None, lease, .. }) = &entry {
+            self.ledger.settled().insert((*lease, self.order));
+        }
         let mut orders = self.ledger.orders();
         // What was settled stays so.
         if !self.lease.is_ended() {
@@ -333,9 +384,9 @@ impl Entry {
                 running.lease.extend(lease);
                 Known::Running(running.clone())
             }
-            Self::Intended { .. } => Known::Intended,
+            Self::Intended { intent, .. } => Known::Intended(*intent),
             Self::Settled { lease: before, .. } if lease.is_none_or(|lease| lease <= *before) => Known::Settled,
-            Self::Settled { intent: Some(_), .. } => Known::Intended,
+            Self::Settled { intent: Some(intent), .. } => Known::Intended(*intent),
             Self::Settled { intent: None, .. } => Known::Nothing,
             Self::Signed { signed, .. } => Known::Signed(*signed),
         }

@@ -28,7 +28,7 @@ use self::{
 };
 pub(crate) use self::{
     ledger::{Claim, Ledger},
-    notes::Notes,
+    notes::{Notes, Written},
     records::Readers,
 };
 use crate::{
@@ -59,6 +59,8 @@ pub(crate) struct Issuance {
     pub(crate) shares: Shares,
     /// What the refusals of each caller may still write into the journal.
     pub(crate) notes: Notes,
+    /// What the verbs that write a record for each request may still write, by the edge that asks.
+    pub(crate) written: Written,
     /// Who reads the journal.
     pub(crate) readers: Arc<Readers>,
 }
@@ -112,7 +114,7 @@ impl Issuance {
         if matches!(reason, Refusal::Busy | Refusal::Unavailable) {
             return;
         }
-        let Some(left_out) = self.notes.take(cut(edge), clock::now()) else { return };
+        let Some(left_out) = self.notes.take(cut(edge), cut(order), *reason, clock::now()) else { return };
         let mut detail = cut(detail).to_owned();
         if left_out > 0 {
             detail.push_str(&format!(" (before it {left_out} refusals of this caller have no record)"));
@@ -148,20 +150,23 @@ impl Issuance {
             Known::Running(running) => running,
             Known::Used => return Err(used()),
             Known::Settled => return Err(refused(Refusal::Busy, LEASE_OVER)),
-            Known::Nothing | Known::Intended if lease.is_some_and(|lease| lease < now) => {
+            Known::Nothing | Known::Intended(_) if lease.is_some_and(|lease| lease < now) => {
                 return Err(refused(Refusal::Busy, LEASE_OVER));
             }
-            known @ (Known::Nothing | Known::Intended) => {
-                let resumed = matches!(known, Known::Intended);
-                let admitted = {
-                    let (stops, bindings) = (self.works.stops.borrow(), self.works.bound.bindings());
-                    let bounds = Bounds { spendings: &self.works.spendings, stops: &stops, bindings: &bindings };
-                    evidence.admit(&policy, edge, now, resumed, bounds)?
+            known @ (Known::Nothing | Known::Intended(_)) => {
+                let decided = match known {
+                    Known::Intended(location) => Some(self.decided(location)?),
+                    _ => None,
                 };
-                if !resumed {
+                let admitted = {
+                    let stops = self.works.stops.borrow();
+                    let bounds = Bounds { spendings: &self.works.spendings, stops: &stops, bound: &self.works.bound };
+                    evidence.admit(&policy, edge, now, decided.as_ref().map(|decided| &decided.intent), bounds)?
+                };
+                if decided.is_none() {
                     self.check_verifiable(&admitted)?;
                 }
-                match self.start(admitted, now)? {
+                match self.start(admitted, decided, now)? {
                     Started::Running(running) => running,
                     Started::Signed(location) => return self.stored(&location),
                 }
@@ -171,7 +176,7 @@ impl Issuance {
     }
 
     /// Puts the job of an admitted request into the queue.
-    fn start(&self, admitted: Admitted, now: Timestamp) -> Result<Started, Refused> {
+    fn start(&self, admitted: Admitted, decided: Option<Decided>, now: Timestamp) -> Result<Started, Refused> {
         let works = &self.works;
         let place = works.queue.place(admitted.priority.into());
         let (ticket, running, intent) = match self.ledger.begin(&admitted.order, admitted.claim, place, admitted.lease)
@@ -183,13 +188,12 @@ impl Issuance {
             Err(Known::Settled) => return Err(refused(Refusal::Busy, LEASE_OVER)),
             Err(_) => return Err(used()),
         };
-        let decided = match intent.map(|location| self.decided(location)).transpose() {
-            Ok(decided) => decided,
-            Err(refused) => {
-                ticket.give_up(refused.reason, &refused.detail);
-                return Err(refused);
-            }
-        };
+        // Another request has decided on it since we looked: it is judged anew.
+        if intent != decided.as_ref().map(|decided| decided.location) {
+            let refusal = refused(Refusal::Busy, "the order was decided on at this moment: ask again");
+            ticket.give_up(refusal.reason, &refusal.detail);
+            return Err(refusal);
+        }
         if decided.as_ref().is_some_and(|decided| decided.intent.not_after <= now) {
             let refusal =
                 refused(Refusal::OrderUsed, "its certificate was decided on, and expired before it was signed");

@@ -159,6 +159,7 @@ mod tests {
             forget: Duration::ZERO,
             shares: Shares::new(1),
             notes: Notes::default(),
+            written: crate::issuance::Written::default(),
             readers: Arc::default(),
         };
         let account = TestKey::new(1);

@@ -5,11 +5,20 @@ use shared::{
     signing::{IssueReply, IssueRequest, Refusal, Refused},
 };
 
-use super::{Issuance, job::LEASE_OVER, ledger::Settlement, unavailable, used};
+use super::{
+    Issuance,
+    job::LEASE_OVER,
+    ledger::{Known, Settlement},
+    unavailable, used,
+};
 use crate::{
     admit::{Evidence, refused},
+    clock,
     journal::{Event, SettledOrder},
 };
+
+/// Seconds from now within which a lease must end that is to be settled. Settled orders are remembered until then.
+const LEASE_SECONDS: u64 = 86_400;
 
 impl Issuance {
     /// The verb `settle`, asked by this edge.
@@ -26,10 +35,20 @@ impl Issuance {
 
     async fn try_settle(&self, edge: &str, request: IssueRequest) -> Result<IssueReply, Refused> {
         let lease = request.lease.ok_or_else(|| refused(Refusal::Malformed, "only a lease can be settled"))?;
-        let evidence = Evidence::verify(&self.policy(), edge, request)?;
+        let (policy, now) = (self.policy(), clock::now());
+        if lease > now.plus(LEASE_SECONDS) {
+            let detail = format!("the lease ends more than {LEASE_SECONDS} s from now");
+            return Err(refused(Refusal::Malformed, detail));
+        }
+        let evidence = Evidence::verify(&policy, edge, request)?;
         let (order, claim) = (evidence.order().to_owned(), evidence.claim());
-        match self.ledger.settle(&order, claim, lease) {
+        // An order that this signer would not sign has nothing to be settled, and no record.
+        if matches!(self.ledger.look_up(&order, claim, Some(lease)), Known::Nothing) {
+            evidence.permit(&policy, edge, now, &self.works.bound)?;
+        }
+        match self.ledger.settle(&order, claim, lease, now) {
             Settlement::Signed(location) => return self.stored(&location),
+            Settlement::Recorded(journal_index) => return Ok(IssueReply::Settled { journal_index }),
             Settlement::Begun => return Ok(IssueReply::Queued { retry_after: 1 }),
             Settlement::Later => return Err(refused(Refusal::Busy, LEASE_OVER)),
             Settlement::Used => return Err(used()),
@@ -42,8 +61,13 @@ impl Issuance {
             lease,
             edge: edge.to_owned(),
         });
+        if self.written.take(edge, now).is_none() {
+            let detail = "this edge has had all its records for now: wait for the end of the lease";
+            return Err(refused(Refusal::Busy, detail));
+        }
         // A request of an earlier lease may still be on its way, and this daemon may start anew.
         let location = self.works.journal.append(event).await.map_err(|_| unavailable())?;
+        self.ledger.settlement_recorded(&order, lease, location.index);
         self.works.metrics.settled();
         tracing::info!(order, record = location.index, "settled: another signer may have it");
         Ok(IssueReply::Settled { journal_index: location.index })

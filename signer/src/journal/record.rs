@@ -82,6 +82,9 @@ pub(crate) struct Intent {
     /// The scope that gave it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) scope: String,
+    /// The key id of the account's external account binding; none when it has the rights of open scopes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) binding: Option<String>,
     /// All names.
     pub(crate) names: Vec<Identifier>,
     /// The issuer's name in the configuration.

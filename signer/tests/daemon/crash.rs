@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use shared::signing::RevokeReply;
+use shared::signing::{IssueReply, Refusal, RevokeReply};
 
 use crate::{
     client::{Edge, csr, simple},
     revoke::{revoked, simple_revocation},
-    site::Site,
+    site::{Site, eventually},
 };
 
 #[test]
@@ -64,6 +64,44 @@ fn an_intent_without_its_signature_is_signed_as_it_stands() {
     assert_eq!(tbs(&issued.chain[0].0), tbs(&lost.chain[0].0), "the very bytes of the intent");
     assert_eq!(issued.chain[1], lost.chain[1], "by the same issuer");
     assert_eq!((site.events("intent").len(), site.events("signed").len()), (1, 1));
+}
+
+#[test]
+fn an_intent_without_its_signature_is_not_signed_under_a_policy_that_has_been_narrowed_since() {
+    let site = Site::new(&["a1"]);
+    let mut daemon = site.serve();
+    let (edge, asked) = (Edge::new(&site), simple(1));
+    let lost = edge.issued(&asked);
+    daemon.kill();
+    // As if the crash had come before the second record.
+    let path = site.path("state/journal/00000000.jsonl");
+    let journal = fs::read_to_string(&path).unwrap();
+    fs::write(&path, journal.split_inclusive('\n').next().unwrap()).unwrap();
+    let _ = fs::remove_file(site.path("state/checkpoint"));
+    let config = fs::read_to_string(site.path("signer.toml")).unwrap();
+    let other = "[[scope]]\nname = \"other\"\nopen = true\n";
+    let narrowed = [
+        // The scope is gone; another one would give the same to a new order.
+        (config.replace("[[scope]]\nname = \"open\"\nopen = true\n", other), Refusal::NotPermitted),
+        (config.replace("validity_seconds = 86400", "validity_seconds = 3600"), Refusal::BadProfile),
+    ];
+    for (text, refusal) in narrowed {
+        assert_ne!(text, config);
+        fs::write(site.path("signer.toml"), text).unwrap();
+        let _daemon = site.serve();
+        assert_eq!(edge.refusal(&asked), refusal);
+    }
+    fs::write(site.path("signer.toml"), &config).unwrap();
+    let daemon = site.serve();
+    site.signer_ok("stop --config signer.toml --scope open");
+    let mut number = 100;
+    eventually("the scope is stopped", || {
+        number += 1;
+        matches!(edge.issue(&simple(number)), Ok(IssueReply::Refused(refused)) if refused.reason == Refusal::Stopped)
+    });
+    assert_eq!(edge.refusal(&asked), Refusal::Stopped);
+    site.signer_ok("resume --config signer.toml --scope open");
+    assert_eq!(edge.issued(&asked).serial, lost.serial, "{}", daemon.log());
 }
 
 #[test]

@@ -355,3 +355,36 @@ fn a_queued_job_ends_with_its_binding() {
     });
     assert!(site.events("signed").len() < jobs.len() - 2, "{}", site.events("signed").len());
 }
+
+#[test]
+fn a_key_that_was_replaced_opens_renews_issues_and_follows_nothing() {
+    let site = site();
+    let key = new_binding(&site, "");
+    let (daemon, edge) = start(&site);
+    let (old, new) = (TestKey::new(1), TestKey::new(2));
+    let opened = opens(&key, &old);
+    let grant = bind(&edge, &opened).unwrap().token;
+    issue(&edge, 1, &old, &grant).unwrap();
+    let change = key_change(&old, &new, &old, &grant);
+    let followed = bind(&edge, &change).unwrap().token;
+    let back = key_change(&new, &old, &new, &followed);
+    let renew = BindRequest::Renew { grant: grant.clone() };
+    let replaced = |edge: &Edge, number: usize| {
+        assert_eq!(bind(edge, &opened), Err(Refusal::GrantExpired), "its newAccount, replayed");
+        assert_eq!(bind(edge, &renew), Err(Refusal::GrantExpired));
+        assert_eq!(bind(edge, &back), Err(Refusal::GrantExpired), "no account goes back to it");
+        assert_eq!(issue(edge, number, &old, &grant), Err(Refusal::GrantExpired));
+    };
+    replaced(&edge, 2);
+    // Replayed again and again, what is known writes no records.
+    for _ in 0..100 {
+        bind(&edge, &change).unwrap();
+        assert_eq!(bind(&edge, &back), Err(Refusal::GrantExpired));
+    }
+    assert_eq!(site.events("bound").len(), 2);
+    issue(&edge, 3, &new, &followed).unwrap();
+    drop(daemon);
+    let (_daemon, edge) = start(&site);
+    replaced(&edge, 4);
+    issue(&edge, 5, &new, &followed).unwrap();
+}

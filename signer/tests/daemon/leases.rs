@@ -2,11 +2,12 @@
 
 use shared::{
     signing::{IssueReply, IssueRequest, Refusal},
+    testing::TestKey,
     timestamp::Timestamp,
 };
 
 use crate::{
-    client::{Edge, simple},
+    client::{Edge, csr, request, simple},
     site::Site,
 };
 
@@ -60,4 +61,40 @@ fn a_lease_that_is_over_gets_what_is_signed_and_nothing_else() {
     assert_eq!(edge.issued(&asked), issued, "the order's certificate is the order's");
     let without = IssueRequest { lease: None, ..simple(2) };
     assert!(is_refused(&edge.settle(&without), Refusal::Malformed));
+}
+
+#[test]
+fn settling_writes_one_record_for_a_lease_and_none_for_an_order_that_the_policy_refuses() {
+    let site = Site::new(&["a1"]);
+    let daemon = site.serve();
+    let edge = Edge::new(&site);
+    let records = || (site.events("settled").len(), site.events("refused").len());
+    let asked = leased(1, 300);
+    let indices: Vec<_> = (0..50)
+        .map(|_| match edge.settle(&asked) {
+            IssueReply::Settled { journal_index } => journal_index,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(indices.iter().all(|index| *index == indices[0]), "{indices:?}");
+    let sooner = IssueRequest { lease: asked.lease.map(|lease| lease.minus(100)), ..asked.clone() };
+    assert!(is_refused(&edge.settle(&sooner), Refusal::Busy), "a lease that ends before it");
+    assert_eq!(records(), (1, 0));
+    assert!(matches!(edge.settle(&later(&asked, 1)), IssueReply::Settled { .. }), "a later one is news");
+    assert_eq!(records(), (2, 0));
+
+    // Invented: another profile, names that no scope gives, a lease without an end.
+    for _ in 0..10 {
+        let profile = IssueRequest { profile: "invented".parse().unwrap(), ..leased(2, 300) };
+        assert!(is_refused(&edge.settle(&profile), Refusal::BadProfile));
+        let mut names = request(3, &TestKey::new(1), &csr(&["host.elsewhere.example"]), &["host.elsewhere.example"]);
+        names.lease = leased(3, 300).lease;
+        assert!(is_refused(&edge.settle(&names), Refusal::NotPermitted));
+        assert!(is_refused(&edge.settle(&leased(4, 90_000)), Refusal::Malformed));
+    }
+    assert_eq!(records(), (2, 30));
+    drop(daemon);
+    let _daemon = site.serve();
+    assert!(matches!(edge.settle(&later(&asked, 1)), IssueReply::Settled { .. }), "also after a restart");
+    assert_eq!(records(), (2, 30));
 }

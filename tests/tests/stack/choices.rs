@@ -64,6 +64,40 @@ fn not_after_is_the_certificates_to_the_second() -> Result<()> {
     Ok(())
 }
 
+/// The profile gives 24 hours; both ends of a certificate's life count.
+#[test]
+fn a_last_second_in_exactly_the_profiles_validity_is_granted_to_the_second() -> Result<()> {
+    let world = world();
+    let account = Account::new(&world.client)?;
+    let payload = json!({"identifier": {"type": "dns", "value": "a-day.test"}});
+    let authorization = account.post(account.client.url("newAuthz"), &payload)?.expect(201)?.location()?;
+    account.answer(std::slice::from_ref(&authorization), &world.responder)?;
+    account.wait(&authorization, "valid")?;
+    let now = std::process::Command::new("date").args(["-u", "-d", "+24 hours", "+%Y-%m-%dT%H:%M:%SZ"]).output()?;
+    let not_after = String::from_utf8(now.stdout)?.trim().to_owned();
+    // The order is ready at once: order and certificate may be of the same second.
+    let order = order(&account, "a-day.test", &json!({"notAfter": not_after}))?;
+    let finalized = account.post(&order.finalize()?, &Account::finalize_payload(&["a-day.test"])?)?;
+    finalized.expect(200)?;
+    let chain = account.certificate(&order)?;
+    let shown = x509(&chain, ["-enddate", "-dateopt", "iso_8601"])?;
+    assert_eq!(shown.trim(), format!("notAfter={}", not_after.replace('T', " ")));
+    Ok(())
+}
+
+/// step-cli sends Go's zero time where its user names none.
+#[test]
+fn zero_times_and_empty_texts_are_members_that_were_left_out() -> Result<()> {
+    let account = Account::new(&world().client)?;
+    let zero = "0001-01-01T00:00:00Z";
+    let members = json!({"notBefore": zero, "notAfter": zero, "profile": "", "replaces": ""});
+    let order = order(&account, "zero.test", &members)?;
+    assert_eq!((order.object.get("notBefore"), order.object.get("notAfter")), (None, None));
+    assert_eq!(order.object["profile"], "server", "the default");
+    certificate(&account, &order, &Account::finalize_payload(&["zero.test"])?)?;
+    Ok(())
+}
+
 #[test]
 fn an_authorization_made_in_advance_makes_orders_that_start_ready() -> Result<()> {
     let world = world();

@@ -55,6 +55,104 @@ fn a_method_that_a_resource_does_not_have_is_405_with_those_that_it_has() -> Res
     Ok(())
 }
 
+/// Methods that the platform's own type of methods does not know, too.
+#[test]
+fn a_method_of_another_protocol_is_405_everywhere() -> Result<()> {
+    let account = Account::new(&world().client)?;
+    let client = &account.client;
+    let directory = format!("{}/directory", base(client));
+    let urls = [directory.as_str(), client.url("newNonce"), client.url("newAccount"), account.url.as_str()];
+    let renewal = format!("{}/AAAAAAAAAAAAAAAAAAAAAAAAAAA.AQ", client.url("renewalInfo"));
+    for method in ["PROPFIND", "SEARCH", "LOCK", "REPORT", "PUT", "PATCH"] {
+        for url in urls.into_iter().chain([renewal.as_str()]) {
+            let reply = client.bare(method, url)?;
+            refused(&reply, 405, "malformed", client)?;
+            assert!(reply.header("allow").is_some(), "{method} {url}: {reply:?}");
+        }
+        for path in ["/", "/root.pem"] {
+            refused(&client.bare(method, &format!("{}{path}", base(client)))?, 405, "malformed", client)?;
+        }
+        let crl = format!("{}/root.crl", world().stack.report.status_url);
+        client.bare(method, &crl)?.expect(405)?;
+    }
+    Ok(())
+}
+
+/// RFC 8555 §6.1 SHOULD: a server that is there for everybody lets scripts of any origin in (CORS).
+#[test]
+fn scripts_of_other_origins_may_send_requests_and_read_the_answers() -> Result<()> {
+    let account = Account::new(&world().client)?;
+    let client = &account.client;
+    let directory = format!("{}/directory", base(client));
+    let answers = [
+        client.get(&directory)?.expect(200)?,
+        client.bare("HEAD", client.url("newNonce"))?.expect(200)?,
+        account.read(&account.url)?.expect(200)?,
+        client.post(client.url("newOrder"), b"{}")?.expect(400)?,
+        client.get(&format!("{directory}/nothing"))?.expect(404)?,
+    ];
+    for reply in &answers {
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"), "{reply:?}");
+        let exposed: Vec<_> = reply.headers("access-control-expose-headers").flat_map(|all| all.split(", ")).collect();
+        assert_eq!(exposed, ["Replay-Nonce", "Location", "Link", "Retry-After"], "{reply:?}");
+    }
+    for (url, methods) in [
+        (directory.as_str(), "GET, HEAD, POST"),
+        (client.url("newNonce"), "GET, HEAD, POST"),
+        (client.url("newAccount"), "POST"),
+        (account.url.as_str(), "POST"),
+    ] {
+        let reply = client.bare("OPTIONS", url)?.expect(204)?;
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"), "{url}");
+        assert_eq!(reply.header("access-control-allow-methods"), Some(methods), "{url}");
+        assert_eq!(reply.header("access-control-allow-headers"), Some("Content-Type"), "{url}");
+    }
+    let page = client.get(&format!("{}/", base(client)))?.expect(200)?;
+    assert_eq!(page.header("access-control-allow-origin"), None, "pages are for people");
+    Ok(())
+}
+
+/// RFC 8555 §6.4 MUST: the whole URL of the request is compared, its query too.
+#[test]
+fn a_query_that_was_not_signed_is_refused_and_both_urls_are_named() -> Result<()> {
+    let account = Account::new(&world().client)?;
+    let client = &account.client;
+    let with_query = format!("{}?a=1", account.url);
+    for (signed, named) in [(&account.url, &with_query), (&with_query, &account.url)] {
+        let body = account.sign(signed, &client.nonce()?, b"")?;
+        let reply = client.post(&with_query, &body)?;
+        refused(&reply, 403, "unauthorized", client)?;
+        let detail = reply.json()?["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(detail.contains(&format!("{signed:?}")) && detail.contains(&format!("{named:?}")), "{detail}");
+    }
+    account.read(&account.url)?.expect(200).map(drop)
+}
+
+/// The object of newAccount is named by the key in the request: no stranger has one made, or woken, by a key that he
+/// has not.
+#[test]
+fn a_request_that_its_own_key_did_not_sign_wakes_no_object() -> Result<()> {
+    let world = world();
+    let client = &world.client;
+    let owner = Account::new(client)?;
+    let (_, chain) = owner.issue(&["not-woken.test"], &world.responder)?;
+    let revocation = json!({"certificate": shared::base64url::encode(&tests::openssl::der(&chain)?)}).to_string();
+    let (victim, forger) = (AccountKey::es256(), AccountKey::es256());
+    for (url, payload) in [(client.url("newAccount"), "{}"), (client.url("revokeCert"), revocation.as_str())] {
+        let header = json!({"url": url, "nonce": client.nonce()?, "jwk": victim.jwk()});
+        let body = forger.sign(&header, payload.as_bytes())?.to_string();
+        let reply = client.post(url, body.as_bytes())?;
+        refused(&reply, 400, "malformed", client)?;
+        assert_eq!(reply.hops()?, 0, "{url}");
+    }
+    // A `kid` that this deployment did not give is refused before anything is asked, too.
+    let kid = owner.url.replacen("/acme/account/", "/acme/account/A", 1);
+    let header = json!({"url": client.url("newOrder"), "nonce": client.nonce()?, "kid": kid});
+    let reply = client.post(client.url("newOrder"), forger.sign(&header, b"{}")?.to_string().as_bytes())?;
+    assert_eq!(reply.hops()?, 0);
+    refused(&reply, 400, "accountDoesNotExist", client)
+}
+
 #[test]
 fn another_media_type_is_415_and_too_many_bytes_are_413() -> Result<()> {
     let account = Account::new(&world().client)?;

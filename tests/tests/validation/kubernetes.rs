@@ -54,7 +54,7 @@ fn start() -> Result<World> {
         "names": ["{serviceaccount}.{namespace}.{cluster}.test"],
     }]);
     let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "kubernetes")?
-        .set("rate_limits", &json!({"client_address_header": "CF-Connecting-IP"}))
+        .set("rate_limits", &json!({"client_address_header": "CF-Connecting-IP", "client_address_set_by_proxy": true}))
         .set("kubernetes", &clusters)
         .with(["--clusters", &known.to_string()]);
     let stack = Stack::up(options)?;

@@ -104,7 +104,10 @@ pub enum BadCluster {
     #[error("issuer: another cluster has it already")]
     Issuer,
     /// Another cluster knows workloads by their addresses.
-    #[error("pod_address: true for one cluster at most, with client_address_header in rate_limits")]
+    #[error(
+        "pod_address: true for one cluster at most, with client_address_header and client_address_set_by_proxy in \
+         rate_limits"
+    )]
     PodAddress,
     /// Nothing checks tokens.
     #[error("keys, or token_review with api, is needed")]

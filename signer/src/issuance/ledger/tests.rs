@@ -80,10 +80,10 @@ async fn another_key_or_csr_gets_nothing_in_any_state() {
     ticket.signed(signed, issued());
     nobody_else("signed");
     let (ticket, _, _) = ledger.begin("p", claim(1), place(), Some(at(10))).unwrap();
-    assert!(matches!(ledger.settle("p", claim(1), at(10)), Settlement::Settled));
+    assert!(matches!(ledger.settle("p", claim(1), at(10), at(0)), Settlement::Settled));
     drop(ticket);
     for other in others() {
-        assert!(matches!(ledger.settle("o", other, at(10)), Settlement::Used));
+        assert!(matches!(ledger.settle("o", other, at(10), at(0)), Settlement::Used));
         assert!(matches!(ledger.look_up("p", other, Some(at(20))), Known::Used));
     }
 }
@@ -98,15 +98,15 @@ async fn what_is_settled_begins_again_only_under_a_later_lease() {
     let ledger = Arc::new(Ledger::default());
     let (early, late) = (Some(at(10)), Some(at(20)));
     // Nobody has ever asked; then a request that was on its way arrives.
-    assert!(matches!(ledger.settle("o", claim(1), at(10)), Settlement::Settled));
+    assert!(matches!(ledger.settle("o", claim(1), at(10), at(0)), Settlement::Settled));
     for stale in [None, Some(at(9)), early] {
         assert!(matches!(ledger.look_up("o", claim(1), stale), Known::Settled), "{stale:?}");
         assert!(matches!(ledger.begin("o", claim(1), place(), stale), Err(Known::Settled)), "{stale:?}");
     }
     // It waits in the queue: the job ends, and what it leaves is not changed by its end.
     let (waiting, running, _) = ledger.begin("o", claim(1), place(), late).unwrap();
-    assert!(matches!(ledger.settle("o", claim(1), at(19)), Settlement::Later));
-    assert!(matches!(ledger.settle("o", claim(1), at(20)), Settlement::Settled));
+    assert!(matches!(ledger.settle("o", claim(1), at(19), at(0)), Settlement::Later));
+    assert!(matches!(ledger.settle("o", claim(1), at(20), at(0)), Settlement::Settled));
     assert!(!waiting.lease().begin(at(1)));
     waiting.give_up(Refusal::Busy, "");
     assert!(running.outcome.borrow().is_some());
@@ -115,14 +115,14 @@ async fn what_is_settled_begins_again_only_under_a_later_lease() {
     let (mut begun, _, earlier) = ledger.begin("o", claim(1), place(), Some(at(30))).unwrap();
     assert!(earlier.is_none() && begun.lease().begin(at(25)));
     begun.intended(intent);
-    assert!(matches!(ledger.settle("o", claim(1), at(30)), Settlement::Begun));
+    assert!(matches!(ledger.settle("o", claim(1), at(30), at(0)), Settlement::Begun));
     begun.give_up(Refusal::Unavailable, "");
-    assert!(matches!(ledger.settle("o", claim(1), at(30)), Settlement::Settled));
+    assert!(matches!(ledger.settle("o", claim(1), at(30), at(0)), Settlement::Settled));
     // The intent stays the order's only one.
     let (ticket, _, earlier) = ledger.begin("o", claim(1), place(), Some(at(40))).unwrap();
     assert_eq!(earlier, Some(intent));
     ticket.signed(signed, issued());
-    assert!(matches!(ledger.settle("o", claim(1), at(40)), Settlement::Signed(location) if location == signed));
+    assert!(matches!(ledger.settle("o", claim(1), at(40), at(0)), Settlement::Signed(location) if location == signed));
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn a_job_that_is_given_up_or_lost_leaves_what_the_journal_says() {
     ticket.intended(intent);
     drop(ticket);
     assert_eq!(running.outcome.borrow().clone().unwrap().unwrap_err().reason, Refusal::Unavailable);
-    assert!(matches!(ledger.look_up("o", claim(1), None), Known::Intended));
+    assert!(matches!(ledger.look_up("o", claim(1), None), Known::Intended(_)));
 }
 
 #[tokio::test]
@@ -208,4 +208,27 @@ async fn records_that_contradict_each_other_are_bad() {
     assert_eq!(play(&[intent(), revoked(1)]), bad);
     assert_eq!(play(&[intent(), signed(first.index, &order), revoked(2)]), bad);
     assert_eq!(play(&[intent(), signed(first.index, &order), revoked(1), revoked(1)]), bad);
+}
+
+#[test]
+fn a_settlement_is_recorded_once_and_forgotten_when_its_lease_is_long_over() {
+    let ledger = Arc::new(Ledger::default());
+    assert!(matches!(ledger.settle("o", claim(1), at(10), at(0)), Settlement::Settled));
+    assert!(matches!(ledger.settle("o", claim(1), at(10), at(0)), Settlement::Settled), "not written yet");
+    ledger.settlement_recorded("o", at(10), 7);
+    assert!(matches!(ledger.settle("o", claim(1), at(10), at(0)), Settlement::Recorded(7)));
+    assert!(matches!(ledger.settle("o", claim(1), at(9), at(0)), Settlement::Later));
+    assert!(matches!(ledger.settle("o", claim(1), at(11), at(0)), Settlement::Settled), "a later lease is news");
+    ledger.settlement_recorded("o", at(11), 8);
+
+    let number = |ledger: &Ledger| (ledger.orders().len(), ledger.settled().len());
+    for order in 0..1000 {
+        let lease = at(20 + order);
+        assert!(matches!(ledger.settle(&format!("{order}"), claim(1), lease, at(order)), Settlement::Settled));
+    }
+    let (orders, settled) = number(&ledger);
+    assert!(orders <= 625 && settled <= 626, "{orders} {settled}");
+    let now = at(2000 + SETTLED_SECONDS);
+    assert!(matches!(ledger.settle("last", claim(1), now, now), Settlement::Settled));
+    assert_eq!(number(&ledger), (1, 1));
 }

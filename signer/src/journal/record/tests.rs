@@ -18,6 +18,7 @@ fn the_lines_of_a_journal_are_unchanged() {
         edge: "edge.test".into(),
         profile: "server".parse().unwrap(),
         scope: "open".into(),
+        binding: None,
         names: vec![Identifier::Dns("a.test".parse().unwrap())],
         issuer: "a1".into(),
         issuer_sha256: Base64Url(vec![3]),

@@ -4,16 +4,17 @@ use serde_json::{Value, json};
 use shared::{
     kubernetes::evidence::TokenEvidence,
     signing::{IssueRequest, Refusal},
-    testing::TestKey,
+    testing::{TestCa, TestKey},
 };
 
 use super::*;
 use crate::{
     admit::{Admitted, Bounds, Evidence},
-    bindings::Bindings,
+    bound::Bound,
     budget::Spendings,
     clock,
     fixture::{self, EDGE},
+    journal::Intent,
     policy::Policy,
     stops::Stops,
 };
@@ -82,10 +83,12 @@ fn request(token: Option<String>) -> IssueRequest {
 }
 
 fn judge(policy: &Policy, request: IssueRequest, is_decided: bool) -> Result<Admitted, (Refusal, String)> {
-    let (spendings, stops, bindings) = (Spendings::default(), Stops::default(), Bindings::default());
-    let bounds = Bounds { spendings: &spendings, stops: &stops, bindings: &bindings };
+    let (spendings, stops, bound) = (Spendings::default(), Stops::default(), Bound::default());
+    let bounds = Bounds { spendings: &spendings, stops: &stops, bound: &bound };
     let evidence = Evidence::verify(policy, EDGE, request).unwrap();
-    let judged = evidence.admit(policy, EDGE, clock::now(), is_decided, bounds);
+    let scope = policy.scopes()[0].name().to_owned();
+    let intent = is_decided.then(|| Intent { scope, ..fixture::intent(&TestCa::new(1), 7) });
+    let judged = evidence.admit(policy, EDGE, clock::now(), intent.as_ref(), bounds);
     judged.map_err(|refused| (refused.reason, refused.detail))
 }
 
