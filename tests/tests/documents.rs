@@ -89,7 +89,8 @@ fn named(first: &str) -> Option<&str> {
 /// Follows a page; gives what it printed.
 fn follow(page: &str, daemon: bool) -> Result<String> {
     let script = script(&read(page))?;
-    let signer = env::var_os("COLOPHON_SIGNER").context("COLOPHON_SIGNER must name the signer: run `cargo xtask test`")?;
+    let signer =
+        env::var_os("COLOPHON_SIGNER").context("COLOPHON_SIGNER must name the signer: run `cargo xtask test`")?;
     let place = TempDir::new()?;
     let daemon = if daemon { DAEMON } else { "" };
     let file = place.path().join("page.sh");

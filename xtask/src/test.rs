@@ -16,8 +16,8 @@ use crate::fuzz::{self, FuzzOptions};
 use crate::newer_packages::{NEWER_LEGO, PEBBLE, ZLINT};
 use crate::npm::Npm;
 use crate::packages::{
-    self, BIND, CADDY, CLIPPY, CURL, GNUTLS, GO, GO_CRYPTO, IPROUTE, JAVA, LEGO, NGINX, NSUPDATE, OPENSC, OPENSC_TOOLS, OPENSSL,
-    PCSCD, PYTHON_VENV, RUSTFMT, SOFTHSM, VPCD, YKCS11,
+    self, BIND, CADDY, CLIPPY, CURL, GNUTLS, GO, GO_CRYPTO, IPROUTE, JAVA, LEGO, NGINX, NSUPDATE, OPENSC, OPENSC_TOOLS,
+    OPENSSL, PCSCD, PYTHON_VENV, RUSTFMT, SOFTHSM, VPCD, YKCS11,
 };
 use crate::paths::Paths;
 use crate::process::{cargo, command, output, run};
