@@ -75,6 +75,7 @@ impl Drop for Challtestsrv {
 /// # Errors
 /// When the variable is not set.
 pub fn program(name: &str) -> Result<PathBuf> {
-    let folder = env::var_os(PROGRAMS).with_context(|| format!("{PROGRAMS} must name a folder: run `cargo xtask test`"))?;
+    let folder =
+        env::var_os(PROGRAMS).with_context(|| format!("{PROGRAMS} must name a folder: run `cargo xtask test`"))?;
     Ok(PathBuf::from(folder).join(name))
 }
