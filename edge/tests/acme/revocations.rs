@@ -146,7 +146,7 @@ fn answered(rows: &Memory, ask: &Ask, answer: Result<RevokeReply, String>) -> Re
 }
 
 fn refused(reason: Refusal) -> RevokeReply {
-    RevokeReply::Refused(Refused { reason, detail: String::new() })
+    RevokeReply::Refused(Refused { reason, detail: String::new(), retry_after: None })
 }
 
 #[test]
