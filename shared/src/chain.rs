@@ -218,6 +218,11 @@ impl IssuerChain {
         &self.issuer
     }
 
+    /// All certificates of the chain, the issuer's first.
+    pub fn all(&self) -> impl Iterator<Item = &Issuer> {
+        std::iter::once(&self.issuer).chain(&self.above)
+    }
+
     /// The chain that clients get behind a leaf: all but a self-issued root (RFC 8555 §9.1).
     pub fn sent(&self) -> impl Iterator<Item = &Issuer> {
         std::iter::once(&self.issuer)

@@ -1,13 +1,7 @@
 //! The operator's external account bindings (RFC 8555 §7.3.4): a file that `signer eab` writes and every signer of a deployment reads.
 //! It is replaced whole, under a lock, and read again when it has changed. What cannot be read changes nothing.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    fs::{self, File},
-    os::unix::fs::MetadataExt,
-    path::Path,
-};
+use std::{collections::BTreeMap, fmt, fs, os::unix::fs::MetadataExt, path::Path};
 
 use anyhow::{Context, ensure};
 use nix::fcntl::{Flock, FlockArg};
@@ -20,7 +14,10 @@ use shared::{
 };
 use zeroize::Zeroize;
 
-use crate::{admit::refused, files};
+use crate::{
+    admit::refused,
+    files::{self, Folder},
+};
 
 /// The form of the file.
 const VERSION: u8 = 1;
@@ -85,10 +82,10 @@ impl Bindings {
     /// # Errors
     /// When it cannot be read, locked or written, or the change fails; then it is as it was.
     pub(crate) fn change<T>(path: &Path, change: impl FnOnce(&mut Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let folder = File::open(folder).with_context(|| format!("the folder of {}", path.display()))?;
+        let folder =
+            Folder::open(files::folder_of(path)).with_context(|| format!("the folder of {}", path.display()))?;
         // The folder, not the file: that is another one after each change.
-        let _lock = Flock::lock(folder, FlockArg::LockExclusive)
+        let _lock = Flock::lock(folder.into_file(), FlockArg::LockExclusive)
             .map_err(|(_, error)| anyhow::Error::new(error).context(format!("cannot lock {}", path.display())))?;
         let mut bindings = Self::read(path)?;
         let result = change(&mut bindings)?;

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use shared::{
     pointers::StatusHost,
     profile::{ProfileConfig, ProfileName},
@@ -54,6 +54,7 @@ pub(crate) struct SignerConfig {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListenConfig {
+    #[serde(deserialize_with = "address")]
     pub(crate) address: SocketAddr,
     /// PEM chain, our certificate first.
     pub(crate) certificate: PathBuf,
@@ -75,6 +76,7 @@ pub(crate) struct JournalConfig {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OperationsConfig {
+    #[serde(deserialize_with = "address")]
     pub(crate) address: SocketAddr,
 }
 
@@ -312,6 +314,17 @@ impl Default for JournalConfig {
     }
 }
 
+/// An address to listen on. A name is none: it could lead to several, and to others at the next start.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "{text:?} is not an IP address and a port, such as 127.0.0.1:9443, 0.0.0.0:9443 (all addresses) or [::1]:9443; names such as \
+             localhost are not looked up"
+        ))
+    })
+}
+
 const fn default_deadline() -> u64 {
     10_000
 }
@@ -376,6 +389,16 @@ mod tests {
         assert!(memory >= 4 * identity + 512 * mib, "{identity} bytes of an identity");
         assert_eq!(value("MemorySwapMax"), "0");
         assert_eq!(value("LimitCORE"), "0");
+    }
+
+    #[test]
+    fn an_address_is_no_name() {
+        let parse = |address: &str| toml::from_str::<OperationsConfig>(&format!("address = {address:?}"));
+        assert_eq!(parse("[::1]:9443").unwrap().address.port(), 9443);
+        for text in ["localhost:9443", "127.0.0.1", ":9443", "9443", "127.0.0.1:99999"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("{text:?}")) && error.contains("127.0.0.1:9443"), "{error}");
+        }
     }
 
     #[test]

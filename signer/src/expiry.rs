@@ -16,6 +16,8 @@ const LONGEST: u64 = 90 * 86_400;
 pub(crate) struct Expiry {
     /// Which certificate.
     pub(crate) what: String,
+    /// True for one of the listener's files.
+    pub(crate) of_listener: bool,
     /// Its first valid second.
     pub(crate) not_before: Timestamp,
     /// Its last.
@@ -23,34 +25,36 @@ pub(crate) struct Expiry {
 }
 
 impl Expiry {
-    fn of(what: String, der: &[u8]) -> Option<Self> {
+    fn of(what: String, of_listener: bool, der: &[u8]) -> Option<Self> {
         let certificate = Certificate::from_der(der).ok()?;
         let validity = certificate.tbs_certificate().validity();
         let (not_before, not_after) =
             (Timestamp::from_x509(&validity.not_before), Timestamp::from_x509(&validity.not_after));
-        Some(Self { what, not_before, not_after })
+        Some(Self { what, of_listener, not_before, not_after })
     }
 
     /// True in the last third of its life, and not more than 90 days ahead.
-    fn is_near(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_near(&self, now: Timestamp) -> bool {
         let third = self.not_after.since(self.not_before).checked_div(3).unwrap_or(0);
         now.plus(third.min(LONGEST)) > self.not_after
     }
 }
 
 /// Everything that these settings depend on.
-fn all(settings: &Settings) -> Vec<Expiry> {
+pub(crate) fn all(settings: &Settings) -> Vec<Expiry> {
     let mut found = Vec::new();
     let files =
         [("our TLS certificate", &settings.listen.certificate), ("a root of clients", &settings.listen.client_roots)];
     for (what, file) in files {
         found.extend(
-            certificates(file).iter().filter_map(|der| Expiry::of(format!("{what} in {}", file.display()), der)),
+            certificates(file).iter().filter_map(|der| Expiry::of(format!("{what} in {}", file.display()), true, der)),
         );
     }
     for issuer in &settings.issuers {
         let chain = issuer.chain.sent();
-        found.extend(chain.filter_map(|above| Expiry::of(format!("the chain of issuer {}", issuer.name), above.der())));
+        found.extend(
+            chain.filter_map(|above| Expiry::of(format!("the chain of issuer {}", issuer.name), false, above.der())),
+        );
     }
     found
 }
@@ -85,6 +89,7 @@ mod tests {
         let near = |life: u64, left: u64| {
             let expiry = Expiry {
                 what: String::new(),
+                of_listener: true,
                 not_before: Timestamp::from_seconds(start),
                 not_after: Timestamp::from_seconds(start + life),
             };

@@ -14,13 +14,20 @@ use shared::{
     timestamp::Timestamp,
 };
 
-use crate::{admit::Admitted, journal::Intent, token::view::TokenView};
+use crate::{
+    admit::Admitted,
+    constraints::{CannotVerify, ChainLimits},
+    journal::Intent,
+    token::view::TokenView,
+};
 
 /// One issuer of the configuration.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     name: String,
     chain: IssuerChain,
+    /// What verifiers accept under the chain. Nothing at all, where the chain itself cannot verify.
+    limits: Result<ChainLimits, CannotVerify>,
     tokens: Vec<Arc<TokenView>>,
     id: IssuerId,
     /// Where its certificates say that their status is told, and in how many parts.
@@ -46,7 +53,8 @@ impl Issuer {
     /// An issuer and its tokens.
     pub(crate) fn new(name: String, chain: IssuerChain, tokens: Vec<Arc<TokenView>>) -> Self {
         let id = IssuerId::of(chain.issuer());
-        Self { name, chain, tokens, id, pointers: None, is_drained: false }
+        let limits = ChainLimits::of(&chain, None);
+        Self { name, chain, limits, tokens, id, pointers: None, is_drained: false }
     }
 
     /// The same, and its certificates point to this host and to so many parts of its CRL.
@@ -77,6 +85,14 @@ impl Issuer {
     /// Its certificate.
     pub(crate) const fn certificate(&self) -> &shared::chain::Issuer {
         self.chain.issuer()
+    }
+
+    /// Whether a certificate of this issuer would verify under its chain.
+    ///
+    /// # Errors
+    /// The first reason for which it would not.
+    pub(crate) fn admit(&self, admitted: &Admitted) -> Result<(), CannotVerify> {
+        self.limits.as_ref().map_err(Clone::clone)?.admit(&admitted.names, &admitted.profile)
     }
 
     /// True when this key is its own, or of a CA above it.

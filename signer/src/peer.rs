@@ -94,6 +94,14 @@ impl PeerSettings {
         })
     }
 
+    /// Reads what it is called with. Anew for each call, so that a rotated certificate is taken.
+    ///
+    /// # Errors
+    /// Names the file that is wrong.
+    pub(crate) fn client(&self) -> anyhow::Result<Arc<ClientConfig>> {
+        tls::client_config(&self.certificate, &self.key, &self.roots)
+    }
+
     fn memory(&self, state: &Path) -> PathBuf {
         state.join("peers").join(format!("{}.json", self.name))
     }
@@ -150,7 +158,7 @@ impl Watch {
 
     async fn ask(&self, remembered: &Checkpoint) -> anyhow::Result<JournalReply> {
         let PeerSettings { host, port, .. } = &self.peer;
-        let (name, connector) = (host.to_str(), TlsConnector::from(self.client()?));
+        let (name, connector) = (host.to_str(), TlsConnector::from(self.peer.client()?));
         let stream = TcpStream::connect((name.as_ref(), *port)).await.context("no connection")?;
         let stream = connector.connect(host.clone(), stream).await.context("no handshake")?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -172,12 +180,6 @@ impl Watch {
                 anyhow::bail!("the connection ended without an answer")
             }
         }
-    }
-
-    /// Read anew each time, so that a rotated certificate is taken.
-    fn client(&self) -> anyhow::Result<Arc<ClientConfig>> {
-        let PeerSettings { certificate, key, roots, .. } = &self.peer;
-        tls::client_config(certificate, key, roots)
     }
 }
 

@@ -165,6 +165,11 @@ impl Policy {
         self.profiles.get(name)
     }
 
+    /// All profiles.
+    pub(crate) fn profiles(&self) -> impl Iterator<Item = &Profile> {
+        self.profiles.values()
+    }
+
     /// True when the status of some certificates is told.
     pub(crate) fn has_status(&self) -> bool {
         self.profiles.values().any(|profile| profile.revocation() != Revocation::None)

@@ -18,11 +18,10 @@ use tokio::{
 };
 
 use crate::{
-    Tokens, clock, expiry,
+    Tokens, client_roots, clock, expiry,
     metrics::Metrics,
     policy::Policy,
     settings::{ListenSettings, Settings},
-    tls,
 };
 
 /// How often files are looked at. They are small, and nobody waits.
@@ -109,7 +108,7 @@ impl Rotation {
     /// Reads everything again, and replaces what was read if all of it is right.
     fn rotate(&mut self, cause: &str) {
         let read = Settings::load(&self.file, self.tokens)
-            .and_then(|settings| tls::server_config(&settings.listen).map(|tls| (settings, tls)));
+            .and_then(|settings| client_roots::server_config(&settings).map(|tls| (settings, tls)));
         let (settings, tls) = match read {
             Ok(read) => read,
             Err(error) => {

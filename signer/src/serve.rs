@@ -18,9 +18,9 @@ use crate::{
     Tokens,
     bound::Bound,
     budget::Spendings,
-    clock,
+    client_roots, clock,
     exit::{Final, OperatorMustAct},
-    expiry,
+    expiry, files,
     handshakes::Handshakes,
     issuance::{Issuance, Ledger, Notes, Written},
     issuer::Issuer,
@@ -37,7 +37,7 @@ use crate::{
     settings::Settings,
     share::{Admissions, Shares},
     status::{Desk, schedule::Scheduler},
-    stops, tls,
+    stops,
     token::{driver::Driver, rhythm::Rhythm, start::Starts, view::TokenView},
     work::Works,
 };
@@ -59,7 +59,10 @@ pub(crate) fn run(file: &Path, tokens: Tokens) -> anyhow::Result<()> {
 async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let tls = tls::server_config(&settings.listen).operator_must_act()?;
+    let tls = client_roots::server_config(&settings).operator_must_act()?;
+    for mismatch in settings.mismatches() {
+        tracing::warn!(%mismatch, "the policy gives what does not verify under an issuer's chain");
+    }
     let metrics = Arc::new(Metrics::default());
     let (rotation, Present { tls, policy }) =
         Rotation::new(file.to_owned(), tokens, &settings, tls, Arc::clone(&metrics))?;
@@ -80,6 +83,9 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         ledger.replay(&record, location)
     };
     let journal = Journal::open_with(&settings.state, settings.segment_bytes, replay)?;
+    if let Err(error) = files::sweep(&settings.state) {
+        tracing::warn!(%error, "files that were left half written in the state folder cannot be removed");
+    }
     let checkpoints = tokio::spawn(checkpoint::keep(journal.clone()));
     journal.name_policy(policy.borrow().hash());
     let (stops, follow_stops) = stops::follow(&settings.state, journal.clone());

@@ -14,6 +14,7 @@ use toml::de::DeTable;
 use crate::{
     Tokens,
     config::{GrantsConfig, IssuerConfig, LimitsConfig, SignerConfig, TokenConfig},
+    constraints::{self, ChainLimits, Mismatch},
     grant::GrantKeys,
     peer::PeerSettings,
     place::{At, place},
@@ -93,6 +94,8 @@ pub(crate) struct GrantSettings {
 pub(crate) struct IssuerSettings {
     pub(crate) name: String,
     pub(crate) chain: IssuerChain,
+    /// What verifiers accept under the chain.
+    pub(crate) limits: ChainLimits,
     pub(crate) is_drained: bool,
     /// Who signs OCSP responses, when not the issuer itself.
     pub(crate) responder: Option<ResponderSettings>,
@@ -134,14 +137,25 @@ impl Settings {
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub(crate) fn load(file: &Path, tokens: Tokens) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let located = |error: anyhow::Error| {
-            let place = place(&text, &error);
-            error.context(format!("in {}{place}", file.display()))
-        };
-        let config: SignerConfig = toml::from_str(&text).map_err(|error| located(error.into()))?;
-        let folder = std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default();
-        Self::check(config, &folder, tokens).map_err(located)
+        let (config, text) = read(file)?;
+        Self::check(config, &folder_of(file)?, tokens).map_err(|error| located(file, &text, error))
+    }
+
+    /// Reads and checks the policy of a configuration file, whose issuers need not be there yet.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn load_policy(file: &Path) -> anyhow::Result<Policy> {
+        let (config, text) = read(file)?;
+        let SignerConfig { edge, profile, scope, cluster, .. } = config;
+        let policy = Clusters::check(cluster, &folder_of(file)?)
+            .and_then(|clusters| Policy::check(edge, profile, scope, clusters));
+        policy.map_err(|error| located(file, &text, error))
+    }
+
+    /// What of the policy does not verify under the issuers' chains, and is refused when it is asked for.
+    pub(crate) fn mismatches(&self) -> Vec<Mismatch> {
+        mismatches(&self.policy, &self.issuers)
     }
 
     fn check(config: SignerConfig, folder: &Path, tokens: Tokens) -> anyhow::Result<Self> {
@@ -178,6 +192,11 @@ impl Settings {
         ensure!(keys.len() == issuers.len(), "two issuers have one key");
         let grants = grants.map(|grants| GrantSettings::check(grants, folder).at("grants")).transpose()?;
         let policy = Policy::check(edge, profile, scope, Clusters::check(cluster, folder)?)?.with_grants(grants);
+        if let Some(Mismatch::Never(mistake)) =
+            mismatches(&policy, &issuers).into_iter().find(|mismatch| matches!(mismatch, Mismatch::Never(_)))
+        {
+            bail!("{mistake}");
+        }
         let status = status.map(|status| StatusSettings::check(status).at("status")).transpose()?;
         ensure!(
             status.is_some() || !policy.has_status(),
@@ -206,6 +225,30 @@ impl Settings {
             issuers,
         })
     }
+}
+
+fn read(file: &Path) -> anyhow::Result<(SignerConfig, String)> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let config = toml::from_str(&text).map_err(|error| located(file, &text, error.into()))?;
+    Ok((config, text))
+}
+
+/// The same error, with the place of what it is about.
+fn located(file: &Path, text: &str, error: anyhow::Error) -> anyhow::Error {
+    let place = place(text, &error);
+    error.context(format!("in {}{place}", file.display()))
+}
+
+/// The folder that the paths of a configuration file are beside.
+fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
+    Ok(std::path::absolute(file)?.parent().map(Path::to_owned).unwrap_or_default())
+}
+
+/// Compares a policy with the issuers that decide on certificates.
+fn mismatches(policy: &Policy, issuers: &[IssuerSettings]) -> Vec<Mismatch> {
+    let deciding = issuers.iter().filter(|issuer| !issuer.is_drained);
+    let limits: Vec<_> = deciding.map(|issuer| (issuer.name.as_str(), &issuer.limits)).collect();
+    if limits.is_empty() { Vec::new() } else { constraints::compare(policy, &limits) }
 }
 
 impl Limits {
@@ -306,6 +349,8 @@ impl IssuerSettings {
             .at("chain")?;
         let chain = IssuerChain::from_pem(&text).with_context(|| format!("issuer {name}: {}", path.display()));
         let chain = chain.at("chain")?;
+        let limits = ChainLimits::of(&chain, None).with_context(|| format!("issuer {name}: {}", path.display()));
+        let limits = limits.at("chain")?;
         ensure!(!token.is_empty(), "issuer {name}: there is no [[issuer.token]]");
         let check = |(position, token)| {
             let token_name = format!("{name}-{position}");
@@ -326,7 +371,7 @@ impl IssuerSettings {
         }
         let responder = delegated_responder.then(|| ResponderSettings::check(responder_validity_seconds));
         let responder = responder.transpose().with_context(|| format!("issuer {name}"))?;
-        Ok(Self { name, chain, is_drained: drained, responder, tokens })
+        Ok(Self { name, chain, limits, is_drained: drained, responder, tokens })
     }
 
     /// Serial numbers that are left to those of the tokens that name them; none for a token that names its own.

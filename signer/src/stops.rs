@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -18,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    files,
+    files::{self, Folder},
     journal::{Event, Journal},
 };
 
@@ -61,9 +60,9 @@ impl Stops {
     /// When it cannot be read or is not what it should be.
     pub(crate) fn load(state: &Path) -> anyhow::Result<Self> {
         let path = path(state);
-        match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| format!("in {}", path.display())),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+        match files::read_state(&path) {
+            Ok(Some(text)) => serde_json::from_slice(&text).with_context(|| format!("in {}", path.display())),
+            Ok(None) => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
     }
@@ -79,7 +78,7 @@ impl Stops {
     /// When `more` names nothing, or the file cannot be read or written.
     pub(crate) fn change(state: &Path, more: &Self, stop: bool) -> anyhow::Result<Self> {
         ensure!(*more != Self::default(), "name an edge, a binding, a scope, or everything");
-        std::fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
+        Folder::make(state).with_context(|| format!("cannot make {}", state.display()))?;
         let mut stops = Self::load(state)?;
         let lists =
             [(&mut stops.edges, &more.edges), (&mut stops.bindings, &more.bindings), (&mut stops.scopes, &more.scopes)];

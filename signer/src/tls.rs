@@ -68,7 +68,11 @@ fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
         .with_context(|| format!("no private key in PEM in {}", path.display()))
 }
 
-fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+/// Reads all certificates of a file, DER.
+///
+/// # Errors
+/// Names the file, when it has none or one that cannot be read.
+pub(crate) fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let describe = || format!("no certificates in PEM in {}", path.display());
     let certificates = CertificateDer::pem_file_iter(path).with_context(describe)?;
     let certificates = certificates.collect::<Result<Vec<_>, _>>().with_context(describe)?;

@@ -58,6 +58,8 @@ pub(crate) const GO_CRYPTO: Package = Package {
     name: "golang-golang-x-crypto-dev",
     provides: &["/usr/share/gocode/src/golang.org/x/crypto/ocsp/ocsp.go"],
 };
+/// `ip`, for the network namespaces of tests.
+pub(crate) const IPROUTE: Package = Package { name: "iproute2", provides: &["ip"] };
 pub(crate) const JAVA: Package = Package { name: "default-jdk-headless", provides: &["javac"] };
 pub(crate) const NGINX: Package = Package { name: "nginx-light", provides: &["/usr/sbin/nginx"] };
 pub(crate) const PYTHON_VENV: Package =

@@ -52,6 +52,15 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs to the end with our own input and outputs, for a program that may talk to a person or read what is piped into us.
+pub(crate) fn run_attached(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("starting `{}`", shown(command)))?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", shown(command));
+    }
+    Ok(())
+}
+
 /// Runs to the end and gives what it printed on standard output; its standard error is part of the error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting `{}`", shown(command)))?;

@@ -16,7 +16,7 @@ use crate::fuzz::{self, FuzzOptions};
 use crate::newer_packages::{NEWER_LEGO, PEBBLE, ZLINT};
 use crate::npm::Npm;
 use crate::packages::{
-    self, BIND, CADDY, CLIPPY, CURL, GNUTLS, GO, GO_CRYPTO, JAVA, LEGO, NGINX, NSUPDATE, OPENSC, OPENSC_TOOLS, OPENSSL,
+    self, BIND, CADDY, CLIPPY, CURL, GNUTLS, GO, GO_CRYPTO, IPROUTE, JAVA, LEGO, NGINX, NSUPDATE, OPENSC, OPENSC_TOOLS, OPENSSL,
     PCSCD, PYTHON_VENV, RUSTFMT, SOFTHSM, VPCD, YKCS11,
 };
 use crate::paths::Paths;
@@ -33,8 +33,9 @@ const PKILINT: &str = "0.13.3";
 /// A named check.
 type Check = (&'static str, fn(&Paths) -> Result<()>);
 
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     ("format", format),
+    ("deny", deny),
     ("lints", lints),
     ("wasm-lints", wasm_lints),
     ("native-tests", native_tests),
@@ -169,7 +170,7 @@ fn stack_tests(paths: &Paths) -> Result<()> {
 /// Returns `cargo test` of the tests of the whole stack, with what they need installed.
 pub(crate) fn stack(paths: &Paths) -> Result<Command> {
     packages::ensure([SOFTHSM, OPENSSL, BIND, NSUPDATE, LEGO])?;
-    packages::ensure([CURL, GNUTLS, GO, GO_CRYPTO, JAVA, NGINX])?;
+    packages::ensure([CURL, GNUTLS, GO, GO_CRYPTO, IPROUTE, JAVA, NGINX])?;
     let (pebble, lego, zlint) = (PEBBLE.ensure(paths)?, NEWER_LEGO.ensure(paths)?, ZLINT.ensure(paths)?);
     let (certbot, pkilint) = (python(paths, "certbot", CERTBOT)?, python(paths, "pkilint", PKILINT)?);
     let (tools, clients) = (Npm::install(paths)?, Npm::install_clients(paths)?);
@@ -177,6 +178,7 @@ pub(crate) fn stack(paths: &Paths) -> Result<Command> {
     tests.args(["test", "--package", "tests", "--features", "stack"]).current_dir(&paths.root);
     tests
         .env("COLOPHON_XTASK", env::current_exe()?)
+        .env("COLOPHON_SIGNER", build::build_signer(paths, Flavour::Usual)?)
         .env("COLOPHON_CERTBOT", certbot.join("certbot"))
         .env("COLOPHON_CADDY", packages::unpacked(CADDY, paths)?)
         .env("COLOPHON_PKILINT", pkilint)
@@ -185,7 +187,9 @@ pub(crate) fn stack(paths: &Paths) -> Result<Command> {
         .env("COLOPHON_NODE_CLIENTS", clients.modules())
         .env("COLOPHON_WORKERD", tools.workerd()?)
         .env("COLOPHON_PEBBLE", pebble)
-        .env("COLOPHON_LEGO", lego);
+        .env("COLOPHON_LEGO", lego)
+        .env("COLOPHON_GO_PROGRAMS", tools::go_programs(paths)?)
+        .env("COLOPHON_INSTANT_ACME", tools::instant_acme_tests(paths)?);
     Ok(tests)
 }
 
@@ -205,13 +209,12 @@ pub(crate) fn docs(paths: &Paths) -> Result<()> {
     write(&["tests", "--test", "pages"])
 }
 
-/// `cargo xtask deny`: licences, bans and sources of all dependencies. Not part of [`test`]: building cargo-deny takes
-/// many minutes on a small machine. Advisories are another matter: they change without us, and need a
+/// Checks licences, bans and sources of all dependencies against `deny.toml`. Not advisories: they change without us, and need a
 /// download.
 pub(crate) fn deny(paths: &Paths) -> Result<()> {
     let mut deny = command(tools::cargo_deny(paths)?);
-    // Checks what Cargo.lock says, without asking a registry.
-    run(deny.args(["--all-features", "--offline", "check", "licenses", "bans", "sources"]).current_dir(&paths.root))
+    // By Cargo.lock; what is not downloaded yet is, as for a build.
+    run(deny.args(["--all-features", "--locked", "check", "licenses", "bans", "sources"]).current_dir(&paths.root))
 }
 
 /// The folder of a Python package's programs, in a virtual environment of its own in the cache.

@@ -349,7 +349,7 @@ pub fn due(rows: &dyn Rows, id: ObjectId, context: &Context<'_>) -> Result<Settl
     let challenge = probing.challenge;
     if probing.attempts >= MAX_PROBES {
         let detail = format!(
-            "The validation of {} by {} timed out after {MAX_PROBES} attempts.",
+            "The validation of {} by {} timed out: {MAX_PROBES} attempts were started, and none returned a result. Make a new order.",
             record.identifier,
             challenge.name()
         );

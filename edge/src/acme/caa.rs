@@ -5,6 +5,7 @@ use shared::identifier::DnsName;
 
 use super::{
     dns::Record,
+    excerpt,
     issue_value::{BadIssueValue, IssueValue},
 };
 
@@ -47,18 +48,18 @@ pub enum Forbidden {
     /// No property names this CA.
     #[error("they name other issuers than this CA, or none at all")]
     OtherIssuer,
-    /// A value is against the grammar, or has a parameter twice.
-    #[error("one of them is malformed, and none that is well-formed names this CA")]
-    Malformed,
-    /// `accounturi` is another account's.
-    #[error("the one that names this CA has another accounturi than this account's")]
-    OtherAccount,
+    /// A value is against the grammar, or has a parameter twice. With its beginning, escaped.
+    #[error("the value {0} is malformed, and no well-formed one names this CA")]
+    Malformed(String),
+    /// `accounturi` is another account's. With the one that is expected.
+    #[error("the one that names this CA has another accounturi than this account's, {0}")]
+    OtherAccount(String),
     /// `validationmethods` lacks the one that was used.
     #[error("the one that names this CA does not list {0} among its validationmethods")]
     OtherMethod(String),
-    /// A critical property that is not known here.
-    #[error("one of them is critical and has a tag that is not known here")]
-    Critical,
+    /// A critical property that is not known here. With the beginning of its tag, escaped.
+    #[error("the one with the tag {0} is critical, and this CA does not know that tag")]
+    Critical(String),
 }
 
 impl RecordSet {
@@ -79,8 +80,8 @@ impl RecordSet {
     /// [`Forbidden`].
     pub fn permit(&self, issuance: &Issuance<'_>) -> Result<(), Forbidden> {
         let known = |tag: &str| ["issue", "issuewild", "iodef"].iter().any(|known| tag.eq_ignore_ascii_case(known));
-        if self.properties.iter().any(|property| property.critical && !known(&property.tag)) {
-            return Err(Forbidden::Critical);
+        if let Some(unknown) = self.properties.iter().find(|property| property.critical && !known(&property.tag)) {
+            return Err(Forbidden::Critical(excerpt::of_name(unknown.tag.as_bytes())));
         }
         // For a wildcard `issuewild` counts alone where there is one, and `issue` where there is none (RFC 8659 §4.3).
         let has_issuewild = self.tagged("issuewild").next().is_some();
@@ -103,14 +104,14 @@ impl RecordSet {
 
 impl Issuance<'_> {
     /// Whether one property permits it. Parameters that are not known say nothing.
-    fn check(&self, value: &[u8]) -> Result<(), Forbidden> {
-        let malformed = |_: BadIssueValue| Forbidden::Malformed;
-        let value = IssueValue::parse(value).map_err(malformed)?;
+    fn check(&self, bytes: &[u8]) -> Result<(), Forbidden> {
+        let malformed = |_: BadIssueValue| Forbidden::Malformed(excerpt::of_name(bytes));
+        let value = IssueValue::parse(bytes).map_err(malformed)?;
         if !self.issuers.iter().any(|issuer| value.names(issuer.as_str())) {
             return Err(Forbidden::OtherIssuer);
         }
         if value.parameter("accounturi").map_err(malformed)?.is_some_and(|account| account != self.account_url) {
-            return Err(Forbidden::OtherAccount);
+            return Err(Forbidden::OtherAccount(self.account_url.to_owned()));
         }
         let methods = value.parameter("validationmethods").map_err(malformed)?;
         if methods.is_some_and(|methods| methods.split(',').all(|method| method != self.method)) {
@@ -140,7 +141,10 @@ mod tests {
 
     #[test]
     fn every_set_of_records_permits_or_has_its_reason() {
-        use Forbidden::{Critical, Malformed, OtherAccount, OtherIssuer};
+        use Forbidden::OtherIssuer;
+        let critical = || Forbidden::Critical("\"tbs\"".to_owned());
+        let malformed = |value: &str| Forbidden::Malformed(format!("\"{value}\""));
+        let other_account = || Forbidden::OtherAccount(ACCOUNT.to_owned());
         let method = Forbidden::OtherMethod("dns-01".to_owned());
         type Row<'a> = (&'a [(u8, &'a str, &'a str)], Result<(), Forbidden>);
         let both: [Row<'_>; 22] = [
@@ -154,14 +158,17 @@ mod tests {
             (&[(0, "issue", ";"), (0, "issue", "ca.test")], Ok(())),
             (&[(0, "iodef", "mailto:a@a.test")], Ok(())),
             (&[(0, "tbs", "unknown")], Ok(())),
-            (&[(128, "tbs", "unknown")], Err(Critical)),
-            (&[(128, "tbs", "unknown"), (0, "issue", "ca.test")], Err(Critical)),
+            (&[(128, "tbs", "unknown")], Err(critical())),
+            (&[(128, "tbs", "unknown"), (0, "issue", "ca.test")], Err(critical())),
             (&[(1, "tbs", "a reserved flag"), (0, "issue", "ca.test")], Ok(())),
-            (&[(0, "issue", "%%%%")], Err(Malformed)),
+            (&[(0, "issue", "%%%%")], Err(malformed("%%%%"))),
             (&[(0, "issue", "%%%%"), (0, "issue", "ca.test")], Ok(())),
             (&[(0, "issue", "ca.test; accounturi=https://ca.test/acct/1")], Ok(())),
-            (&[(0, "issue", "ca.test; accounturi=https://ca.test/acct/12")], Err(OtherAccount)),
-            (&[(0, "issue", "ca.test; accounturi=https://ca.test/acct/1; accounturi=x")], Err(Malformed)),
+            (&[(0, "issue", "ca.test; accounturi=https://ca.test/acct/12")], Err(other_account())),
+            (
+                &[(0, "issue", "ca.test; accounturi=https://ca.test/acct/1; accounturi=x")],
+                Err(malformed("ca.test; accounturi=https://ca.test/acct/1; accounturi=x")),
+            ),
             (&[(0, "issue", "ca.test; validationmethods=http-01,dns-01")], Ok(())),
             (&[(0, "issue", "ca.test; validationmethods=http-01")], Err(method.clone())),
             (&[(0, "issue", "ca.test; validationmethods=")], Err(method.clone())),

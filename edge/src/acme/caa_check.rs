@@ -148,7 +148,9 @@ fn judge(
         Ok(None) => Ok(()),
         Ok(Some(records)) => records.permit(&issuance).or_else(|why| {
             let at = &records.at;
-            refuse("caa", format!("The CAA records at {at} do not permit this certificate: {why}."))
+            let ours: Vec<_> = context.config.caa_identities.iter().map(DnsName::as_str).collect();
+            let ours = ours.join(" or ");
+            refuse("caa", format!("The CAA records at {at} do not permit this certificate: {why}. This CA is {ours}."))
         }),
         Err(fault) => refuse("dns", format!("The CAA records of {} could not be looked up: {fault}.", name.base())),
     }

@@ -5,8 +5,7 @@ use shared::identifier::DnsName;
 
 use super::{
     caa::RecordSet,
-    dns::{Question, Record, RecordType},
-    probe::ProbeFault,
+    dns::{DnsFault, Question, Record, RecordType},
 };
 
 /// Names that are asked for one certificate's name at most. One with more labels is refused: nothing real is so deep.
@@ -24,13 +23,13 @@ pub enum CaaFault {
         /// The question, for people.
         asked: String,
         /// What came in place of an answer.
-        fault: ProbeFault,
+        fault: DnsFault,
     },
     /// More than [`MAX_LOOKUPS`].
-    #[error("the name has too many labels")]
+    #[error("the name has more than {MAX_LOOKUPS} labels, which is the limit for CAA lookups")]
     TooDeep,
     /// Nobody looked.
-    #[error("they were not looked up")]
+    #[error("the lookup did not take place; try again with a new order")]
     NotAsked,
 }
 
@@ -70,10 +69,10 @@ impl Climb {
     /// Takes the answer: the records at the end of the aliases. Those of the name above are then looked for above the name
     /// itself, never above what it is an alias of.
     #[must_use]
-    pub fn take(self, answer: Result<Vec<Record>, ProbeFault>) -> Climbed {
+    pub fn take(self, answer: Result<Vec<Record>, DnsFault>) -> Climbed {
         let found = match answer {
             Ok(records) => RecordSet::new(self.question.name(), records),
-            Err(ProbeFault::NoRecords | ProbeFault::NoSuchName) => None,
+            Err(DnsFault::NoRecords | DnsFault::NoSuchName) => None,
             Err(fault) => return Climbed::Done(Err(CaaFault::Lookup { asked: self.question.to_string(), fault })),
         };
         match (found, self.question.above(), self.left.checked_sub(1)) {
@@ -93,8 +92,8 @@ mod tests {
     fn climb(
         name: &str,
         at: &str,
-        answer: Result<Vec<Record>, ProbeFault>,
-        others: ProbeFault,
+        answer: Result<Vec<Record>, DnsFault>,
+        others: DnsFault,
     ) -> (Vec<String>, CaaOutcome) {
         let mut asked = Vec::new();
         let mut climb = Climb::new(&name.parse().unwrap()).unwrap();
@@ -115,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_nearest_records_count_and_nothing_above_them_is_asked() {
-        for others in [ProbeFault::NoRecords, ProbeFault::NoSuchName] {
+        for others in [DnsFault::NoRecords, DnsFault::NoSuchName] {
             for (at, number) in [("c.b.a.test", 1), ("b.a.test", 2), ("a.test", 3), ("test", 4)] {
                 let (asked, outcome) = climb("*.c.b.a.test", at, Ok(issue()), others);
                 assert_eq!(asked, ["c.b.a.test", "b.a.test", "a.test", "test"][..number]);
@@ -129,16 +128,16 @@ mod tests {
     #[test]
     fn a_question_without_an_answer_ends_the_climb_and_is_never_as_no_records() {
         let faults = [
-            ProbeFault::DnsFailure(2),
-            ProbeFault::DnsFailure(5),
-            ProbeFault::DnsTimeout,
-            ProbeFault::DnsUnreachable,
-            ProbeFault::DnsMalformed,
-            ProbeFault::DnsTruncated,
+            DnsFault::Failure(2),
+            DnsFault::Failure(5),
+            DnsFault::Timeout,
+            DnsFault::Unreachable,
+            DnsFault::Malformed,
+            DnsFault::Truncated,
         ];
         for fault in faults {
             for (at, number) in [("b.a.test", 1), ("a.test", 2), ("test", 3)] {
-                let (asked, outcome) = climb("b.a.test", at, Err(fault), ProbeFault::NoRecords);
+                let (asked, outcome) = climb("b.a.test", at, Err(fault), DnsFault::NoRecords);
                 assert_eq!(asked.len(), number);
                 assert_eq!(outcome, Err(CaaFault::Lookup { asked: format!("CAA {at}"), fault }));
             }
@@ -147,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_number_of_lookups_is_bounded() {
-        let deep = |labels: usize| climb(&vec!["a"; labels].join("."), "none", Ok(issue()), ProbeFault::NoRecords);
+        let deep = |labels: usize| climb(&vec!["a"; labels].join("."), "none", Ok(issue()), DnsFault::NoRecords);
         assert_eq!(deep(MAX_LOOKUPS).1, Ok(None));
         let (asked, outcome) = deep(MAX_LOOKUPS + 1);
         assert_eq!((asked.len(), outcome), (MAX_LOOKUPS, Err(CaaFault::TooDeep)));

@@ -6,9 +6,10 @@ use shared::{base64url, identifier::Identifier, jwk::Thumbprint, timestamp::Time
 use subtle::ConstantTimeEq;
 
 use super::{
-    dns::Question,
+    dns::{DnsFault, Question},
     dns_account,
     dns_persist::{self, NotPersistent},
+    found,
     kubernetes::{judgement, presented::Presented, refusal::Refusal},
     object_id::ObjectId,
     probe::{Evidence, Probe, ProbeFault, ProbeOutcome},
@@ -46,6 +47,11 @@ impl ChallengeType {
     /// All types.
     pub const ALL: [Self; 6] =
         [Self::Http01, Self::Dns01, Self::TlsAlpn01, Self::DnsAccount01, Self::DnsPersist01, Self::Kubernetes01];
+
+    /// Those that are offered where the configuration does not list others: the challenges that every client can parse, and
+    /// kubernetes-01, which needs a cluster of the configuration. Older clients refuse a whole authorization for one challenge
+    /// without a token, as dns-persist-01 is.
+    pub const DEFAULT: [Self; 4] = [Self::Http01, Self::Dns01, Self::TlsAlpn01, Self::Kubernetes01];
 
     /// The registered name (RFC 8555 §9.7.8).
     #[must_use]
@@ -98,19 +104,19 @@ pub fn dns_value(token: &str, account_key: Thumbprint) -> String {
 /// What a challenge by DNS asks a resolver.
 ///
 /// # Errors
-/// [`ProbeFault::NoSuchName`] when the name to ask for is too long to exist, [`ProbeFault::NoRecords`] for an address, which
+/// [`DnsFault::NoSuchName`] when the name to ask for is too long to exist, [`DnsFault::NoRecords`] for an address, which
 /// has no such challenge (RFC 8738 §7).
-pub fn question(probe: &Probe) -> Result<Question, ProbeFault> {
+pub fn question(probe: &Probe) -> Result<Question, DnsFault> {
     match (probe.challenge, &probe.identifier) {
         (ChallengeType::DnsAccount01, Identifier::Dns(name)) => dns_account::question(name, &probe.account),
         (ChallengeType::DnsPersist01, Identifier::Dns(name)) => dns_persist::question(name),
         (_, Identifier::Dns(name)) => Question::challenge(name),
-        (_, Identifier::Ip(_)) => Err(ProbeFault::NoRecords),
+        (_, Identifier::Ip(_)) => Err(DnsFault::NoRecords),
     }
 }
 
-/// Judges what a probe came back with. The problem names the identifier and what was expected, and never repeats a body: a
-/// body could be of a host that the client may not read. A proof may say itself until when it holds.
+/// Judges what a probe came back with. The problem names the identifier and what was expected, and of a body or a record it shows
+/// a few escaped bytes only: it could be of a host that the client may not read. A proof may say itself until when it holds.
 ///
 /// # Errors
 /// The problem to store with the challenge.
@@ -128,13 +134,13 @@ pub fn judge(
     match (probe.challenge, outcome) {
         (ChallengeType::Http01, Ok(Evidence::Http { status: 200, body })) => {
             // Trailing white space is ignored (RFC 8555 §8.3).
-            if same(body.trim_ascii_end(), &key_authorization(&record.token, account_key)) {
+            let expected = key_authorization(&record.token, account_key);
+            if same(body.trim_ascii_end(), &expected) {
                 Ok(None)
             } else {
-                refuse(
-                    "incorrectResponse",
-                    "The answer's body is not the key authorization of this account.".to_owned(),
-                )
+                let found = found::body(body, &expected);
+                let detail = format!("The answer's body is not the key authorization {expected}: it is {found}.");
+                refuse("incorrectResponse", detail)
             }
         }
         (ChallengeType::Http01, Ok(Evidence::Http { status, .. })) => {
@@ -145,8 +151,9 @@ pub fn judge(
             if records.iter().any(|seen| same(seen, &expected)) {
                 Ok(None)
             } else {
-                let (number, asked) = (records.len(), asked(probe));
-                refuse("incorrectResponse", format!("{asked}: none of the {number} records has the expected value."))
+                let found = found::records(records, &expected, &key_authorization(&record.token, account_key));
+                let detail = format!("{}: no record has the expected value {expected}. Found: {found}.", asked(probe));
+                refuse("incorrectResponse", detail)
             }
         }
         (ChallengeType::TlsAlpn01, Ok(Evidence::Tls(handshake))) => {
@@ -158,7 +165,10 @@ pub fn judge(
         (ChallengeType::DnsPersist01, Ok(Evidence::Txt(records))) => {
             persistent(record, probe, account_key, records, context).or_else(|why| {
                 let (number, asked) = (records.len(), asked(probe));
-                refuse("unauthorized", format!("{asked}: of the {number} records {why}."))
+                let issuer = context.config.caa_identities.first().map_or("", |issuer| issuer.as_str());
+                let wildcard = if record.wildcard { "; policy=wildcard" } else { "" };
+                let expected = format!("{issuer}; accounturi={}{wildcard}", probe.account);
+                refuse("unauthorized", format!("{asked}: of the {number} records {why}. Expected: {expected}"))
             })
         }
         (ChallengeType::Kubernetes01, Ok(Evidence::Kubernetes(seen))) => {
@@ -170,8 +180,11 @@ pub fn judge(
             judged.map(|()| None).or_else(|refusal| refuse(refusal.kind(), format!("The proof is refused: {refusal}.")))
         }
         (_, Ok(_)) => refuse("serverInternal", "The evidence is not of this challenge's kind.".to_owned()),
-        (kind, Err(fault)) if kind.is_by_dns() => refuse(fault_kind(*fault), format!("{}: {fault}.", asked(probe))),
-        (_, Err(fault)) => refuse(fault_kind(*fault), format!("Looking at the challenge failed: {fault}.")),
+        (kind, Err(fault @ ProbeFault::Lookup { .. })) if kind.is_by_dns() => {
+            refuse(fault_kind(fault), format!("{fault}."))
+        }
+        (kind, Err(fault)) if kind.is_by_dns() => refuse(fault_kind(fault), format!("{}: {fault}.", asked(probe))),
+        (_, Err(fault)) => refuse(fault_kind(fault), format!("Looking at the challenge failed: {fault}.")),
     }
 }
 
@@ -225,18 +238,17 @@ const fn presented(record: &AuthorizationRecord) -> Option<&Presented> {
 }
 
 /// RFC 8555 §6.7.
-const fn fault_kind(fault: ProbeFault) -> &'static str {
+const fn fault_kind(fault: &ProbeFault) -> &'static str {
     match fault {
-        ProbeFault::NoSuchName
-        | ProbeFault::NoRecords
-        | ProbeFault::DnsUnreachable
-        | ProbeFault::DnsFailure(_)
-        | ProbeFault::DnsTimeout
-        | ProbeFault::DnsTruncated
-        | ProbeFault::DnsMalformed => "dns",
-        ProbeFault::Refused | ProbeFault::Connection | ProbeFault::Timeout => "connection",
+        ProbeFault::Lookup { .. } => "dns",
+        ProbeFault::Refused(_) | ProbeFault::Unreached(_) | ProbeFault::Broken(_) | ProbeFault::Timeout(_) => {
+            "connection"
+        }
         ProbeFault::NoPerspective | ProbeFault::Cluster => "serverInternal",
-        ProbeFault::NotTls | ProbeFault::TlsIncompatible | ProbeFault::TlsProtocol | ProbeFault::Tls => "tls",
-        ProbeFault::NotHttp | ProbeFault::TooManyRedirects | ProbeFault::BadRedirect => "incorrectResponse",
+        ProbeFault::Tls(..) => "tls",
+        ProbeFault::NotHttp(_)
+        | ProbeFault::LongBody(_)
+        | ProbeFault::TooManyRedirects
+        | ProbeFault::BadRedirect { .. } => "incorrectResponse",
     }
 }

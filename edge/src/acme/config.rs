@@ -12,7 +12,6 @@ use shared::{
 };
 
 use super::{
-    challenge::ChallengeType,
     external_account::BindingPolicy,
     kubernetes::cluster::{BadCluster, ClusterConfig, Clusters},
     lifetimes::LifetimesConfig,
@@ -56,8 +55,8 @@ pub struct ConfigObject {
     /// URL of a page about the CA (RFC 8555 §7.1.1).
     #[serde(default)]
     pub website: Option<String>,
-    /// The domain names of this CA in CAA records and in records of dns-persist-01 (RFC 8555 §7.1.1); without any that
-    /// challenge is not offered.
+    /// The domain names of this CA in CAA records and in records of dns-persist-01 (RFC 8555 §7.1.1); without any, no scope may
+    /// list that challenge.
     #[serde(default)]
     pub caa_identities: Vec<String>,
     /// Whether accounts need an external account binding (RFC 8555 §7.3.4). The signers hold their keys.
@@ -222,6 +221,12 @@ pub enum BadConfig {
     /// A binding of two scopes.
     #[error("bindings: {0:?} has another scope already")]
     ScopeBinding(String),
+    /// `validation.challenges` is empty.
+    #[error("validation.challenges: at least one, such as \"http-01\"")]
+    Challenges,
+    /// dns-persist-01 under this key, without `caa_identities`.
+    #[error("{0}: dns-persist-01 needs caa_identities, the domain names that its records call this CA by")]
+    PersistentIdentity(String),
     /// A scope that nothing can be proved in.
     #[error("challenges: at least one, unless pre_approved is true")]
     ScopeChallenges,
@@ -306,6 +311,10 @@ impl TryFrom<ConfigObject> for Config {
         }
         object.rate_limits.check()?;
         let caa = object.validation.caa;
+        let challenges = object.validation.challenges.clone();
+        if challenges.is_empty() {
+            return Err(BadConfig::Challenges);
+        }
         let (validation, mut networks) = object.validation.check()?;
         object.status.check(networks.loopback)?;
         networks.own.add_url(&object.base_url);
@@ -320,10 +329,10 @@ impl TryFrom<ConfigObject> for Config {
             object.caa_identities,
             caa || object.scopes.values().any(|scope| scope.caa == Some(true)),
         )?;
-        let mut scopes =
-            Scopes::new(object.identifiers.try_into()?, networks, clusters, caa, addresses, object.scopes)?;
+        let identifiers = object.identifiers.try_into()?;
+        let scopes = Scopes::new(identifiers, challenges, networks, clusters, caa, addresses, object.scopes)?;
         if caa_identities.is_empty() {
-            scopes.withdraw(ChallengeType::DnsPersist01)?;
+            scopes.check_without_identities()?;
         }
         let root = Issuer::from_pem(&object.root_certificate).map_err(BadConfig::Root)?;
         Ok(Self {

@@ -5,10 +5,7 @@ use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 use shared::identifier::DnsName;
 
-use super::{
-    dns::{Question, RecordType},
-    probe::ProbeFault,
-};
+use super::dns::{DnsFault, Question, RecordType};
 
 /// Octets of the hash that make a label of 16 characters.
 const HASH_OCTETS: usize = 10;
@@ -24,8 +21,8 @@ pub fn label(account_url: &str) -> String {
 /// The texts at `_LABEL._acme-challenge.` before a name.
 ///
 /// # Errors
-/// [`ProbeFault::NoSuchName`] when the longer name does not fit into a DNS message, so that it cannot exist.
-pub fn question(name: &DnsName, account_url: &str) -> Result<Question, ProbeFault> {
+/// [`DnsFault::NoSuchName`] when the longer name does not fit into a DNS message, so that it cannot exist.
+pub fn question(name: &DnsName, account_url: &str) -> Result<Question, DnsFault> {
     Question::below(&[&label(account_url), "_acme-challenge"], name, RecordType::Txt)
 }
 

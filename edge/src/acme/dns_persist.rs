@@ -6,9 +6,8 @@ use shared::{base64url, identifier::DnsName, jwk::Thumbprint, timestamp::Timesta
 
 use super::{
     config::Config,
-    dns::{Question, RecordType},
+    dns::{DnsFault, Question, RecordType},
     issue_value::IssueValue,
-    probe::ProbeFault,
 };
 
 /// What a record must fit.
@@ -66,8 +65,8 @@ pub fn hash_prefix(config: &Config) -> String {
 /// The texts at `_validation-persist.` before a name.
 ///
 /// # Errors
-/// [`ProbeFault::NoSuchName`] when the longer name does not fit into a DNS message, so that it cannot exist.
-pub fn question(name: &DnsName) -> Result<Question, ProbeFault> {
+/// [`DnsFault::NoSuchName`] when the longer name does not fit into a DNS message, so that it cannot exist.
+pub fn question(name: &DnsName) -> Result<Question, DnsFault> {
     Question::below(&["_validation-persist"], name, RecordType::Txt)
 }
 

@@ -224,6 +224,9 @@ fn profile_for(csr: &Csr, default: ProfileName, context: &Context<'_>) -> Result
 
 /// Each identifier of the order with how and when it was proved.
 fn prove(record: &OrderRecord, authorizations: &[AuthorizationRecord]) -> Result<Vec<ProvenIdentifier>, Problem> {
+    if record.identifiers.len() != authorizations.len() {
+        return Err(Problem::Internal("an order has another number of authorizations than of identifiers"));
+    }
     let prove = |(identifier, authorization): (&Identifier, &AuthorizationRecord)| {
         let (method, validated) = authorization.state.proof().ok_or(Problem::OrderNotReady(OrderStatus::Pending))?;
         let evidence = match &authorization.state {

@@ -36,7 +36,10 @@ impl HttpWay {
 const fn did_not_get_through(outcome: &ProbeOutcome) -> bool {
     match outcome {
         Ok(Evidence::Http { status, .. }) => matches!(status, 520..=530),
-        Err(fault) => matches!(fault, ProbeFault::Connection | ProbeFault::Timeout | ProbeFault::NotHttp),
+        Err(fault) => matches!(
+            fault,
+            ProbeFault::Unreached(_) | ProbeFault::Broken(_) | ProbeFault::Timeout(_) | ProbeFault::NotHttp(_)
+        ),
         Ok(_) => false,
     }
 }
@@ -44,10 +47,16 @@ const fn did_not_get_through(outcome: &ProbeOutcome) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acme::{
+        probe::{Peer, Waiting},
+        probe_redirect::BadRedirect,
+    };
 
     #[test]
     fn only_a_fetch_that_did_not_get_through_is_followed_by_a_socket() {
         let status = |status| Ok(Evidence::Http { status, body: Vec::new() });
+        let peer = || Peer::Host("a.test:80".to_owned());
+        let redirect = ProbeFault::BadRedirect { to: String::new(), why: BadRedirect::Scheme };
         let table = [
             (status(200), false),
             (status(404), false),
@@ -56,11 +65,13 @@ mod tests {
             (status(520), true),
             (status(530), true),
             (status(531), false),
-            (Err(ProbeFault::Connection), true),
-            (Err(ProbeFault::Timeout), true),
-            (Err(ProbeFault::NotHttp), true),
-            (Err(ProbeFault::Refused), false),
-            (Err(ProbeFault::BadRedirect), false),
+            (Err(ProbeFault::Broken(peer())), true),
+            (Err(ProbeFault::Unreached(Vec::new())), true),
+            (Err(ProbeFault::Timeout(Waiting::Answer(peer()))), true),
+            (Err(ProbeFault::NotHttp(peer())), true),
+            (Err(ProbeFault::LongBody(peer())), false),
+            (Err(ProbeFault::Refused("a.test".to_owned())), false),
+            (Err(redirect), false),
         ];
         for (outcome, back) in table {
             assert_eq!(HttpWay::FetchThenSocket.falls_back(&outcome), back, "{outcome:?}");

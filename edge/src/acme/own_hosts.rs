@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use shared::{identifier::DnsName, network::Network};
+use shared::network::Network;
 
-use super::network::carried;
+use super::{host::HostName, network::carried};
 
 /// Own hosts, by name and by address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,14 +34,14 @@ impl OwnHosts {
         match host.trim_start_matches('[').trim_end_matches(']').parse() {
             Ok(address) => self.addresses.push(address),
             Err(_) if host.eq_ignore_ascii_case(LOCALHOST) => {}
-            Err(_) => self.names.push(host.to_ascii_lowercase()),
+            Err(_) => self.names.push(host.trim_end_matches('.').to_ascii_lowercase()),
         }
     }
 
     /// True when the name is an own host's.
     #[must_use]
-    pub fn have_name(&self, name: &DnsName) -> bool {
-        self.names.iter().any(|own| own == name.base())
+    pub fn have_name(&self, name: &HostName) -> bool {
+        self.names.iter().any(|own| own == name.as_str())
     }
 
     /// True when the address, or an IPv4 address that it carries, is an own host's.
@@ -73,7 +73,7 @@ mod tests {
             ("x.acme.test", false),
             ("test", false),
             ("localhost", false),
-            ("*.acme.test", true),
+            ("ACME.test.", true),
         ] {
             assert_eq!(own.have_name(&name.parse().unwrap()), is_own, "{name}");
         }

@@ -28,7 +28,7 @@ pub struct ScopeConfig {
     pub bindings: BTreeSet<String>,
     /// Which identifiers orders may have.
     pub identifiers: IdentifiersConfig,
-    /// The challenges that are offered, of those that fit the identifier; all when it is left out.
+    /// In place of `validation.challenges`: the challenges that are offered, of those that fit the identifier.
     #[serde(default)]
     pub challenges: Option<BTreeSet<ChallengeType>>,
     /// In place of `validation.networks`.
@@ -79,12 +79,14 @@ pub struct Scopes {
 }
 
 impl Scopes {
-    /// Checks what the operator wrote, under the names that the operator gave. `addresses`: the platform names clients' addresses.
+    /// Checks what the operator wrote, under the names that the operator gave. `challenges` are those of the open scope, and of
+    /// scopes that list none of their own. `addresses`: the platform names clients' addresses.
     ///
     /// # Errors
     /// [`BadConfig::Scope`] with the name of the scope, [`BadConfig::ScopeBinding`].
     pub fn new(
         identifiers: IdentifierRules,
+        challenges: BTreeSet<ChallengeType>,
         networks: Networks,
         kubernetes: Clusters,
         caa: bool,
@@ -94,7 +96,7 @@ impl Scopes {
         let open = Scope {
             name: ScopeName::default(),
             identifiers,
-            challenges: ChallengeType::ALL.into(),
+            challenges,
             networks,
             pre_approved: false,
             caa,
@@ -124,7 +126,7 @@ impl Scopes {
         let scope = Scope {
             name: name.clone(),
             identifiers: config.identifiers.try_into()?,
-            challenges: config.challenges.unwrap_or_else(|| ChallengeType::ALL.into()),
+            challenges: config.challenges.unwrap_or_else(|| self.open.challenges.clone()),
             networks,
             pre_approved: config.pre_approved,
             caa: config.caa.unwrap_or(self.open.caa),
@@ -143,19 +145,18 @@ impl Scopes {
         Ok(())
     }
 
-    /// Offers a challenge nowhere.
+    /// Checks that dns-persist-01 is offered nowhere, because a CA without a name cannot be named by its records.
     ///
     /// # Errors
-    /// [`BadConfig::Scope`] with the name of a scope where nothing can be proved then.
-    pub fn withdraw(&mut self, challenge: ChallengeType) -> Result<(), BadConfig> {
-        self.open.challenges.remove(&challenge);
-        for (name, scope) in &mut self.named {
-            scope.challenges.remove(&challenge);
-            if scope.challenges.is_empty() && !scope.pre_approved {
-                return Err(BadConfig::Scope(name.0.clone(), Box::new(BadConfig::ScopeChallenges)));
-            }
+    /// [`BadConfig::PersistentIdentity`] with the key that lists it.
+    pub fn check_without_identities(&self) -> Result<(), BadConfig> {
+        let mut named = self.named.values();
+        let offers = |scope: &Scope| scope.challenges.contains(&ChallengeType::DnsPersist01);
+        match named.find(|scope| offers(scope)) {
+            _ if offers(&self.open) => Err(BadConfig::PersistentIdentity("validation.challenges".to_owned())),
+            Some(scope) => Err(BadConfig::PersistentIdentity(format!("scopes.{}.challenges", scope.name.0))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The names of all clusters with an API server, of all scopes. One name is one bearer token.

@@ -2,18 +2,16 @@
 //! signed the handshake by then; that nobody vouches for it is the point.
 
 use const_oid::{ObjectIdentifier, db::rfc5280::ID_CE_SUBJECT_ALT_NAME};
-use der::{Decode, asn1::OctetStringRef};
+use der::{Tag, TagNumber, Tagged as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shared::identifier::Identifier;
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
-use x509_cert::{
-    Certificate,
-    ext::{
-        Extension,
-        pkix::{SubjectAltName, name::GeneralName},
-    },
+
+use super::{
+    excerpt,
+    responder_certificate::{self, NotACertificate, ResponderCertificate},
 };
 
 /// The protocol that is offered, alone (RFC 8737 §6.2).
@@ -50,7 +48,7 @@ pub enum Version {
 }
 
 /// Why a handshake does not prove the identifier, in the order of the checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// The server answered, but not as one that solves challenges.
     #[error("the server did not choose the protocol acme-tls/1")]
@@ -58,15 +56,18 @@ pub enum Mismatch {
     /// Not an X.509 certificate.
     #[error("the certificate is malformed")]
     Malformed,
+    /// The extension is no list of names.
+    #[error("the certificate's subjectAltName extension is malformed")]
+    MalformedNames,
     /// No subjectAltName extension, or several.
     #[error("the certificate does not have exactly one subjectAltName extension")]
     NoNames,
     /// The extension has none or several entries.
-    #[error("the certificate's subjectAltName does not have exactly one entry")]
-    NumberOfNames,
+    #[error("the certificate's subjectAltName has {0} entries; it must have exactly one, the identifier")]
+    NumberOfNames(usize),
     /// Its one entry is of another kind or another name.
-    #[error("the one entry of the certificate's subjectAltName is not the identifier")]
-    OtherName,
+    #[error("the one entry of the certificate's subjectAltName is {0}, not the identifier")]
+    OtherName(String),
     /// There is only the extension of a draft.
     #[error("the certificate's acmeIdentifier extension has the object identifier of a draft, not 1.3.6.1.5.5.7.1.31")]
     DraftExtension,
@@ -77,7 +78,7 @@ pub enum Mismatch {
     #[error("the certificate's acmeIdentifier extension is not critical")]
     NotCritical,
     /// The value is no OCTET STRING of 32 bytes.
-    #[error("the certificate's acmeIdentifier extension is not a digest of 32 bytes")]
+    #[error("the certificate's acmeIdentifier extension is not an OCTET STRING of 32 bytes, the digest")]
     NotADigest,
     /// The digest is another one.
     #[error("the certificate's acmeIdentifier extension is not the digest of this account's key authorization")]
@@ -108,43 +109,43 @@ pub fn check(handshake: &Handshake, identifier: &Identifier, key_authorization: 
     if handshake.protocol.as_deref() != Some(PROTOCOL) {
         return Err(Mismatch::Protocol);
     }
-    let certificate = Certificate::from_der(&handshake.certificate).map_err(|_| Mismatch::Malformed)?;
-    let extensions = certificate.tbs_certificate().extensions().map(Vec::as_slice).unwrap_or_default();
-    check_names(extensions, identifier)?;
-    let extension = match single(extensions, ACME_IDENTIFIER) {
+    let certificate = ResponderCertificate::parse(&handshake.certificate).map_err(|_| Mismatch::Malformed)?;
+    check_names(&certificate, identifier)?;
+    let extension = match certificate.single(&ACME_IDENTIFIER) {
         Some(extension) => extension,
-        None if single(extensions, DRAFT_ACME_IDENTIFIER).is_some() => return Err(Mismatch::DraftExtension),
+        None if certificate.single(&DRAFT_ACME_IDENTIFIER).is_some() => return Err(Mismatch::DraftExtension),
         None => return Err(Mismatch::NoExtension),
     };
     if !extension.critical {
         return Err(Mismatch::NotCritical);
     }
-    let digest = <&OctetStringRef>::from_der(extension.extn_value.as_bytes()).map_err(|_| Mismatch::NotADigest)?;
-    let digest = <&[u8; 32]>::try_from(digest.as_bytes()).map_err(|_| Mismatch::NotADigest)?;
+    let digest = responder_certificate::content(extension.value, Tag::OctetString);
+    let digest = digest.ok().and_then(|digest| <&[u8; 32]>::try_from(digest).ok()).ok_or(Mismatch::NotADigest)?;
     let expected = Sha256::digest(key_authorization);
     if bool::from(digest.ct_eq(expected.as_slice())) { Ok(()) } else { Err(Mismatch::OtherDigest) }
 }
 
-fn check_names(extensions: &[Extension], identifier: &Identifier) -> Result<(), Mismatch> {
-    let names = single(extensions, ID_CE_SUBJECT_ALT_NAME).ok_or(Mismatch::NoNames)?;
-    let names = SubjectAltName::from_der(names.extn_value.as_bytes()).map_err(|_| Mismatch::Malformed)?;
-    let [name] = names.0.as_slice() else { return Err(Mismatch::NumberOfNames) };
-    let same = match (name, identifier) {
-        // Names are compared without regard to case (RFC 8737 §3).
-        (GeneralName::DnsName(name), Identifier::Dns(expected)) => name.as_str().eq_ignore_ascii_case(expected.base()),
-        (GeneralName::IpAddress(octets), Identifier::Ip(IpAddr::V4(expected))) => {
-            octets.as_bytes() == expected.octets()
-        }
-        (GeneralName::IpAddress(octets), Identifier::Ip(IpAddr::V6(expected))) => {
-            octets.as_bytes() == expected.octets()
-        }
-        _ => false,
-    };
-    if same { Ok(()) } else { Err(Mismatch::OtherName) }
-}
+/// The tags of a dNSName and of an iPAddress (RFC 5280 §4.2.1.6).
+const DNS_NAME: Tag = Tag::ContextSpecific { constructed: false, number: TagNumber(2) };
+const IP_ADDRESS: Tag = Tag::ContextSpecific { constructed: false, number: TagNumber(7) };
 
-/// The extension with this identifier; nothing when there are none or several (RFC 5280 §4.2).
-fn single(extensions: &[Extension], oid: ObjectIdentifier) -> Option<&Extension> {
-    let mut found = extensions.iter().filter(|extension| extension.extn_id == oid);
-    found.next().filter(|_| found.next().is_none())
+fn check_names(certificate: &ResponderCertificate<'_>, identifier: &Identifier) -> Result<(), Mismatch> {
+    let names = certificate.single(&ID_CE_SUBJECT_ALT_NAME).ok_or(Mismatch::NoNames)?;
+    let names = responder_certificate::elements(names.value).map_err(|NotACertificate| Mismatch::MalformedNames)?;
+    let [name] = names.as_slice() else { return Err(Mismatch::NumberOfNames(names.len())) };
+    let (tag, value) = (name.tag(), name.value());
+    let same = match identifier {
+        // Names are compared without regard to case (RFC 8737 §3).
+        Identifier::Dns(expected) => tag == DNS_NAME && value.eq_ignore_ascii_case(expected.base().as_bytes()),
+        Identifier::Ip(IpAddr::V4(expected)) => tag == IP_ADDRESS && value == expected.octets(),
+        Identifier::Ip(IpAddr::V6(expected)) => tag == IP_ADDRESS && value == expected.octets(),
+    };
+    if same {
+        return Ok(());
+    }
+    Err(Mismatch::OtherName(match (tag, Identifier::from_octets(value)) {
+        (IP_ADDRESS, Some(address)) => format!("the address {address}"),
+        (DNS_NAME, _) => format!("the DNS name {}", excerpt::of_name(value)),
+        _ => format!("of another type, with the content {}", excerpt::of_name(value)),
+    }))
 }

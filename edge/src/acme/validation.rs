@@ -1,11 +1,12 @@
 //! How names are proved: the configuration of probes.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use serde::Deserialize;
 use shared::network::Network;
 
 use super::{
+    challenge::ChallengeType,
     config::BadConfig,
     http_way::HttpWay,
     network::Networks,
@@ -20,6 +21,10 @@ use super::{
 pub struct ValidationConfig {
     /// `https://host/dns-query` (RFC 8484) or `tcp://IP:PORT`; asked in this order.
     pub resolvers: Vec<String>,
+    /// The challenges that are offered, of those that fit the identifier, where a scope does not list its own. See
+    /// [`ChallengeType::DEFAULT`].
+    #[serde(default = "challenges")]
+    pub challenges: BTreeSet<ChallengeType>,
     /// Where http-01 connects: 80, but for tests (RFC 8555 §8.3).
     pub http_port: u16,
     /// Where tls-alpn-01 connects: 443, but for tests (RFC 8737 §3).
@@ -116,6 +121,10 @@ impl ValidationConfig {
         };
         Ok((validation, networks))
     }
+}
+
+fn challenges() -> BTreeSet<ChallengeType> {
+    ChallengeType::DEFAULT.into()
 }
 
 const fn https_port() -> u16 {

@@ -23,6 +23,25 @@ pub struct Report {
     pub absorbed: u64,
     /// The cases that there are, the oldest first; not more than fit into one answer.
     pub cases: Vec<Case>,
+    /// True when there are more cases than those.
+    #[serde(default)]
+    pub more: bool,
+}
+
+/// Why there is no list of certificates that nobody has: a shorter one would read as if it were all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Incomplete {
+    /// The object of this signer cannot be asked.
+    #[error("{0}: the object of its journal cannot be asked; the edge's log says why")]
+    Unreached(String),
+    /// This signer has more cases than an answer has room for.
+    #[error("{signer}: there are more than {listed} cases; the edge's log names each certificate that nobody has")]
+    TooMany {
+        /// Its binding.
+        signer: String,
+        /// Those that there is room for.
+        listed: usize,
+    },
 }
 
 /// One signer.
@@ -171,9 +190,20 @@ fn promises(out: &mut String, signers: &[Signer<'_>]) {
     }
 }
 
-/// The certificates that nobody has, of all signers.
-#[must_use]
-pub fn undelivered<'a>(signers: &'a [Signer<'a>]) -> Vec<UndeliveredView<'a>> {
+/// Lists the certificates that nobody has, of all signers.
+///
+/// # Errors
+/// [`Incomplete`] when the list would lack some.
+pub fn undelivered<'a>(signers: &'a [Signer<'a>]) -> Result<Vec<UndeliveredView<'a>>, Incomplete> {
+    for Signer { binding, report, .. } in signers {
+        match report {
+            None => return Err(Incomplete::Unreached((*binding).to_owned())),
+            Some(report) if report.more => {
+                return Err(Incomplete::TooMany { signer: (*binding).to_owned(), listed: report.cases.len() });
+            }
+            Some(_) => {}
+        }
+    }
     let of = |signer: &'a Signer<'a>| {
         let cases = signer.report.iter().flat_map(|report| &report.cases);
         cases.filter_map(|case| match &case.state {
@@ -194,7 +224,7 @@ pub fn undelivered<'a>(signers: &'a [Signer<'a>]) -> Vec<UndeliveredView<'a>> {
             }
         })
     };
-    signers.iter().flat_map(of).collect()
+    Ok(signers.iter().flat_map(of).collect())
 }
 
 fn journal<'a>(signer: &'a Signer<'_>) -> Option<&'a JournalRecord> {

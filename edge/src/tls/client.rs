@@ -8,13 +8,17 @@ use rustls::{
     pki_types::{DnsName, ServerName, UnixTime},
     time_provider::TimeProvider,
 };
-use shared::{identifier::Identifier, timestamp::Timestamp};
+use shared::timestamp::Timestamp;
 
 use super::{
     provider::{Source, provider},
     verifier::AnyCertificate,
 };
-use crate::acme::tls_alpn::{Handshake, MAX_CERTIFICATE, Version};
+use crate::acme::{
+    host::Host,
+    probe::TlsFault,
+    tls_alpn::{Handshake, MAX_CERTIFICATE, Version},
+};
 
 /// Settings for a connection that offers this one protocol (RFC 7301). Nothing is remembered from it for another one.
 ///
@@ -33,10 +37,10 @@ pub fn settings(source: &'static Source, now: Timestamp, protocol: &[u8]) -> Res
 
 /// The name that a server is asked for: SNI for a name, none for an address (RFC 6066 §3).
 #[must_use]
-pub fn server_name(host: &Identifier) -> Option<ServerName<'static>> {
+pub fn server_name(host: &Host) -> Option<ServerName<'static>> {
     match host {
-        Identifier::Dns(name) => dns_name(&name.to_string()),
-        Identifier::Ip(address) => Some(ServerName::from(*address)),
+        Host::Name(name) => dns_name(name.as_str()),
+        Host::Address(address) => Some(ServerName::from(*address)),
     }
 }
 
@@ -46,17 +50,23 @@ pub fn dns_name(name: &str) -> Option<ServerName<'static>> {
     DnsName::try_from(name.to_owned()).ok().map(ServerName::DnsName)
 }
 
-/// What a handshake that is over showed. Nothing when the server presented no certificate, which no suite of ours allows, or
-/// one that is too large.
-#[must_use]
-pub fn seen(connection: &CommonState) -> Option<Handshake> {
-    Some(Handshake {
-        certificate: connection.peer_certificates()?.first().filter(|der| der.len() <= MAX_CERTIFICATE)?.to_vec(),
+/// Returns what a handshake that is over showed.
+///
+/// # Errors
+/// [`TlsFault::LargeCertificate`], and [`TlsFault::Handshake`] when the server presented no certificate, which no suite of ours
+/// allows.
+pub fn seen(connection: &CommonState) -> Result<Handshake, TlsFault> {
+    let certificate = connection.peer_certificates().and_then(<[_]>::first).ok_or(TlsFault::Handshake)?;
+    if certificate.len() > MAX_CERTIFICATE {
+        return Err(TlsFault::LargeCertificate);
+    }
+    Ok(Handshake {
+        certificate: certificate.to_vec(),
         protocol: connection.alpn_protocol().map(<[u8]>::to_vec),
-        version: match connection.protocol_version()? {
-            ProtocolVersion::TLSv1_3 => Version::Tls13,
-            ProtocolVersion::TLSv1_2 => Version::Tls12,
-            _ => return None,
+        version: match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => Version::Tls13,
+            Some(ProtocolVersion::TLSv1_2) => Version::Tls12,
+            _ => return Err(TlsFault::Handshake),
         },
     })
 }

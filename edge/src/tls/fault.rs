@@ -2,22 +2,22 @@
 
 use rustls::{AlertDescription, Error, InvalidMessage};
 
-use crate::acme::probe::ProbeFault;
+use crate::acme::probe::TlsFault;
 
 /// In the words of probes.
 #[must_use]
-pub const fn of(error: &Error) -> ProbeFault {
+pub const fn of(error: &Error) -> TlsFault {
     match error {
         Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
-            ProbeFault::NotTls
+            TlsFault::NotTls
         }
-        Error::AlertReceived(AlertDescription::NoApplicationProtocol) => ProbeFault::TlsProtocol,
+        Error::AlertReceived(AlertDescription::NoApplicationProtocol) => TlsFault::Protocol,
         Error::PeerIncompatible(_)
         | Error::AlertReceived(
             AlertDescription::ProtocolVersion
             | AlertDescription::HandshakeFailure
             | AlertDescription::InsufficientSecurity,
-        ) => ProbeFault::TlsIncompatible,
-        _ => ProbeFault::Tls,
+        ) => TlsFault::Incompatible,
+        _ => TlsFault::Handshake,
     }
 }

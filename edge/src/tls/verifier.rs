@@ -2,16 +2,15 @@
 //! check cannot: it refuses a certificate with a critical extension that it does not know, which is what tls-alpn-01 is
 //! about (RFC 8737 §3).
 
-use der::{Decode, Encode};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use shared::handshake_signature::{self, Scheme};
-use x509_cert::Certificate;
 
 use super::provider::SCHEMES;
+use crate::acme::responder_certificate::ResponderCertificate;
 
 /// Trusts nothing and takes all: judging the certificate is somebody else's work.
 #[derive(Debug)]
@@ -67,11 +66,10 @@ fn verify(
     certificate: &CertificateDer<'_>,
     signed: &DigitallySignedStruct,
 ) -> Result<HandshakeSignatureValid, Error> {
-    let bad_encoding = |_| Error::InvalidCertificate(CertificateError::BadEncoding);
-    let certificate = Certificate::from_der(certificate).map_err(bad_encoding)?;
-    let spki = certificate.tbs_certificate().subject_public_key_info().to_der().map_err(bad_encoding)?;
+    let certificate = ResponderCertificate::parse(certificate)
+        .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
     let valid = scheme(signed.scheme)
-        .is_some_and(|scheme| handshake_signature::verify(&spki, scheme, message, signed.signature()));
+        .is_some_and(|scheme| handshake_signature::verify(certificate.public_key, scheme, message, signed.signature()));
     if valid {
         Ok(HandshakeSignatureValid::assertion())
     } else {

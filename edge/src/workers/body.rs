@@ -50,24 +50,6 @@ pub(super) async fn of_response(mut response: Response, limit: usize) -> Result<
     }
 }
 
-/// The first `limit` bytes of the body of a response; the rest is not read.
-pub(super) async fn beginning_of_response(mut response: Response, limit: usize) -> Result<Vec<u8>, Unread> {
-    let mut bytes = match response.body() {
-        ResponseBody::Empty => return Ok(Vec::new()),
-        ResponseBody::Body(bytes) => bytes.clone(),
-        ResponseBody::Stream(_) => Vec::new(),
-    };
-    if let Ok(mut stream) = response.stream() {
-        while bytes.len() < limit
-            && let Some(chunk) = stream.next().await
-        {
-            bytes.extend(chunk.map_err(|_| Unread::Broken)?);
-        }
-    }
-    bytes.truncate(limit);
-    Ok(bytes)
-}
-
 async fn collect(stream: &mut ByteStream, limit: usize) -> Result<Vec<u8>, Unread> {
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {

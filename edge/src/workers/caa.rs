@@ -13,7 +13,7 @@ use super::{
 use crate::acme::{
     caa_check::CaaFindings,
     caa_climb::{CaaFault, CaaOutcome, Climb, Climbed},
-    probe::ProbeFault,
+    dns::DnsFault,
     validation::Validation,
 };
 
@@ -33,7 +33,7 @@ pub(super) async fn look_up(names: &BTreeSet<DnsName>, validation: &Validation) 
 
 async fn look_one_up(name: &DnsName, validation: &Validation) -> CaaOutcome {
     let limit = Duration::from_millis(u64::from(validation.timeout_ms));
-    let late = || CaaFault::Lookup { asked: format!("CAA {name}"), fault: ProbeFault::DnsTimeout };
+    let late = || CaaFault::Lookup { asked: format!("CAA {name}"), fault: DnsFault::Timeout };
     within(limit, climb(name, validation)).await.unwrap_or_else(|| Err(late()))
 }
 

@@ -7,10 +7,14 @@ use js_sys::Uint8Array;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use worker::{AbortController, Fetch, Headers, Method, Request, RequestInit, RequestRedirect};
 
-use super::{body, environment, tcp::Connection, timeout::within};
+use super::{
+    body::{self, Unread},
+    environment,
+    tcp::Connection,
+    timeout::within,
+};
 use crate::acme::{
-    dns::{Answer, Question, Record},
-    probe::ProbeFault,
+    dns::{Answer, DnsFault, Question, Record},
     validation::{Resolver, Validation},
 };
 
@@ -20,11 +24,7 @@ const MAX_MESSAGE: usize = 65_535;
 const MEDIA_TYPE: &str = "application/dns-message";
 
 /// Asks one question: see [`Asker::ask`].
-pub(super) async fn ask(
-    resolvers: &[Resolver],
-    question: &Question,
-    limit: Duration,
-) -> Result<Vec<Record>, ProbeFault> {
+pub(super) async fn ask(resolvers: &[Resolver], question: &Question, limit: Duration) -> Result<Vec<Record>, DnsFault> {
     Asker::new(resolvers, limit).ask(question).await
 }
 
@@ -44,7 +44,7 @@ impl<'a> Asker<'a> {
 
     /// Asks the resolvers in their order until one gives an answer that is worth something: records, or that there are none.
     /// Where an answer is an alias without its end, that is asked next; the question counts how often.
-    pub(super) async fn ask(&mut self, question: &Question) -> Result<Vec<Record>, ProbeFault> {
+    pub(super) async fn ask(&mut self, question: &Question) -> Result<Vec<Record>, DnsFault> {
         let mut question = question.clone();
         loop {
             match self.ask_in_order(&question).await? {
@@ -54,11 +54,11 @@ impl<'a> Asker<'a> {
         }
     }
 
-    async fn ask_in_order(&mut self, question: &Question) -> Result<Answer, ProbeFault> {
-        let mut last = ProbeFault::DnsUnreachable;
+    async fn ask_in_order(&mut self, question: &Question) -> Result<Answer, DnsFault> {
+        let mut last = DnsFault::Unreachable;
         for resolver in self.resolvers {
             let answer = within(self.limit, self.ask_one(resolver, question)).await;
-            match answer.unwrap_or(Err(ProbeFault::DnsTimeout)) {
+            match answer.unwrap_or(Err(DnsFault::Timeout)) {
                 Err(fault) if fault.is_of_resolver() => last = fault,
                 answer => return answer,
             }
@@ -66,10 +66,10 @@ impl<'a> Asker<'a> {
         Err(last)
     }
 
-    async fn ask_one(&mut self, resolver: &Resolver, question: &Question) -> Result<Answer, ProbeFault> {
+    async fn ask_one(&mut self, resolver: &Resolver, question: &Question) -> Result<Answer, DnsFault> {
         match resolver {
             Resolver::Tcp(address) => {
-                let id = u16::from_be_bytes(environment::random().map_err(|_| ProbeFault::DnsUnreachable)?);
+                let id = u16::from_be_bytes(environment::random().map_err(|_| DnsFault::Unreachable)?);
                 question.parse_answer(id, &self.over_tcp(*address, &question.query(id)?).await?)
             }
             // Zero, so that equal questions are equal requests (RFC 8484 §4.1).
@@ -78,8 +78,8 @@ impl<'a> Asker<'a> {
     }
 
     /// One query and one answer, each behind its length. A connection that was kept and is closed by now is followed by a new one.
-    async fn over_tcp(&mut self, address: SocketAddr, query: &[u8]) -> Result<Vec<u8>, ProbeFault> {
-        let length = u16::try_from(query.len()).map_err(|_| ProbeFault::NoSuchName)?.to_be_bytes();
+    async fn over_tcp(&mut self, address: SocketAddr, query: &[u8]) -> Result<Vec<u8>, DnsFault> {
+        let length = u16::try_from(query.len()).map_err(|_| DnsFault::NoSuchName)?.to_be_bytes();
         let framed = [length.as_slice(), query].concat();
         if let Some((_, mut connection)) = self.open.take().filter(|(open, _)| *open == address)
             && let Ok(answer) = exchange(&mut connection, &framed).await
@@ -92,7 +92,7 @@ impl<'a> Asker<'a> {
             let answer = exchange(&mut connection, &framed).await?;
             Ok::<_, std::io::Error>((connection, answer))
         };
-        let (connection, answer) = fresh.await.map_err(|_| ProbeFault::DnsUnreachable)?;
+        let (connection, answer) = fresh.await.map_err(|_| DnsFault::Unreachable)?;
         self.open = Some((address, connection));
         Ok(answer)
     }
@@ -113,8 +113,8 @@ pub(super) fn share(validation: &Validation) -> Duration {
     limit.checked_div(number).unwrap_or(limit)
 }
 
-async fn over_https(url: &str, query: &[u8]) -> Result<Vec<u8>, ProbeFault> {
-    let unreachable = |_: worker::Error| ProbeFault::DnsUnreachable;
+async fn over_https(url: &str, query: &[u8]) -> Result<Vec<u8>, DnsFault> {
+    let unreachable = |_: worker::Error| DnsFault::Unreachable;
     let headers = Headers::new();
     headers.set("content-type", MEDIA_TYPE).map_err(unreachable)?;
     headers.set("accept", MEDIA_TYPE).map_err(unreachable)?;
@@ -125,15 +125,18 @@ async fn over_https(url: &str, query: &[u8]) -> Result<Vec<u8>, ProbeFault> {
         .with_redirect(RequestRedirect::Manual);
     let request = Fetch::Request(Request::new_with_init(url, &init).map_err(unreachable)?);
     let abort = AbortOnDrop(Some(AbortController::default()));
-    let signal = abort.0.as_ref().map(AbortController::signal).ok_or(ProbeFault::DnsUnreachable)?;
+    let signal = abort.0.as_ref().map(AbortController::signal).ok_or(DnsFault::Unreachable)?;
     let response = request.send_with_signal(&signal).await.map_err(unreachable)?;
     if response.status_code() != 200 {
-        return Err(ProbeFault::DnsUnreachable);
+        return Err(DnsFault::HttpStatus(response.status_code()));
     }
     if response.headers().get("content-type").ok().flatten().as_deref() != Some(MEDIA_TYPE) {
-        return Err(ProbeFault::DnsMalformed);
+        return Err(DnsFault::Malformed);
     }
-    body::of_response(response, MAX_MESSAGE).await.map_err(|_| ProbeFault::DnsUnreachable)
+    body::of_response(response, MAX_MESSAGE).await.map_err(|unread| match unread {
+        Unread::TooLarge => DnsFault::TooLong,
+        Unread::Broken => DnsFault::Unreachable,
+    })
 }
 
 /// Ends a request that nobody waits for any more.

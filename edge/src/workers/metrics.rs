@@ -41,7 +41,10 @@ pub(super) async fn serve(request: &Request, env: &Env, environment: &Environmen
         .collect();
     let hops = u32::try_from(signers.len()).unwrap_or(u32::MAX);
     let answer = if request.path() == UNDELIVERED {
-        Answer::content("application/json", serde_json::to_vec(&metrics::undelivered(&signers))?)
+        match metrics::undelivered(&signers) {
+            Ok(list) => Answer::content("application/json", serde_json::to_vec(&list)?),
+            Err(why) => Answer::empty(503).with("Content-Type", "text/plain").with_body(format!("{why}\n").into()),
+        }
     } else {
         Answer::content("text/plain; version=0.0.4; charset=utf-8", metrics::text(&signers))
     };

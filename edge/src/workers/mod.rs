@@ -35,6 +35,7 @@ mod ocsp_responder;
 mod perspective;
 mod pool;
 mod probe;
+mod progress;
 mod purge;
 mod reconciliation;
 mod renewal;

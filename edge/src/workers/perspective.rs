@@ -11,7 +11,7 @@ use crate::acme::{
     challenge::ChallengeType,
     network::Networks,
     perspective::{Perspective as Place, Seen, Sighting},
-    probe::{Probe, ProbeFault, ProbeOutcome},
+    probe::{Probe, ProbeFault, ProbeOutcome, Waiting},
     record::AuthorizationRecord,
     step::Event,
     validation::Validation,
@@ -32,7 +32,7 @@ pub(super) async fn run(env: &Env, environment: &Environment, probe: Probe) -> E
     if probe.challenge == ChallengeType::Kubernetes01 {
         let limit = Duration::from_millis(u64::from(validation.timeout_ms));
         let outcome = within(limit, kubernetes::look(&probe, environment, env)).await;
-        return Event::Probed(probe, outcome.unwrap_or(Err(ProbeFault::Timeout)));
+        return Event::Probed(probe, outcome.unwrap_or(Err(ProbeFault::Timeout(Waiting::Cluster))));
     }
     let places = &validation.perspectives.others;
     let here = probe::run(&probe, validation, networks);

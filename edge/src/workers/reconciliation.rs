@@ -49,8 +49,8 @@ const WIDTH: usize = 4;
 /// a burst accounts' objects are asked by the hundred, some of them woken for it.
 const REST: (u64, u64) = (3, 250);
 
-/// Cases in one report.
-const REPORTED: u32 = 1000;
+/// Cases in one report; one with more says that it does not have them all.
+const REPORTED: u32 = 10_000;
 
 /// Seconds for which a signer is left alone that does not know the verb.
 const SILENCE: u64 = 3600;
@@ -255,13 +255,12 @@ impl Journal {
     /// What operators see.
     pub(super) fn report(&self) -> worker::Result<Report> {
         self.migrate()?;
-        let cases = "SELECT body FROM reconciliation_case ORDER BY due LIMIT ?";
-        Ok(Report {
-            journal: self.known()?,
-            reconciliation: self.stored()?,
-            absorbed: self.absorbed()?,
-            cases: self.cases(cases, REPORTED)?,
-        })
+        let statement = "SELECT body FROM reconciliation_case ORDER BY due LIMIT ?";
+        let mut cases = self.cases(statement, REPORTED.saturating_add(1))?;
+        let room = usize::try_from(REPORTED).unwrap_or(usize::MAX);
+        let more = cases.len() > room;
+        cases.truncate(room);
+        Ok(Report { journal: self.known()?, reconciliation: self.stored()?, absorbed: self.absorbed()?, cases, more })
     }
 
     /// Where reconciliation is; it begins with a journal of this length.

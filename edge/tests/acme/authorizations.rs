@@ -4,7 +4,6 @@
 use edge::acme::{
     challenge::ChallengeType,
     object_id::ObjectId,
-    probe::ProbeFault,
     problem::Problem,
     route::{Resource, Route},
     step::Event,
@@ -13,6 +12,7 @@ use edge::acme::{
 use serde_json::json;
 
 use crate::desk::Desk;
+use crate::probe_faults::late;
 
 /// A desk with one authorization in this state.
 fn desk(state: &str) -> (Desk, ObjectId) {
@@ -56,7 +56,7 @@ fn happen(desk: &mut Desk, id: ObjectId, event: &str) -> String {
                     let outcome = desk.right_answer(&probe);
                     desk.event(Event::Probed(probe, outcome)).unwrap();
                 }
-                "wrong answer" => desk.event(Event::Probed(probe, Err(ProbeFault::Timeout))).unwrap(),
+                "wrong answer" => desk.event(Event::Probed(probe, Err(late()))).unwrap(),
                 "alarm" => desk.event(Event::Due(Key::Authorization(id))).unwrap(),
                 "five alarms" => (0..5).for_each(|_| desk.event(Event::Due(Key::Authorization(id))).unwrap()),
                 "expiry" => desk.now = desk.now.plus(501),

@@ -7,7 +7,7 @@ use edge::acme::{
     caa_climb::{CaaFault, CaaOutcome},
     challenge::ChallengeType,
     config::{BadConfig, Config, ConfigObject},
-    probe::ProbeFault,
+    dns::DnsFault,
     route::{Resource, Route},
     step::{Effect, Event},
     storage::Key,
@@ -43,7 +43,7 @@ fn issue(value: &str) -> CaaOutcome {
 }
 
 fn servfail() -> CaaOutcome {
-    Err(CaaFault::Lookup { asked: "CAA test".to_owned(), fault: ProbeFault::DnsFailure(2) })
+    Err(CaaFault::Lookup { asked: "CAA test".to_owned(), fault: DnsFault::Failure(2) })
 }
 
 /// The check that is under way.
@@ -86,7 +86,7 @@ fn a_proof_counts_only_when_the_records_permit_it_and_the_problem_says_where_and
         (issue("other.test"), "invalid", "caa", "at test do not permit this certificate: they name other issuers"),
         (issue("ca.test; validationmethods=http-01"), "invalid", "caa", "does not list dns-01"),
         (servfail(), "invalid", "dns", "CAA test: the resolver failed with response code 2 (SERVFAIL)"),
-        (Err(CaaFault::TooDeep), "invalid", "dns", "too many labels"),
+        (Err(CaaFault::TooDeep), "invalid", "dns", "more than 32 labels"),
     ];
     for (outcome, status, kind, detail) in table {
         let mut desk = desk();

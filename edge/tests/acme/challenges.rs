@@ -2,8 +2,9 @@
 
 use edge::acme::{
     challenge::ChallengeType,
+    dns::DnsFault,
     object_id::ObjectId,
-    probe::{Probe, ProbeFault},
+    probe::Probe,
     route::{Resource, Route},
     step::{Effect, Event},
     storage::Key,
@@ -11,6 +12,7 @@ use edge::acme::{
 use serde_json::json;
 
 use crate::desk::{Desk, json_of};
+use crate::probe_faults::{late, lookup};
 
 /// A desk with an authorization whose http-01 challenge is in this state; its probe where one is or was under way.
 fn desk(state: &str) -> (Desk, ObjectId, Option<Probe>) {
@@ -27,7 +29,7 @@ fn desk(state: &str) -> (Desk, ObjectId, Option<Probe>) {
                 let outcome = desk.right_answer(&started);
                 desk.event(Event::Probed(started.clone(), outcome)).unwrap();
             }
-            "invalid" => desk.event(Event::Probed(started.clone(), Err(ProbeFault::Timeout))).unwrap(),
+            "invalid" => desk.event(Event::Probed(started.clone(), Err(late()))).unwrap(),
             _ => {}
         }
         probe = Some(started);
@@ -59,7 +61,7 @@ fn event(desk: &mut Desk, id: ObjectId, probe: Option<Probe>, event: &str) {
             let outcome = desk.right_answer(&probe);
             desk.event(Event::Probed(probe, outcome)).unwrap();
         }
-        "wrong answer" => desk.event(Event::Probed(probe, Err(ProbeFault::NoSuchName))).unwrap(),
+        "wrong answer" => desk.event(Event::Probed(probe, Err(lookup(DnsFault::NoSuchName)))).unwrap(),
         "answer for the other" => {
             let probe = Probe { challenge: ChallengeType::Dns01, ..probe };
             let outcome = desk.right_answer(&probe);

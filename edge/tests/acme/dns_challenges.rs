@@ -2,18 +2,20 @@
 
 use edge::acme::{
     challenge::{self, ChallengeType},
-    probe::{Evidence, Probe, ProbeFault},
+    dns::DnsFault,
+    probe::{Evidence, Probe},
     route::{Resource, Route},
     step::{Effect, Event},
 };
 use serde_json::{Value, json};
 
 use crate::desk::Desk;
+use crate::probe_faults::lookup;
 
 fn desk() -> Desk {
     let mut desk = Desk::new();
     desk.config.caa_identities = vec!["ca.test".parse().unwrap()];
-    desk.config.scopes.open.challenges.insert(ChallengeType::DnsPersist01);
+    desk.config.scopes.open.challenges.extend([ChallengeType::DnsAccount01, ChallengeType::DnsPersist01]);
     desk.new_account();
     desk
 }
@@ -76,33 +78,38 @@ fn each_challenge_asks_at_its_own_name_and_the_right_answer_proves_it() {
 }
 
 #[test]
-fn problems_name_the_question_and_what_came_and_never_a_record() {
+fn problems_name_the_question_and_what_came_and_never_a_whole_record() {
     let secret = b"ca.test; accounturi=https://secret.test/1".to_vec();
     let table = [
         (
             ChallengeType::Dns01,
-            Err(ProbeFault::DnsFailure(2)),
+            Err(lookup(DnsFault::Failure(2))),
             "dns",
             "TXT _acme-challenge.a.test: the resolver failed with response code 2 (SERVFAIL).",
         ),
         (
             ChallengeType::Dns01,
-            Err(ProbeFault::NoSuchName),
+            Err(lookup(DnsFault::NoSuchName)),
             "dns",
-            "TXT _acme-challenge.a.test: the name does not exist.",
+            "TXT _acme-challenge.a.test: the name does not exist (NXDOMAIN).",
         ),
         (
             ChallengeType::Dns01,
-            Err(ProbeFault::DnsTimeout),
+            Err(lookup(DnsFault::Timeout)),
             "dns",
             "TXT _acme-challenge.a.test: no resolver answered in time.",
         ),
-        (ChallengeType::Dns01, Ok(Evidence::Txt(vec![secret.clone()])), "incorrectResponse", "none of the 1 records"),
+        (
+            ChallengeType::Dns01,
+            Ok(Evidence::Txt(vec![secret.clone()])),
+            "incorrectResponse",
+            "Found: \"ca.test; account…\" (41 bytes).",
+        ),
         (
             ChallengeType::DnsAccount01,
             Ok(Evidence::Txt(vec![secret.clone()])),
             "incorrectResponse",
-            "._acme-challenge.a.test: none of the 1 records",
+            "._acme-challenge.a.test: no record has the expected value",
         ),
         (
             ChallengeType::DnsPersist01,

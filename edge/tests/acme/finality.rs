@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use edge::acme::{
     challenge::ChallengeType,
-    probe::ProbeFault,
     problem::Problem,
     route::{Resource, Route},
     step::{Effect, Event},
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use shared::signing::{IssueReply, Refusal, Refused};
 
 use crate::desk::{Desk, json_of};
+use crate::probe_faults::late;
 
 #[derive(Clone, Debug)]
 enum Happening {
@@ -128,7 +128,7 @@ fn happen(desk: &mut Desk, seen: &mut Seen, happening: Happening) {
             let event = match effect {
                 Effect::Probe(probe) => {
                     let right = desk.right_answer(&probe);
-                    Event::Probed(probe, if outcome < 3 { right } else { Err(ProbeFault::Timeout) })
+                    Event::Probed(probe, if outcome < 3 { right } else { Err(late()) })
                 }
                 Effect::CheckCaa(_) => panic!("not configured"),
                 Effect::Place(..) => panic!("the desk answers it"),

@@ -2,6 +2,7 @@
 
 use edge::acme::{
     challenge::ChallengeType,
+    dns::DnsFault,
     probe::{Evidence, ProbeFault, ProbeOutcome},
     problem::Problem,
     route::{Resource, Route},
@@ -12,6 +13,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use shared::{base64url, testing::TestKey};
 
+use crate::probe_faults::{late, lookup, unreached};
 use crate::{
     desk::{Desk, config, config_object, json_of},
     tls_alpn::Presented,
@@ -144,8 +146,8 @@ fn vault_kubernetes_a_misspelt_key_of_the_configuration_is_an_error() {
 /// perspectives is for the rest (`perspectives.rs`).
 #[test]
 fn jabber_ru_2023_a_look_that_failed_proves_nothing() {
-    for fault in [ProbeFault::Timeout, ProbeFault::Connection, ProbeFault::DnsFailure(2), ProbeFault::Refused] {
-        assert_eq!(outcome(ChallengeType::Http01, |_, _| Err(fault)), "invalid", "{fault}");
+    for fault in [late(), unreached(), lookup(DnsFault::Failure(2)), ProbeFault::Refused("a.test".to_owned())] {
+        assert_eq!(outcome(ChallengeType::Http01, |_, _| Err(fault.clone())), "invalid", "{fault}");
     }
 }
 

@@ -48,7 +48,7 @@ fn a_wildcard_is_proved_by_dns_alone() {
     assert_eq!(shown["wildcard"], true);
     assert_eq!(shown["identifier"]["value"], "a.test");
     let kinds: Vec<_> = shown["challenges"].as_array().unwrap().iter().map(|challenge| &challenge["type"]).collect();
-    assert_eq!(kinds, ["dns-01", "dns-account-01"]);
+    assert_eq!(kinds, ["dns-01"]);
     desk.prove(&view, ChallengeType::Dns01);
     assert_eq!(desk.read(order)["status"], "ready");
     assert!(desk.finalize(order, &["*.a.test"]).is_ok());

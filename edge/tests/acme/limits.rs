@@ -4,7 +4,6 @@ use edge::acme::{
     challenge::ChallengeType,
     config::{BadConfig, Config, ConfigObject},
     object_id::ObjectId,
-    probe::ProbeFault,
     problem::Problem,
     rate_limit::{MeterName, MeterQuestion, Rate, charged_binding, question},
     record::{AccountRecord, Record},
@@ -14,7 +13,10 @@ use edge::acme::{
 };
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, config_object};
+use crate::{
+    desk::{Desk, config_object},
+    probe_faults::late,
+};
 
 const RATE: Rate = Rate { count: 2, seconds: 100 };
 
@@ -29,7 +31,7 @@ fn fail(desk: &mut Desk) {
     let Resource::Authorization(id) = desk.resource(&view["authorizations"][0]) else { panic!() };
     desk.post(Route::Of(desk.account(), Resource::Challenge(id, ChallengeType::Http01)), &json!({})).unwrap();
     let Some(Effect::Probe(probe)) = desk.effects.pop() else { panic!() };
-    desk.event(Event::Probed(probe, Err(ProbeFault::Timeout))).unwrap();
+    desk.event(Event::Probed(probe, Err(late()))).unwrap();
 }
 
 /// RFC 8555 §6.6 SHOULD: `rateLimited` comes with a Retry-After that is true.
@@ -101,8 +103,8 @@ fn of_forty_challenges_at_the_same_time_as_many_are_looked_at_as_may_fail() {
         let outcome = desk.right_answer(&right);
         desk.event(Event::Probed(right.clone(), outcome)).unwrap();
     }
-    desk.event(Event::Probed(next(), Err(ProbeFault::Timeout))).unwrap();
-    desk.event(Event::Probed(next(), Err(ProbeFault::Timeout))).unwrap();
+    desk.event(Event::Probed(next(), Err(late()))).unwrap();
+    desk.event(Event::Probed(next(), Err(late()))).unwrap();
     let again: Vec<_> = challenges.iter().map(|challenge| desk.post(*challenge, &json!({})).is_ok()).collect();
     assert_eq!(desk.effects.len(), 1, "{again:?}");
 }

@@ -31,6 +31,7 @@ mod orders;
 mod perspectives;
 mod placements;
 mod pool;
+mod probe_faults;
 mod reconciliation;
 mod records;
 mod refusals;

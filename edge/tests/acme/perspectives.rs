@@ -3,6 +3,7 @@
 use edge::acme::{
     challenge::ChallengeType,
     config::{BadConfig, Config, ConfigObject},
+    dns::DnsFault,
     perspective::{HINTS, Sighting},
     probe::{Evidence, Probe, ProbeFault, ProbeOutcome},
     record::{AuthorizationRecord, Record as _},
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use shared::testing::TestCa;
 
 use crate::desk::{Desk, config_object};
+use crate::probe_faults::{late, lookup};
 
 /// The configuration with these perspectives, and this quorum where it is no null.
 fn configured(perspectives: &Value, quorum: &Value) -> Result<Config, BadConfig> {
@@ -114,7 +116,7 @@ fn who_found_it_is_kept_with_an_authorization_that_was_proved() {
     let (mut desk, probe) = waiting(&json!(2));
     let right = desk.right_answer(&probe);
     let sightings = vec![
-        Sighting::at_home(Err(ProbeFault::Timeout)),
+        Sighting::at_home(Err(late())),
         Sighting { from: "weur", outcome: right.clone() },
         Sighting { from: "apac", outcome: right },
     ];
@@ -205,8 +207,8 @@ fn probes_and_outcomes_travel_as_json_strictly() {
     let outcomes = [
         wrong(),
         Ok(Evidence::Txt(vec![vec![0, 255], Vec::new()])),
-        Err(ProbeFault::DnsFailure(2)),
-        Err(ProbeFault::Refused),
+        Err(lookup(DnsFault::Failure(2))),
+        Err(ProbeFault::Refused("a.test".to_owned())),
     ];
     for outcome in outcomes {
         let text = serde_json::to_string(&outcome).unwrap();

@@ -16,6 +16,7 @@ use shared::{
 };
 
 use crate::desk::{Desk, json_of};
+use crate::probe_faults::{late, lookup};
 
 fn kind(problem: &Problem) -> String {
     problem.document().kind.rsplit(':').next().unwrap().to_owned()
@@ -277,15 +278,18 @@ fn a_deactivated_account_can_do_nothing_and_is_not_made_again() {
 
 #[test]
 fn wrong_answers_fail_the_challenge_and_the_order() {
-    use edge::acme::probe::{Evidence, ProbeFault};
+    use edge::acme::{
+        dns::DnsFault,
+        probe::{Evidence, ProbeFault},
+    };
     let http = |status, body: &[u8]| Ok(Evidence::Http { status, body: body.to_vec() });
     let table = [
         (http(200, b"something else"), "incorrectResponse"),
         (http(404, b""), "incorrectResponse"),
         (Ok(Evidence::Txt(vec![])), "serverInternal"),
-        (Err(ProbeFault::NoSuchName), "dns"),
-        (Err(ProbeFault::Refused), "connection"),
-        (Err(ProbeFault::Timeout), "connection"),
+        (Err(lookup(DnsFault::NoSuchName)), "dns"),
+        (Err(ProbeFault::Refused("a.test".to_owned())), "connection"),
+        (Err(late()), "connection"),
         (Err(ProbeFault::TooManyRedirects), "incorrectResponse"),
     ];
     for (outcome, expected) in table {
@@ -305,6 +309,53 @@ fn wrong_answers_fail_the_challenge_and_the_order() {
         // Never at the top (RFC 8555 §6.7.1).
         assert_eq!(order["error"].get("identifier"), None);
         assert_eq!(order["error"]["subproblems"][0]["identifier"]["value"], "a.test");
+    }
+}
+
+/// Something was found, and the problem says what it looks like: not more than a few escaped bytes of it.
+#[test]
+fn a_wrong_body_or_record_is_described() {
+    use edge::acme::probe::{Evidence, ProbeOutcome};
+    type Found = fn(&str) -> ProbeOutcome;
+    let table: [(ChallengeType, Found, &str); 4] = [
+        (
+            ChallengeType::Http01,
+            |expected| Ok(Evidence::Http { status: 200, body: format!("\u{feff}{expected}").into() }),
+            "the expected text behind a byte order mark",
+        ),
+        (
+            ChallengeType::Http01,
+            |_| Ok(Evidence::Http { status: 200, body: b"<html>not for everybody".to_vec() }),
+            "it is \"<html>not for ev…\" (23 bytes), markup such as HTML.",
+        ),
+        (
+            ChallengeType::Dns01,
+            |expected| Ok(Evidence::Txt(vec![format!("\"{expected}\"").into()])),
+            "the expected text in quotation marks.",
+        ),
+        (ChallengeType::Dns01, |_| Ok(Evidence::Txt(vec![b"x".to_vec()])), "Found: \"x\" (1 byte)."),
+    ];
+    for (kind, found, words) in table {
+        let mut desk = Desk::new();
+        desk.new_account();
+        let (_, view) = desk.new_order(&["a.test"]);
+        let Resource::Authorization(id) = desk.resource(&view["authorizations"][0]) else { panic!() };
+        desk.post(Route::Of(desk.account(), Resource::Challenge(id, kind)), &json!({})).unwrap();
+        let Some(edge::acme::step::Effect::Probe(probe)) = desk.effects.pop() else { panic!() };
+        let expected = match desk.right_answer(&probe).unwrap() {
+            Evidence::Http { body, .. } => String::from_utf8(body).unwrap(),
+            Evidence::Txt(records) => String::from_utf8(records[0].clone()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let outcome = found(expected.trim());
+        desk.event(Event::Probed(probe, outcome)).unwrap();
+        let error = desk.read(Resource::Challenge(id, kind))["error"].clone();
+        assert_eq!(error["type"], "urn:ietf:params:acme:error:incorrectResponse");
+        let detail = error["detail"].as_str().unwrap();
+        assert!(
+            detail.contains(words) && detail.contains(expected.trim()) && !detail.contains("everybody"),
+            "{detail}"
+        );
     }
 }
 

@@ -83,6 +83,77 @@ fn only_the_challenges_of_the_scope_are_offered_and_answered() {
     assert!(!desk.config.scopes.open.networks.permit("10.1.2.3".parse().unwrap()));
 }
 
+/// The names of the challenges that are offered for a name where `validation.challenges` is this.
+fn offered(challenges: Option<Value>, identities: Value, name: &str) -> Vec<String> {
+    let mut desk = Desk::new();
+    let mut object = config_object(&desk.ca);
+    object["caa_identities"] = identities;
+    if let Some(challenges) = challenges {
+        object["validation"]["challenges"] = challenges;
+    }
+    desk.config = serde_json::from_value::<ConfigObject>(object).unwrap().try_into().unwrap();
+    desk.new_account();
+    let (_, order) = desk.new_order(&[name]);
+    let resource = desk.resource(&order["authorizations"][0]);
+    let view = desk.read(resource);
+    let types = view["challenges"].as_array().unwrap().iter();
+    types.map(|challenge| challenge["type"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Older clients refuse an authorization with a challenge that has no token, as dns-persist-01 has none.
+#[test]
+fn the_open_scope_offers_what_every_client_can_parse_and_what_the_operator_lists() {
+    let ours = || json!(["ca.test"]);
+    assert_eq!(offered(None, ours(), "a.test"), ["http-01", "dns-01", "tls-alpn-01"]);
+    assert_eq!(offered(None, ours(), "*.a.test"), ["dns-01"]);
+    let listed = || Some(json!(["dns-persist-01", "dns-account-01", "dns-01"]));
+    assert_eq!(offered(listed(), ours(), "a.test"), ["dns-01", "dns-account-01", "dns-persist-01"]);
+    assert_eq!(offered(Some(json!(["http-01"])), json!([]), "a.test"), ["http-01"]);
+}
+
+#[test]
+fn a_scope_without_challenges_of_its_own_has_those_of_the_open_one() {
+    let desk = Desk::new();
+    let identifiers = json!({"dns_suffixes": ["one.example"], "wildcards": true, "per_order": 2});
+    let mut object = config_object(&desk.ca);
+    object["external_account_binding"] = json!("optional");
+    object["validation"]["challenges"] = json!(["dns-01"]);
+    object["scopes"] = json!({
+        "one": {"bindings": ["one"], "identifiers": identifiers},
+        "two": {"bindings": ["two"], "identifiers": identifiers, "challenges": ["http-01", "dns-account-01"]},
+    });
+    let config = Config::try_from(serde_json::from_value::<ConfigObject>(object).unwrap()).unwrap();
+    let of = |name: &str| config.scopes.named(&serde_json::from_value(json!(name)).unwrap()).challenges.clone();
+    assert_eq!(of("one"), [ChallengeType::Dns01].into());
+    assert_eq!(of("two"), [ChallengeType::Http01, ChallengeType::DnsAccount01].into());
+}
+
+#[test]
+fn challenges_that_cannot_be_offered_are_refused_at_start_by_their_key() {
+    let desk = Desk::new();
+    let refused = |challenges: Value, scopes: Value| {
+        let mut object = config_object(&desk.ca);
+        object["external_account_binding"] = json!("optional");
+        object["validation"]["challenges"] = challenges;
+        object["scopes"] = scopes;
+        Config::try_from(serde_json::from_value::<ConfigObject>(object).unwrap()).unwrap_err().to_string()
+    };
+    assert_eq!(refused(json!([]), json!({})), "validation.challenges: at least one, such as \"http-01\"");
+    let persistent = json!(["dns-01", "dns-persist-01"]);
+    assert!(
+        refused(persistent.clone(), json!({}))
+            .starts_with("validation.challenges: dns-persist-01 needs caa_identities")
+    );
+    let identifiers = json!({"dns_suffixes": ["one.example"], "wildcards": true, "per_order": 2});
+    let scopes = json!({"one": {"bindings": ["one"], "identifiers": identifiers, "challenges": persistent}});
+    assert!(
+        refused(json!(["dns-01"]), scopes).starts_with("scopes.one.challenges: dns-persist-01 needs caa_identities")
+    );
+    let mut object = config_object(&desk.ca);
+    object["validation"]["challenges"] = json!(["http-02"]);
+    assert!(serde_json::from_value::<ConfigObject>(object).is_err(), "an unknown challenge");
+}
+
 #[test]
 fn a_pre_approved_scope_gives_orders_that_are_ready_and_a_certificate() {
     let mut desk = bound(json!({"pre_approved": true}));

@@ -8,7 +8,7 @@ use edge::acme::{
     object_id::ObjectId,
     order,
     perspective::Sighting,
-    probe::{Evidence, Probe, ProbeFault},
+    probe::{Evidence, Probe},
     problem::ProblemDocument,
     record::{
         AccountRecord, AccountStatus, AuthorizationRecord, AuthorizationState, Issued, OrderRecord, OrderState,
@@ -23,6 +23,7 @@ use serde_json::json;
 use shared::{identifier::Identifier, serial::SerialNumber, signing::IssueReply, timestamp::Timestamp};
 
 use crate::desk::Desk;
+use crate::probe_faults::late;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -152,7 +153,7 @@ fn authorization_table() {
                 1 => authorization::probed(
                     rows,
                     &probe(ChallengeType::Http01),
-                    &[Sighting::at_home(Err(ProbeFault::Timeout))],
+                    &[Sighting::at_home(Err(late()))],
                     context,
                 )
                 .unwrap(),

@@ -2,7 +2,7 @@
 
 use edge::acme::{
     challenge::ChallengeType,
-    probe::{Evidence, ProbeFault, ProbeOutcome},
+    probe::{Evidence, ProbeFault, ProbeOutcome, TlsFault},
     route::{Resource, Route},
     step::{Effect, Event},
     tls_alpn::{Handshake, Mismatch, Version, check, server_name},
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use shared::identifier::Identifier;
 
 use crate::desk::Desk;
+use crate::probe_faults::{peer, unreached};
 
 const KEY_AUTHORIZATION: &str = "token.thumbprint";
 const ACME_IDENTIFIER: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 1, 31];
@@ -101,23 +102,38 @@ fn every_other_certificate_is_refused_with_its_own_reason() {
     let address = SanType::DnsName("192.0.2.7".to_owned().try_into().unwrap());
     let uri = SanType::URI("https://a.test".to_owned().try_into().unwrap());
     let mail = SanType::Rfc822Name("a.test".to_owned().try_into().unwrap());
+    let other = |words: &str| Mismatch::OtherName(words.to_owned());
     let table = [
         ("a.test", Presented { protocol: None, ..right.clone() }, Mismatch::Protocol),
         ("a.test", Presented { protocol: Some("http/1.1"), ..right.clone() }, Mismatch::Protocol),
         ("a.test", names(&[]), Mismatch::NoNames),
-        ("a.test", names(&["a.test", "b.test"]), Mismatch::NumberOfNames),
-        ("a.test", names(&["a.test", "a.test"]), Mismatch::NumberOfNames),
-        ("a.test", names(&["a.test", "192.0.2.7"]), Mismatch::NumberOfNames),
-        ("a.test", Presented { names: vec![name("a.test"), uri.clone()], ..right.clone() }, Mismatch::NumberOfNames),
-        ("a.test", names(&["b.test"]), Mismatch::OtherName),
-        ("a.test", names(&["*.a.test"]), Mismatch::OtherName),
-        ("a.test", names(&["192.0.2.7"]), Mismatch::OtherName),
-        ("a.test", Presented { names: vec![uri], ..right.clone() }, Mismatch::OtherName),
-        ("a.test", Presented { names: vec![mail], ..right.clone() }, Mismatch::OtherName),
-        ("192.0.2.7", names(&["192.0.2.8"]), Mismatch::OtherName),
-        ("192.0.2.7", names(&["::ffff:192.0.2.7"]), Mismatch::OtherName),
-        ("192.0.2.7", Presented { names: vec![address], ..right.clone() }, Mismatch::OtherName),
-        ("2001:db8::7", names(&["2001:db8::8"]), Mismatch::OtherName),
+        ("a.test", names(&["a.test", "b.test"]), Mismatch::NumberOfNames(2)),
+        ("a.test", names(&["a.test", "a.test"]), Mismatch::NumberOfNames(2)),
+        ("a.test", names(&["a.test", "192.0.2.7"]), Mismatch::NumberOfNames(2)),
+        ("a.test", Presented { names: vec![name("a.test"), uri.clone()], ..right.clone() }, Mismatch::NumberOfNames(2)),
+        ("a.test", names(&["b.test"]), other("the DNS name \"b.test\"")),
+        ("a.test", names(&["*.a.test"]), other("the DNS name \"*.a.test\"")),
+        ("a.test", names(&["192.0.2.7"]), other("the address 192.0.2.7")),
+        (
+            "a.test",
+            Presented { names: vec![uri], ..right.clone() },
+            other("of another type, with the content \"https://a.test\""),
+        ),
+        (
+            "a.test",
+            Presented { names: vec![mail], ..right.clone() },
+            other("of another type, with the content \"a.test\""),
+        ),
+        ("192.0.2.7", names(&["192.0.2.8"]), other("the address 192.0.2.8")),
+        (
+            "192.0.2.7",
+            names(&["::ffff:192.0.2.7"]),
+            other(
+                "of another type, with the content \"\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\xff\\xff\\xc0\\x00\\x02\\x07\"",
+            ),
+        ),
+        ("192.0.2.7", Presented { names: vec![address], ..right.clone() }, other("the DNS name \"192.0.2.7\"")),
+        ("2001:db8::7", names(&["2001:db8::8"]), other("the address 2001:db8::8")),
         ("a.test", with(vec![]), Mismatch::NoExtension),
         ("a.test", with(vec![acme(&digest(), true), acme(&digest(), true)]), Mismatch::NoExtension),
         ("a.test", with(vec![draft()]), Mismatch::DraftExtension),
@@ -133,6 +149,119 @@ fn every_other_certificate_is_refused_with_its_own_reason() {
     for (asked, presented, expected) in table {
         let what = format!("{presented:?}");
         assert_eq!(check(&presented.handshake(), &identifier(asked), KEY_AUTHORIZATION), Err(expected), "{what}");
+    }
+}
+
+/// A DER element.
+fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap();
+    let length = match length {
+        0..128 => vec![u8::try_from(length).unwrap()],
+        128..256 => vec![0x81, u8::try_from(length).unwrap()],
+        _ => [&[0x82], length.to_be_bytes().as_slice()].concat(),
+    };
+    [&[tag], length.as_slice(), content].concat()
+}
+
+fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
+    element(0x30, &parts.concat())
+}
+
+/// The fields of a certificate that RFC 8737 demands nothing of, and how the acmeIdentifier extension says that it is critical.
+#[derive(Clone)]
+struct Odd {
+    version: Vec<u8>,
+    serial: Vec<u8>,
+    name: Vec<u8>,
+    validity: Vec<u8>,
+    unique_identifiers: Vec<u8>,
+    other_extensions: Vec<u8>,
+    critical: Vec<u8>,
+}
+
+impl Odd {
+    fn usual() -> Self {
+        Self {
+            version: element(0xa0, &[2, 1, 2]),
+            serial: element(2, &[1]),
+            name: sequence(&[]),
+            validity: sequence(&[element(23, b"261201000000Z"), element(23, b"261202000000Z")]),
+            unique_identifiers: Vec::new(),
+            other_extensions: Vec::new(),
+            critical: element(1, &[0xff]),
+        }
+    }
+
+    fn handshake(self) -> Handshake {
+        let algorithm = sequence(&[element(6, &[0x2a, 3])]);
+        let names = sequence(&[element(6, &[0x55, 0x1d, 0x11]), element(4, &sequence(&[element(0x82, b"a.test")]))]);
+        let oid = element(6, &[0x2b, 6, 1, 5, 5, 7, 1, 31]);
+        let acme = sequence(&[oid, self.critical, element(4, &digest())]);
+        let extensions = element(0xa3, &sequence(&[names, self.other_extensions, acme]));
+        let key = sequence(&[algorithm.clone(), element(3, &[0, 1])]);
+        let fields = [
+            self.version,
+            self.serial,
+            algorithm.clone(),
+            self.name.clone(),
+            self.validity,
+            self.name,
+            key,
+            self.unique_identifiers,
+            extensions,
+        ];
+        Handshake {
+            certificate: sequence(&[sequence(&fields), algorithm, element(3, &[0, 1])]),
+            protocol: Some(b"acme-tls/1".to_vec()),
+            version: Version::Tls13,
+        }
+    }
+}
+
+/// A responder in Go that sets no NotBefore writes the year 1, which a strict reader of dates refuses.
+#[test]
+fn what_rfc_8737_demands_nothing_of_is_not_read() {
+    let usual = Odd::usual();
+    let zero = element(24, b"00010101000000Z");
+    let unknown =
+        |critical: &[u8], value: &[u8]| sequence(&[element(6, &[0x2a, 3, 4]), critical.to_vec(), value.to_vec()]);
+    let table = [
+        ("as usual", usual.clone()),
+        ("dates of the year 1", Odd { validity: sequence(&[zero.clone(), zero]), ..usual.clone() }),
+        (
+            "dates that are none",
+            Odd { validity: sequence(&[element(23, b"never"), element(12, b"")]), ..usual.clone() },
+        ),
+        ("no dates", Odd { validity: sequence(&[]), ..usual.clone() }),
+        ("version 1", Odd { version: Vec::new(), ..usual.clone() }),
+        ("version 9", Odd { version: element(0xa0, &[2, 1, 8]), ..usual.clone() }),
+        ("serial number 0", Odd { serial: element(2, &[0]), ..usual.clone() }),
+        ("a negative serial number", Odd { serial: element(2, &[0x80]), ..usual.clone() }),
+        ("a serial number of no octets", Odd { serial: element(2, &[]), ..usual.clone() }),
+        ("a serial number of 40 octets", Odd { serial: element(2, &[1; 40]), ..usual.clone() }),
+        ("a serial number with leading zeros", Odd { serial: element(2, &[0, 0, 1]), ..usual.clone() }),
+        ("names that are none", Odd { name: sequence(&[element(12, b"\xff")]), ..usual.clone() }),
+        (
+            "unique identifiers",
+            Odd { unique_identifiers: [element(0x81, &[0, 1]), element(0x82, &[0, 1])].concat(), ..usual.clone() },
+        ),
+        ("an unknown extension", Odd { other_extensions: unknown(&[], &element(4, b"\xff")), ..usual.clone() }),
+        (
+            "an unknown critical extension",
+            Odd { other_extensions: unknown(&element(1, &[0xff]), &element(4, b"")), ..usual.clone() },
+        ),
+        (
+            "an explicit default",
+            Odd { other_extensions: unknown(&element(1, &[0]), &element(4, b"")), ..usual.clone() },
+        ),
+        ("a truth value of BER", Odd { critical: element(1, &[1]), ..usual.clone() }),
+    ];
+    for (what, odd) in table {
+        assert_eq!(check(&odd.handshake(), &identifier("a.test"), KEY_AUTHORIZATION), Ok(()), "{what}");
+    }
+    for critical in [Vec::new(), element(1, &[0])] {
+        let handshake = Odd { critical, ..usual.clone() }.handshake();
+        assert_eq!(check(&handshake, &identifier("a.test"), KEY_AUTHORIZATION), Err(Mismatch::NotCritical));
     }
 }
 
@@ -184,11 +313,15 @@ fn problems_say_what_happened_and_never_what_was_seen() {
         (Ok(Evidence::Tls(right)), "incorrectResponse", "not the digest of this account's key authorization"),
         (Ok(Evidence::Tls(secret)), "incorrectResponse", "acme-tls/1"),
         (Ok(Evidence::Txt(vec![])), "serverInternal", "evidence"),
-        (Err(ProbeFault::Tls), "tls", "handshake failed"),
-        (Err(ProbeFault::NotTls), "tls", "not TLS"),
-        (Err(ProbeFault::TlsIncompatible), "tls", "TLS 1.2"),
-        (Err(ProbeFault::TlsProtocol), "tls", "protocol"),
-        (Err(ProbeFault::Connection), "connection", "connection"),
+        (
+            Err(ProbeFault::Tls(peer(), TlsFault::Handshake)),
+            "tls",
+            "192.0.2.1 port 80 (IPv4): the TLS handshake failed.",
+        ),
+        (Err(ProbeFault::Tls(peer(), TlsFault::NotTls)), "tls", "not TLS"),
+        (Err(ProbeFault::Tls(peer(), TlsFault::Incompatible)), "tls", "TLS 1.2"),
+        (Err(ProbeFault::Tls(peer(), TlsFault::Protocol)), "tls", "protocol"),
+        (Err(unreached()), "connection", "no connection: 192.0.2.1 port 80 (IPv4): refused or unreachable."),
     ] {
         let (_, view) = desk.new_order(&["a.test"]);
         let Resource::Authorization(id) = desk.resource(&view["authorizations"][0]) else { panic!() };
@@ -208,7 +341,7 @@ fn what_a_perspective_saw_arrives_as_it_was() {
     for outcome in [
         Ok(Evidence::Tls(Presented::right("a.test", KEY_AUTHORIZATION).handshake())),
         Ok(Evidence::Tls(Presented { protocol: None, ..Presented::right("a.test", "") }.handshake())),
-        Err(ProbeFault::TlsIncompatible),
+        Err(ProbeFault::Tls(peer(), TlsFault::Incompatible)),
     ] {
         let text = serde_json::to_string::<ProbeOutcome>(&outcome).unwrap();
         assert_eq!(serde_json::from_str::<ProbeOutcome>(&text).unwrap(), outcome);

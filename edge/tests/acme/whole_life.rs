@@ -5,7 +5,6 @@ use edge::acme::{
     challenge::ChallengeType,
     key_change::{KeyChange, Reservation, reserve},
     object_id::ObjectId,
-    probe::ProbeFault,
     problem::Problem,
     record::{AccountRecord, AccountStatus, Record},
     route::{AccountId, Resource, Route},
@@ -20,6 +19,7 @@ use shared::{
 };
 
 use crate::desk::Desk;
+use crate::probe_faults::late;
 
 /// A desk, the object of the key that its account is rolled over to, and what was seen of the signer.
 struct Life {
@@ -149,7 +149,7 @@ impl Life {
                 let event = match effect {
                     Effect::Probe(probe) => {
                         let right = self.desk.right_answer(&probe);
-                        Event::Probed(probe, if fail { Err(ProbeFault::Timeout) } else { right })
+                        Event::Probed(probe, if fail { Err(late()) } else { right })
                     }
                     Effect::CheckCaa(_) => panic!("not configured"),
                     Effect::Place(..) => panic!("the desk answers it"),

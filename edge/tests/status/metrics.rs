@@ -5,7 +5,7 @@ use edge::{
     status::{
         case::{Case, CaseState, Disowned, Judged, Undelivered},
         journal::JournalRecord,
-        metrics::{Report, Signer, text, undelivered},
+        metrics::{Incomplete, Report, Signer, text, undelivered},
         reconciliation::Reconciliation,
     },
 };
@@ -47,7 +47,7 @@ fn report() -> Report {
     found.tally.judged(&Judged::Delivered(None));
     let mut journal = JournalRecord::new("SIGNER_1".into());
     journal.checkpoint.length = 9;
-    Report { journal: Some(journal), reconciliation: Some(found), absorbed: 12, cases }
+    Report { journal: Some(journal), reconciliation: Some(found), absorbed: 12, cases, more: false }
 }
 
 #[test]
@@ -100,10 +100,21 @@ fn every_number_of_a_signer_is_told() {
 #[test]
 fn the_list_of_what_nobody_has_says_what_became_of_it() {
     let signers = [Signer { binding: "SIGNER_1", report: Some(report()), known: None }];
-    let list = serde_json::to_value(undelivered(&signers)).unwrap();
+    let list = serde_json::to_value(undelivered(&signers).unwrap()).unwrap();
     let revocations: Vec<_> = list.as_array().unwrap().iter().map(|view| &view["revocation"]).collect();
     assert_eq!(revocations, [&json!({"revoked": {"at": "1970-01-01T00:13:20Z"}}), &json!("left")]);
     assert_eq!(list[0]["order"], "https://ca.test/acme/order/account/2");
     assert_eq!(list[0]["signer"], "SIGNER_1");
     assert_eq!(list[0]["found"], "1970-01-01T00:11:40Z");
+}
+
+/// A list that lacks some reads as if these were all.
+#[test]
+fn a_list_that_would_lack_certificates_is_an_error_and_never_a_shorter_one() {
+    let signer = |binding, report| Signer { binding, report, known: None };
+    let unreached = [signer("SIGNER_1", Some(report())), signer("SIGNER_2", None)];
+    assert_eq!(undelivered(&unreached), Err(Incomplete::Unreached("SIGNER_2".to_owned())));
+    let many = [signer("SIGNER_1", Some(Report { more: true, ..report() }))];
+    let expected = Incomplete::TooMany { signer: "SIGNER_1".to_owned(), listed: 3 };
+    assert_eq!(undelivered(&many), Err(expected));
 }

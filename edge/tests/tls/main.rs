@@ -4,7 +4,7 @@ use std::{io::Write as _, sync::Arc};
 
 use edge::{
     acme::{
-        probe::ProbeFault,
+        probe::TlsFault,
         tls_alpn::{Handshake, Version},
     },
     tls::{client, fault, provider::Source},
@@ -12,6 +12,7 @@ use edge::{
 use proptest::prelude::*;
 use rcgen::{
     CertificateParams, CustomExtension, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
+    PublicKeyData as _,
 };
 use rustls::{
     ClientConnection, Error, ServerConfig, ServerConnection, SupportedProtocolVersion,
@@ -43,6 +44,27 @@ impl Presents {
         let key = PrivateKeyDer::Pkcs8(signs.serialize_der().into());
         let key = ring::default_provider().key_provider.load_private_key(key).unwrap();
         Self(Arc::new(CertifiedKey::new(vec![certificate], key)))
+    }
+
+    /// With a certificate that has the key, and else nothing that can be parsed: no version, a serial number without octets, empty
+    /// names, and dates of the year 1.
+    fn odd(key: &KeyPair) -> Self {
+        let element = |tag: u8, content: &[u8]| {
+            let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+            let length = if content.len() < 128 { vec![length[1]] } else { vec![0x82, length[0], length[1]] };
+            let length = if let [0x82, 0, short] = length[..] { vec![0x81, short] } else { length };
+            [&[tag], length.as_slice(), content].concat()
+        };
+        let sequence = |parts: &[Vec<u8>]| element(0x30, &parts.concat());
+        let algorithm = sequence(&[element(6, &[0x2a, 3])]);
+        let date = element(24, b"00010101000000Z");
+        let validity = sequence(&[date.clone(), date]);
+        let key_info = key.subject_public_key_info();
+        let fields = [element(2, &[]), algorithm.clone(), sequence(&[]), validity, sequence(&[]), key_info];
+        let certificate = sequence(&[sequence(&fields), algorithm, element(3, &[0])]);
+        let signs = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let signs = ring::default_provider().key_provider.load_private_key(signs).unwrap();
+        Self(Arc::new(CertifiedKey::new(vec![certificate.into()], signs)))
     }
 
     fn certificate(&self) -> CertificateDer<'static> {
@@ -110,11 +132,11 @@ fn shake(
     version: &'static SupportedProtocolVersion,
     presents: Presents,
     protocols: &[&[u8]],
-) -> Result<Handshake, ProbeFault> {
+) -> Result<Handshake, TlsFault> {
     let (mut client, mut server) = (dial(), server(ring::default_provider(), &[version], presents, protocols));
     talk(&mut client, &mut server, |_| ()).map_err(|error| fault::of(&error))?;
     assert!(!client.is_handshaking());
-    client::seen(&client).ok_or(ProbeFault::Tls)
+    client::seen(&client)
 }
 
 fn p256() -> Presents {
@@ -142,6 +164,16 @@ fn both_versions_show_the_certificate_of_every_kind_of_key() {
     }
 }
 
+/// Only the key of a certificate is read: nothing else in it matters to a handshake.
+#[test]
+fn a_certificate_of_which_only_the_key_can_be_read_is_shown() {
+    for version in [&TLS12, &TLS13] {
+        let presents = Presents::odd(&KeyPair::generate().unwrap());
+        let certificate = presents.certificate();
+        assert_eq!(shake(version, presents, &[b"acme-tls/1"]).unwrap().certificate, certificate.to_vec());
+    }
+}
+
 #[test]
 fn a_certificate_whose_key_did_not_sign_the_handshake_is_refused() {
     for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384, &PKCS_ED25519] {
@@ -149,7 +181,7 @@ fn a_certificate_whose_key_did_not_sign_the_handshake_is_refused() {
             let (certified, signs) =
                 (KeyPair::generate_for(algorithm).unwrap(), KeyPair::generate_for(algorithm).unwrap());
             let presents = Presents::new(&certified, &signs);
-            assert_eq!(shake(version, presents, &[b"acme-tls/1"]), Err(ProbeFault::Tls));
+            assert_eq!(shake(version, presents, &[b"acme-tls/1"]), Err(TlsFault::Handshake));
         }
     }
 }
@@ -158,8 +190,8 @@ fn a_certificate_whose_key_did_not_sign_the_handshake_is_refused() {
 fn a_signature_of_another_kind_of_key_is_refused() {
     let (certified, signs) = (KeyPair::generate().unwrap(), KeyPair::generate_for(&PKCS_ED25519).unwrap());
     for version in [&TLS12, &TLS13] {
-        assert_eq!(shake(version, Presents::new(&certified, &signs), &[b"acme-tls/1"]), Err(ProbeFault::Tls));
-        assert_eq!(shake(version, Presents::new(&signs, &certified), &[b"acme-tls/1"]), Err(ProbeFault::Tls));
+        assert_eq!(shake(version, Presents::new(&certified, &signs), &[b"acme-tls/1"]), Err(TlsFault::Handshake));
+        assert_eq!(shake(version, Presents::new(&signs, &certified), &[b"acme-tls/1"]), Err(TlsFault::Handshake));
     }
 }
 
@@ -167,7 +199,7 @@ fn a_signature_of_another_kind_of_key_is_refused() {
 fn the_protocol_is_what_the_server_chose() {
     for version in [&TLS12, &TLS13] {
         assert_eq!(shake(version, p256(), &[]).unwrap().protocol, None);
-        assert_eq!(shake(version, p256(), &[b"h2"]), Err(ProbeFault::TlsProtocol));
+        assert_eq!(shake(version, p256(), &[b"h2"]), Err(TlsFault::Protocol));
         let both = shake(version, p256(), &[b"h2", b"acme-tls/1"]).unwrap();
         assert_eq!(both.protocol.as_deref(), Some(&b"acme-tls/1"[..]));
     }
@@ -188,7 +220,7 @@ fn a_server_without_an_algorithm_of_ours_is_named_so() {
         for version in [&TLS12, &TLS13] {
             let mut server = server(provider.clone(), &[version], p256(), &[]);
             let error = talk(&mut dial(), &mut server, |_| ()).unwrap_err();
-            assert_eq!(fault::of(&error), ProbeFault::TlsIncompatible, "{error:?}");
+            assert_eq!(fault::of(&error), TlsFault::Incompatible, "{error:?}");
         }
     }
 }
@@ -199,7 +231,7 @@ fn bytes_that_are_no_tls_are_named_so() {
         let mut client = dial();
         client.read_tls(&mut &bytes[..]).unwrap();
         let error = client.process_new_packets().unwrap_err();
-        assert_eq!(fault::of(&error), ProbeFault::NotTls, "{error:?}");
+        assert_eq!(fault::of(&error), TlsFault::NotTls, "{error:?}");
     }
 }
 

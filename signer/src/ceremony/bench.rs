@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use shared::base64url::Base64Url;
 
 use crate::{
-    Tokens, clock, random,
+    Tokens, clock,
+    files::Folder,
+    random,
     settings::{IssuerSettings, Settings, TokenSettings},
     token::{
         choice::Others,
@@ -121,7 +123,7 @@ pub(crate) fn measure(config: &Path, tokens: Tokens, name: &str, extent: Extent)
     let settings = Settings::load(config, tokens)?;
     let (name, issuer, token) =
         all(&settings).find(|(of, ..)| of == name).with_context(|| format!("there is no token {name:?}"))?;
-    std::fs::create_dir_all(&settings.state).with_context(|| format!("cannot make {}", settings.state.display()))?;
+    Folder::make(&settings.state).with_context(|| format!("cannot make {}", settings.state.display()))?;
     token.prepare()?;
     let key = worker::open(Init {
         module: token.module.clone(),

@@ -2,19 +2,23 @@
 
 use std::path::Path;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde::Serialize;
-use shared::timestamp::Timestamp;
+use shared::{chain::Issuer, timestamp::Timestamp};
 
+use super::check_dates;
 use crate::{
-    Tokens, clock,
+    Tokens,
+    bound::Bound,
+    client_roots, clock,
+    expiry::{self, Expiry},
     settings::{IssuerSettings, Settings},
-    tls,
+    stops::Stops,
     token::{
         choice::{Others, TokenId},
         driver::EACH_TIME,
         frame::Login,
-        pin,
+        pin::{self, PinLengths},
         worker_process::WorkerProcess,
     },
 };
@@ -41,40 +45,94 @@ enum Level {
     Bad,
 }
 
-/// Looks at everything. An error is a configuration that cannot be read at all.
+/// Looks at everything that the daemon judges when it starts, and at the tokens.
+///
+/// # Errors
+/// When the processes that look at tokens cannot be run.
 pub(crate) fn run(config: &Path, tokens: Tokens) -> anyhow::Result<Vec<Finding>> {
-    let settings = Settings::load(config, tokens)?;
+    let settings = match Settings::load(config, tokens) {
+        Ok(settings) => settings,
+        Err(error) => return Ok(vec![Finding::bad("configuration", format!("{error:#}"))]),
+    };
     let mut findings = vec![Finding::good("configuration", "is well formed".into())];
-    findings.push(match tls::server_config(&settings.listen) {
-        Ok(_) => Finding::good("listen", "certificate, key and client roots fit together".into()),
-        Err(error) => Finding::bad("listen", format!("{error:#}")),
+    let judged = |subject: &str, says: &str, result: anyhow::Result<()>| match result {
+        Ok(()) => Finding::good(subject, says.to_owned()),
+        Err(error) => Finding::bad(subject, format!("{error:#}")),
+    };
+    let listen = client_roots::server_config(&settings).map(drop);
+    findings.push(judged("listen", "certificate, key and client roots fit together", listen));
+    findings.extend(listener_dates(&settings, clock::now()));
+    for peer in &settings.peers {
+        let files = peer.client().map(drop);
+        findings.push(judged(&format!("peer {}", peer.name), "certificate, key and roots fit together", files));
+    }
+    let partly = settings.mismatches().into_iter();
+    findings.extend(partly.map(|mismatch| Finding::warning("policy", mismatch.to_string())));
+    if settings.policy.grants().is_ok() {
+        let bindings = Bound::default().load(&settings.policy);
+        findings.push(judged("grants", "the file of bindings can be read", bindings));
+    }
+    let stops = Stops::load(&settings.state);
+    findings.push(match stops {
+        Ok(stops) if stops == Stops::default() => Finding::good("stops", stops.to_string()),
+        Ok(stops) => Finding::warning("stops", stops.to_string()),
+        Err(error) => Finding::bad("stops", format!("{error:#}: everything is stopped until it can be read")),
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for issuer in &settings.issuers {
-        findings.push(dates(issuer, clock::now()));
+        findings.extend(dates(issuer, clock::now()));
         findings.extend(runtime.block_on(tokens_of(issuer)));
     }
     Ok(findings)
 }
 
-/// An error when something is bad.
+/// Gives the verdict.
+///
+/// # Errors
+/// Names everything that is bad.
 pub(crate) fn verdict(findings: &[Finding]) -> anyhow::Result<()> {
-    let bad = findings.iter().filter(|finding| finding.level == Level::Bad).count();
-    ensure!(bad == 0, "{bad} of {} findings are bad", findings.len());
+    let bad: Vec<_> = findings.iter().filter(|finding| finding.level == Level::Bad).collect();
+    let texts: Vec<_> = bad.iter().map(|finding| format!("{}: {}", finding.subject, finding.says)).collect();
+    ensure!(bad.is_empty(), "{} of {} findings are bad: {}", bad.len(), findings.len(), texts.join("; "));
     Ok(())
 }
 
-fn dates(issuer: &IssuerSettings, now: Timestamp) -> Finding {
+/// The dates of the listener's certificate and of the roots of clients.
+fn listener_dates(settings: &Settings, now: Timestamp) -> Vec<Finding> {
+    let listener = expiry::all(settings).into_iter().filter(|expiry| expiry.of_listener);
+    let finding = |expiry: Expiry| {
+        let Expiry { what, not_before, not_after, .. } = &expiry;
+        let dates = format!("{what} is valid from {not_before} to {not_after}; the clock of this machine says {now}");
+        if now < *not_before || *not_after < now {
+            Some(Finding::bad("listen", dates))
+        } else {
+            expiry.is_near(now).then(|| Finding::warning("listen", dates))
+        }
+    };
+    listener.filter_map(finding).collect()
+}
+
+fn dates(issuer: &IssuerSettings, now: Timestamp) -> Vec<Finding> {
     let subject = format!("issuer {}", issuer.name);
-    let certificate = issuer.chain.issuer();
-    let until = certificate.not_after();
-    if let Err(error) = certificate.check_time(now) {
-        Finding::bad(&subject, format!("{error}: from {} until {until}", certificate.not_before()))
-    } else if until.since(now) < SOON_SECONDS {
-        Finding { subject, level: Level::Warning, says: format!("ends soon: {until}") }
-    } else {
-        Finding::good(&subject, format!("{} is valid until {until}", certificate.subject()))
+    let of = |certificate: &Issuer| {
+        let until = certificate.not_after();
+        match check_dates(certificate, now) {
+            Err(error) => Finding::bad(&subject, error.to_string()),
+            Ok(()) if until.since(now) < SOON_SECONDS => {
+                Finding::warning(&subject, format!("{} ends soon: {until}", certificate.subject()))
+            }
+            Ok(()) => Finding::good(&subject, format!("{} is valid until {until}", certificate.subject())),
+        }
+    };
+    let mut findings: Vec<_> = issuer.chain.all().map(of).collect();
+    if issuer.responder.is_some()
+        && let Some(ca) = issuer.limits.without_ocsp_signing()
+    {
+        let says =
+            format!("{ca} has extended key usages without OCSPSigning: some clients refuse its delegated responder");
+        findings.push(Finding::warning(&subject, says));
     }
+    findings
 }
 
 async fn tokens_of(issuer: &IssuerSettings) -> Vec<Finding> {
@@ -85,19 +143,25 @@ async fn tokens_of(issuer: &IssuerSettings) -> Vec<Finding> {
         let of_module = found.iter().filter(|(module, _)| *module == token.module);
         let held = of_module.map(|(_, id)| id.clone()).collect();
         let others = Others { held, named: issuer.named_by_others(token), ..Others::default() };
+        let mut lengths = None;
         match WorkerProcess::start(token, issuer.chain.issuer().der(), others, Login::No, &subject).await {
             Ok((worker, there)) => {
                 worker.stop().await;
                 findings.push(Finding::good(&subject, format!("the issuer's key is in {}", there.name)));
                 if there.each_time {
-                    findings.push(Finding { subject: subject.clone(), level: Level::Warning, says: EACH_TIME.into() });
+                    findings.push(Finding::warning(&subject, EACH_TIME.into()));
                 }
+                lengths = there.pin_lengths;
                 found.push((&token.module, there.id));
             }
             Err(failed) => findings.push(Finding::bad(&subject, failed.to_string())),
         }
-        findings.push(match pin::read(&token.pin_file) {
-            Ok(_) => Finding::good(&subject, "the PIN file is as it should be; the PIN was not tried".into()),
+        let pin = pin::read(&token.pin_file).and_then(|pin| {
+            let fits = lengths.map_or(Ok(()), |lengths: PinLengths| lengths.admit(&pin));
+            fits.with_context(|| token.pin_file.display().to_string())
+        });
+        findings.push(match pin {
+            Ok(()) => Finding::good(&subject, "the PIN file is as it should be; the PIN was not tried".into()),
             Err(error) => Finding::bad(&subject, format!("{error:#}")),
         });
     }
@@ -107,6 +171,10 @@ async fn tokens_of(issuer: &IssuerSettings) -> Vec<Finding> {
 impl Finding {
     fn good(subject: &str, says: String) -> Self {
         Self { subject: subject.to_owned(), level: Level::Good, says }
+    }
+
+    fn warning(subject: &str, says: String) -> Self {
+        Self { subject: subject.to_owned(), level: Level::Warning, says }
     }
 
     fn bad(subject: &str, says: String) -> Self {

@@ -3,17 +3,23 @@
 
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use shared::chain::{Issuer, IssuerChain};
 
-use super::{KeyPlace, PUBLIC_MODE, fingerprint, hex, made::Made, transcript::Transcript};
-use crate::{clock, files};
+use super::{KeyPlace, PUBLIC_MODE, check_dates, fingerprint, hex, made::Made, transcript::Transcript};
+use crate::{
+    clock,
+    constraints::{self, ChainLimits, Mismatch},
+    files,
+    settings::Settings,
+};
 
-/// Checks a chain and writes it as a whole.
+/// Checks a chain, compares it with the policy of a configuration file where one is named, and writes it as a whole.
 pub(crate) fn run(
     place: &KeyPlace,
     chain: &Path,
     root: &Path,
+    config: Option<&Path>,
     out: &Path,
     transcript: &mut Transcript,
 ) -> anyhow::Result<Made> {
@@ -21,7 +27,20 @@ pub(crate) fn run(
     let chain = IssuerChain::from_pem(&text).with_context(|| format!("the chain in {}", chain.display()))?;
     let root =
         Issuer::from_pem(&transcript.read_text(root)?).with_context(|| format!("the root in {}", root.display()))?;
-    chain.verify_to(&root, clock::now())?;
+    let now = clock::now();
+    chain.all().chain([&root]).try_for_each(|certificate| check_dates(certificate, now))?;
+    chain.verify_to(&root, now)?;
+    let limits = ChainLimits::of(&chain, Some(&root))?;
+    if let Some(config) = config {
+        let policy = Settings::load_policy(config)?;
+        let name = chain.issuer().subject().to_string();
+        for mismatch in constraints::compare(&policy, &[(name.as_str(), &limits)]) {
+            match mismatch {
+                Mismatch::Never(mistake) => bail!("{mistake}; compared with the policy in {}", config.display()),
+                Mismatch::Partly(text) => tracing::warn!("{text}"),
+            }
+        }
+    }
 
     let key = place.open(transcript)?;
     transcript.key(key.public())?;

@@ -24,8 +24,9 @@ pub(crate) fn run(place: &KeyPlace, out: &Path, transcript: &mut Transcript) -> 
     // Before the key: a key whose public half could not be written would be in the way of the next try.
     let file = NewFile::create(out, PUBLIC_MODE)?;
     let module = place.load(transcript)?;
-    let session = module.writing_session(module.token(token)?)?;
-    let pin = place.login(&session)?;
+    let slot = module.token(token)?;
+    let session = module.writing_session(slot)?;
+    let pin = place.login(&session, &module.info(slot)?)?;
     let existing = session.find_objects(&[Attribute::Label(label.as_bytes().to_vec())])?;
     ensure!(existing.is_empty(), "the token {token:?} has an object with the label {label:?}; no second one is made");
 

@@ -19,7 +19,7 @@ pub(crate) mod transcript;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
-use cryptoki::{session::Session, types::AuthPin};
+use cryptoki::{session::Session, slot::TokenInfo, types::AuthPin};
 use der::{
     EncodePem,
     pem::{LineEnding, PemLabel},
@@ -27,11 +27,15 @@ use der::{
 use p256::ecdsa::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use shared::{chain::Issuer, timestamp::Timestamp};
 use signature::Keypair;
 use spki::{AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey};
 
 use self::transcript::Transcript;
-use crate::token::pkcs11::{self, Module, TokenKey, VisibleKey};
+use crate::token::{
+    self,
+    pkcs11::{self, Module, TokenKey, VisibleKey},
+};
 
 /// The permissions of a file that is no secret.
 pub(crate) const PUBLIC_MODE: u32 = 0o644;
@@ -67,13 +71,15 @@ impl KeyPlace {
         let module = self.load(transcript)?;
         let visible = visible_key(&module, &self.token, &self.label)?;
         let pin = self.pin()?;
+        token::pin::may_try(&module.info(visible.slot)?, &pin)?;
         let session = module.login(visible.slot, &pin)?;
         TokenKey::find(session, &visible)?.with_pin(pin)
     }
 
     /// Logs in, once.
-    fn login(&self, session: &Session) -> anyhow::Result<AuthPin> {
+    fn login(&self, session: &Session, info: &TokenInfo) -> anyhow::Result<AuthPin> {
         let pin = self.pin()?;
+        token::pin::may_try(info, &pin)?;
         pkcs11::login(session, &pin)?;
         Ok(pin)
     }
@@ -81,6 +87,21 @@ impl KeyPlace {
     fn pin(&self) -> anyhow::Result<AuthPin> {
         pin::user(&self.token, self.pin_file.as_deref())
     }
+}
+
+/// Checks that a CA certificate is valid now, by this machine's clock.
+///
+/// # Errors
+/// Names the certificate, its dates and the clock's.
+pub(crate) fn check_dates(certificate: &Issuer, now: Timestamp) -> anyhow::Result<()> {
+    let (first, last) = (certificate.not_before(), certificate.not_after());
+    let state = if now < first { "is not valid yet" } else { "has expired" };
+    ensure!(
+        first <= now && now <= last,
+        "the certificate of {} {state}: it is valid from {first} to {last}, and the clock of this machine says {now} (`date -u` shows it)",
+        certificate.subject()
+    );
+    Ok(())
 }
 
 /// The one key of a token with this label.
@@ -134,5 +155,25 @@ impl Keypair for PublicHalf {
 impl DynSignatureAlgorithmIdentifier for PublicHalf {
     fn signature_algorithm_identifier(&self) -> spki::Result<AlgorithmIdentifierOwned> {
         Ok(shared::certificate::ecdsa_with_sha256())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::testing::TestCa;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_out_of_its_time_is_named_with_its_dates_and_the_clock() {
+        let root = TestCa::new(1).root;
+        let (first, last) = (root.not_before(), root.not_after());
+        assert!(check_dates(&root, first).is_ok() && check_dates(&root, last).is_ok());
+        for (now, state) in [(first.minus(1), "is not valid yet"), (last.plus(1), "has expired")] {
+            let error = check_dates(&root, now).unwrap_err().to_string();
+            for part in ["CN=Test Root 1", state, &first.to_string(), &last.to_string(), &now.to_string()] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+        }
     }
 }

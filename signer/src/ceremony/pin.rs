@@ -33,9 +33,6 @@ enum NoPin {
         /// The credential's name.
         credential: String,
     },
-    /// What was typed means something else to a module.
-    #[error("this is not a PIN")]
-    NotOne,
     /// It was typed differently the second time.
     #[error("these are two PINs")]
     Two,
@@ -107,5 +104,6 @@ impl Wanted {
 fn typed(whose: &str) -> anyhow::Result<AuthPin> {
     let line = silent::ask(&format!("{whose}: ")).context("the terminal cannot be asked")?;
     let text = std::str::from_utf8(&line).ok().and_then(|line| line.strip_suffix('\n'));
-    text.and_then(pin::parse).ok_or_else(|| NoPin::NotOne.into())
+    let text = text.context("the answer is not one line of text in UTF-8")?;
+    pin::parse(text).context("this is not a PIN")
 }

@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use crate::{
     Tokens,
+    files::Folder,
     settings::Settings,
     token::pin::{self, PinFile, PinMark},
 };
@@ -22,7 +23,7 @@ pub(crate) fn run(config: &Path, tokens: Tokens, name: &str) -> anyhow::Result<S
     let token = token.with_context(|| format!("there is no token {name:?}; there are {}", names.join(", ")))?;
     // What is not a PIN, or lies open to others, is not right.
     pin::read(&token.pin_file)?;
-    std::fs::create_dir_all(&settings.state).with_context(|| format!("cannot make {}", settings.state.display()))?;
+    Folder::make(&settings.state).with_context(|| format!("cannot make {}", settings.state.display()))?;
     PinMark::new(&settings.state, name).accept(&PinFile::of(&token.pin_file)?)?;
     Ok(format!("{name}: the PIN in {} will be tried once more", token.pin_file.display()))
 }

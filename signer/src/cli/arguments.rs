@@ -90,6 +90,9 @@ pub(super) enum Verb {
         /// PEM: the root.
         #[arg(long)]
         root: PathBuf,
+        /// The signer's configuration file: its policy is compared with what the chain permits. The chain need not be there yet.
+        #[arg(long)]
+        config: Option<PathBuf>,
         /// Where the chain goes.
         #[arg(long)]
         out: PathBuf,

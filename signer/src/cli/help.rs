@@ -15,7 +15,8 @@ pub(super) const INIT: &str = "\
 Initialises a free SoftHSM token and sets its user PIN.
 
 Refuses every module that is not SoftHSM's, by what the module says of itself and whatever its file is called: on a YubiKey the same \
-PKCS#11 call blocks both PINs and wipes every key. Refuses a label that a token already has. Hardware tokens are made ready with their \
+PKCS#11 call blocks both PINs and wipes every key. Refuses a label that a token already has; a token that an earlier try left without a user \
+PIN is finished by the same command. Label and lengths of both PINs are checked before the token is touched. Hardware tokens are made ready with their \
 maker's tool (ykman, sc-hsm-tool, yubihsm-shell).
 
 Example:
@@ -126,11 +127,13 @@ Example:
 
 pub(super) const IMPORT_CHAIN: &str = "\
 Checks what came back from the root and writes the chain file of an issuer: the key is the token's and signs, each certificate is issued by \
-the next, the path leads to the root, and all of it is valid now. Never writes a chain that would not work, and never over another file.
+the next, the path leads to the root and keeps the path lengths, and all of it is valid now. With --config the profiles, names and addresses \
+of the signer's policy are compared with the extended key usages and name constraints of the chain too; the daemon compares them again when it \
+starts. Never writes a chain that would not work, and never over another file.
 
 Example:
   signer import-chain --module /usr/lib/softhsm/libsofthsm2.so --token colophon-a1 --pin-file pin --label issuing \\
-    --chain a1.pem --root root.pem --out issuers/a1.pem";
+    --chain a1.pem --root root.pem --config signer.toml --out issuers/a1.pem";
 
 pub(super) const ATTEST: &str = "\
 Checks a YubiKey's PIV attestation of a key: that the key was made in a device and cannot leave it, that it is the key of a request, a \
@@ -152,8 +155,10 @@ Example:
   signer list --module /usr/lib/x86_64-linux-gnu/opensc-pkcs11.so --json";
 
 pub(super) const CHECK: &str = "\
-Says what is wrong with a configuration: the file itself, the TLS files, each issuer's dates, whether each token is there with the issuer's \
-key, and whether the PIN files are as private as they must be. Never logs in and never listens. Ends with 78 when something is bad.
+Says what is wrong with a configuration: the file itself, the TLS files and their dates, what the policy gives against what each issuer's chain \
+permits, each issuer's dates, whether each token is there with the issuer's key, and whether the PIN files are as private as they must be and \
+have PINs of the token's lengths. Never logs in and never listens. Run it as the daemon's user, who must be able to read all of it. Ends with 1 when \
+something is bad.
 
 Example:
   signer check --config /etc/colophon/signer.toml --json";

@@ -163,6 +163,9 @@ impl Issuance {
                     let bounds = Bounds { spendings: &self.works.spendings, stops: &stops, bound: &self.works.bound };
                     evidence.admit(&policy, edge, now, decided.as_ref().map(|decided| &decided.intent), bounds)?
                 };
+                if decided.is_none() {
+                    self.check_verifiable(&admitted)?;
+                }
                 match self.start(admitted, decided, now)? {
                     Started::Running(running) => running,
                     Started::Signed(location) => return self.stored(&location),
@@ -243,9 +246,23 @@ impl Issuance {
         let (_, not_after) = admitted.times.validity(&admitted.profile, now);
         let able = |issuer: &issuer::Issuer| match decided {
             Some(decided) => issuer.decided(&decided.intent),
-            None => !issuer.is_drained() && issuer.certificate().not_after() >= not_after,
+            None => {
+                !issuer.is_drained() && issuer.certificate().not_after() >= not_after && issuer.admit(admitted).is_ok()
+            }
         };
         self.works.issuers.iter().enumerate().filter(|(_, issuer)| able(issuer)).map(|(position, _)| position).collect()
+    }
+
+    /// Refuses a certificate that no verifier would accept under any issuer's chain.
+    fn check_verifiable(&self, admitted: &Admitted) -> Result<(), Refused> {
+        let mut first = None;
+        for issuer in self.works.issuers.iter().filter(|issuer| !issuer.is_drained()) {
+            match issuer.admit(admitted) {
+                Ok(()) => return Ok(()),
+                Err(error) => first = first.or(Some(format!("issuer {}: {error}", issuer.name()))),
+            }
+        }
+        first.map_or(Ok(()), |why| Err(refused(Refusal::NotPermitted, why)))
     }
 
     /// Waits for a job, but not for ever; then says when to ask again.

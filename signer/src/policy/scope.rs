@@ -175,6 +175,16 @@ impl Scope {
         &self.name
     }
 
+    /// The suffixes of the names that it gives.
+    pub(crate) fn dns_suffixes(&self) -> &[DnsName] {
+        &self.dns_suffixes
+    }
+
+    /// The networks of the addresses that it gives.
+    pub(crate) fn ip_networks(&self) -> &[Network] {
+        &self.ip_networks
+    }
+
     /// How many certificates it may have.
     pub(crate) const fn budget(&self) -> &Budget {
         &self.budget

@@ -1,8 +1,7 @@
 //! `STATE/crl/ISSUER/N-of-M.crl`: the newest CRL of a part, in DER, for the next start.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -50,10 +49,7 @@ pub(super) fn write(folder: &Path, part: Part, der: &[u8]) -> anyhow::Result<()>
     let path = path(folder, part);
     let above = path.parent().context("a CRL's file has no folder")?;
     fs::create_dir_all(above).with_context(|| format!("cannot make {}", above.display()))?;
-    let partial = path.with_extension("partial");
-    let written = File::create(&partial).and_then(|mut file| file.write_all(der).and_then(|()| file.sync_all()));
-    written.and_then(|()| fs::rename(&partial, &path)).with_context(|| format!("cannot write {}", path.display()))?;
-    files::sync_folder_of(&path)
+    files::replace(&path, der)
 }
 
 /// As it is given out.

@@ -38,14 +38,14 @@ impl From<Error> for SignFailed {
 impl From<LoginFailed> for SignFailed {
     fn from(failed: LoginFailed) -> Self {
         match failed {
-            LoginFailed::Rejected(code) => Self::PinRejected(code),
+            LoginFailed::Rejected(code) | LoginFailed::Argument(code) => Self::PinRejected(code),
             LoginFailed::Other(error) => Self::Lost(error),
         }
     }
 }
 
 /// The code of an error and where it came from, without the standard's prose.
-fn brief(error: &Error) -> String {
+pub(super) fn brief(error: &Error) -> String {
     match error {
         Error::Pkcs11(code, function) => format!("{code:?} in {function:?}"),
         other => other.to_string(),
@@ -53,7 +53,7 @@ fn brief(error: &Error) -> String {
 }
 
 /// True for what is about the arguments of a call. Handles are not among those: they end with their session and their token.
-const fn is_argument(code: RvError) -> bool {
+pub(super) const fn is_argument(code: RvError) -> bool {
     matches!(
         code,
         RvError::ArgumentsBad

@@ -7,6 +7,7 @@ use shared::base64url::Base64Url;
 
 use super::{
     choice::{Others, TokenId},
+    pin::PinLengths,
     uri::TokenUri,
 };
 
@@ -86,6 +87,8 @@ pub(crate) enum Reply {
         id: TokenId,
         /// True when the key wants its PIN for each signature.
         each_time: bool,
+        /// How long its PINs are, when it says so.
+        pin_lengths: Option<PinLengths>,
     },
     /// The signature, DER, verified under the issuer's key.
     Signed(Base64Url),

@@ -1,6 +1,7 @@
 //! Tokens: one worker process for each (it alone has the PIN and the PKCS#11 session), and the parent's side of that.
 
 pub(crate) mod choice;
+pub(crate) mod diagnosis;
 pub(crate) mod driver;
 mod failure;
 pub(crate) mod frame;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-use crate::files;
+use crate::files::{self, Folder};
 
 /// The variable that names OpenSC's configuration file.
 pub(crate) const VARIABLE: &str = "OPENSC_CONF";
@@ -45,7 +45,7 @@ impl OpenscConf {
     /// Writes it, through to the disk, for nobody else to change.
     pub(crate) fn write(&self) -> anyhow::Result<()> {
         let folder = self.path.parent().context("the file has a folder")?;
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Folder::make(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         files::replace(&self.path, self.text.as_bytes())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Keys are found by their public half. No module's word is taken for a signature: it is verified before anybody sees it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use cryptoki::{
@@ -22,13 +22,17 @@ use spki::DecodePublicKey;
 
 use super::{
     choice::{Others, TokenId},
-    failure::SignFailed,
+    diagnosis,
+    failure::{SignFailed, brief, is_argument},
     uri::TokenUri,
 };
 
 /// A module that is loaded and initialised in this process. Only worker processes and the offline commands have one.
 #[derive(Debug)]
-pub(crate) struct Module(Pkcs11);
+pub(crate) struct Module {
+    loaded: Pkcs11,
+    path: PathBuf,
+}
 
 /// A private key in a logged-in session, with the public key that every signature is verified under.
 #[derive(Debug)]
@@ -57,12 +61,21 @@ pub(crate) struct Located {
     pub(crate) id: TokenId,
 }
 
+/// The tokens of a module that can be read, and why others cannot.
+struct Seen {
+    tokens: Vec<(Slot, TokenInfo)>,
+    unreadable: Vec<Error>,
+}
+
 /// Why a login failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoginFailed {
-    /// The token has rejected the PIN, or would not survive another try. Final until an operator acts.
+    /// The token has rejected the PIN. Final until an operator acts.
     #[error("the token rejected its PIN: {0}")]
     Rejected(String),
+    /// The token does not take the login as it was asked for: the same question has the same answer. Final likewise.
+    #[error("the token does not take this login ({0}): is the PIN of the form that it wants?")]
+    Argument(String),
     /// Anything else; it may pass.
     #[error("the login failed: {0}")]
     Other(Error),
@@ -71,49 +84,86 @@ pub(crate) enum LoginFailed {
 impl Module {
     /// Loads and initialises a module.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
-        let module = Pkcs11::new(path).with_context(|| format!("cannot load the module {}", path.display()))?;
-        module
+        let loaded = Pkcs11::new(path).with_context(|| format!("cannot load the module {}", path.display()))?;
+        loaded
             .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-            .with_context(|| format!("cannot initialise the module {}", path.display()))?;
-        Ok(Self(module))
+            .with_context(|| format!("cannot initialise the module {}: {}", path.display(), diagnosis::advice(path)))?;
+        Ok(Self { loaded, path: path.to_owned() })
     }
 
     /// What the module says about itself: for transcripts, and for commands that are meant for one kind of token only.
     pub(crate) fn library(&self) -> anyhow::Result<Info> {
-        self.0.get_library_info().context("the module does not describe itself")
+        self.loaded.get_library_info().context("the module does not describe itself")
     }
 
-    /// Every slot with a token in it, initialised or not.
+    /// Every slot with a token in it that can be read, initialised or not.
     pub(crate) fn tokens(&self) -> anyhow::Result<Vec<(Slot, TokenInfo)>> {
-        let slots = self.0.get_slots_with_token().context("cannot list the slots")?;
-        // A token that was pulled out a moment ago has no information; the others still have.
-        Ok(slots.into_iter().filter_map(|slot| Some((slot, self.0.get_token_info(slot).ok()?))).collect())
+        Ok(self.seen()?.tokens)
+    }
+
+    fn seen(&self) -> anyhow::Result<Seen> {
+        let slots = self.loaded.get_slots_with_token();
+        let slots = slots.with_context(|| format!("cannot list the slots: {}", diagnosis::advice(&self.path)))?;
+        let (mut tokens, mut unreadable) = (Vec::new(), Vec::new());
+        for slot in slots {
+            match self.loaded.get_token_info(slot) {
+                Ok(info) => tokens.push((slot, info)),
+                // One that was pulled out a moment ago, or that another program holds.
+                Err(error) => unreadable.push(error),
+            }
+        }
+        Ok(Seen { tokens, unreadable })
+    }
+
+    /// What a token says of itself.
+    pub(crate) fn info(&self, slot: Slot) -> anyhow::Result<TokenInfo> {
+        self.loaded.get_token_info(slot).context("the token does not describe itself")
     }
 
     /// The one initialised token with this label.
     pub(crate) fn token(&self, label: &str) -> anyhow::Result<Slot> {
-        let mut tokens =
-            self.tokens()?.into_iter().filter(|(_, info)| info.token_initialized() && info.label() == label);
-        match (tokens.next(), tokens.next()) {
-            (Some((slot, _)), None) => Ok(slot),
-            (None, _) => bail!("there is no token with the label {label:?}"),
+        let tokens = self.tokens()?;
+        let mut named = tokens.iter().filter(|(_, info)| info.token_initialized() && info.label() == label);
+        match (named.next(), named.next()) {
+            (Some((slot, _)), None) => Ok(*slot),
+            (None, _) => bail!("there is no token with the label {label:?}; {}", self.shows()?),
             (Some(_), Some(_)) => bail!("there are several tokens with the label {label:?}"),
         }
     }
 
+    /// What the module shows, for people who look for a token that is not among it.
+    fn shows(&self) -> anyhow::Result<String> {
+        let Seen { tokens, unreadable } = self.seen()?;
+        let initialised: Vec<_> = tokens.iter().map(|(_, info)| info).filter(|info| info.token_initialized()).collect();
+        let path = self.path.display();
+        let mut text = if initialised.is_empty() {
+            format!("the module {path} shows no token: {}", diagnosis::advice(&self.path))
+        } else {
+            format!("the module {path} shows {}", diagnosis::shown(initialised.into_iter()))
+        };
+        if let Some(error) = unreadable.first() {
+            text.push_str(&format!(
+                "; {} more cannot be read ({}): another program may hold the card (gpg's scdaemon, a browser, another signer)",
+                unreadable.len(),
+                brief(error)
+            ));
+        }
+        Ok(text)
+    }
+
     /// Initialises the token in a slot. Whoever calls this has made sure that nothing is lost.
     pub(crate) fn init_token(&self, slot: Slot, so_pin: &AuthPin, label: &str) -> anyhow::Result<()> {
-        self.0.init_token(slot, so_pin, label).context("cannot initialise the token")
+        self.loaded.init_token(slot, so_pin, label).context("cannot initialise the token")
     }
 
     /// A session that may change the token.
     pub(crate) fn writing_session(&self, slot: Slot) -> anyhow::Result<Session> {
-        self.0.open_rw_session(slot).context("cannot open a session")
+        self.loaded.open_rw_session(slot).context("cannot open a session")
     }
 
     /// The P-256 public keys that a token shows without a login, from its public key objects and its certificates.
     pub(crate) fn visible_keys(&self, slot: Slot) -> anyhow::Result<Vec<VisibleKey>> {
-        let session = self.0.open_ro_session(slot).context("cannot open a session")?;
+        let session = self.loaded.open_ro_session(slot).context("cannot open a session")?;
         let mut keys = Vec::new();
         for (class, value) in
             [(ObjectClass::PUBLIC_KEY, AttributeType::EcPoint), (ObjectClass::CERTIFICATE, AttributeType::Value)]
@@ -139,7 +189,7 @@ impl Module {
 
     /// The certificates that a token shows without a login, DER.
     pub(crate) fn certificates(&self, slot: Slot) -> anyhow::Result<Vec<Vec<u8>>> {
-        let session = self.0.open_ro_session(slot).context("cannot open a session")?;
+        let session = self.loaded.open_ro_session(slot).context("cannot open a session")?;
         let found = session.find_objects(&[Attribute::Class(ObjectClass::CERTIFICATE)]);
         let objects = found.context("cannot list the certificates")?.into_iter();
         let values =
@@ -186,7 +236,12 @@ impl Module {
             }
         }
         match unreadable {
-            Some(error) => Err(error.context("a token that fits the uri cannot be read")),
+            Some(error) => Err(error.context(
+                "a token that fits the uri cannot be read; another program may hold the card (gpg's scdaemon, a browser)",
+            )),
+            None if fitting == 0 => {
+                bail!("no token fits the uri, which wants {}; {}", diagnosis::wanted(hints), self.shows()?)
+            }
             None if taken == 0 => bail!("the issuer's public key is on none of the {fitting} tokens that fit the uri"),
             None => bail!(
                 "of the {fitting} tokens that fit the uri {taken} are other workers', and no other has the issuer's public key"
@@ -198,7 +253,7 @@ impl Module {
     /// only after one; the slot of PIV that is made so (9c, object 2 of both modules) is known by its place.
     pub(crate) fn seems_to_want_its_pin_each_time(&self, located: &Located) -> bool {
         let Located { key, info, .. } = located;
-        let shown = self.0.open_ro_session(key.slot).ok().and_then(|session| {
+        let shown = self.loaded.open_ro_session(key.slot).ok().and_then(|session| {
             let private = private_key(&session, &key.id).ok()?;
             wants_its_pin_each_time(&session, private).ok()
         });
@@ -209,7 +264,7 @@ impl Module {
 
     /// Opens a session and logs in, once.
     pub(crate) fn login(&self, slot: Slot, pin: &AuthPin) -> Result<Session, LoginFailed> {
-        let session = self.0.open_ro_session(slot).map_err(LoginFailed::Other)?;
+        let session = self.loaded.open_ro_session(slot).map_err(LoginFailed::Other)?;
         login(&session, pin)?;
         Ok(session)
     }
@@ -221,7 +276,12 @@ pub(crate) fn login(session: &Session, pin: &AuthPin) -> Result<(), LoginFailed>
 }
 
 fn login_as(session: &Session, user: UserType, pin: &AuthPin) -> Result<(), LoginFailed> {
-    match session.login(user, Some(pin)) {
+    judge(session.login(user, Some(pin)))
+}
+
+/// Tells what is final about a login from what may pass.
+fn judge(result: cryptoki::error::Result<()>) -> Result<(), LoginFailed> {
+    match result {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => Ok(()),
         Err(Error::Pkcs11(
             code @ (RvError::PinIncorrect
@@ -231,6 +291,9 @@ fn login_as(session: &Session, user: UserType, pin: &AuthPin) -> Result<(), Logi
             | RvError::PinLocked),
             Function::Login,
         )) => Err(LoginFailed::Rejected(format!("{code:?}"))),
+        Err(Error::Pkcs11(code, Function::Login)) if is_argument(code) => {
+            Err(LoginFailed::Argument(format!("{code:?}")))
+        }
         Err(other) => Err(LoginFailed::Other(other)),
     }
 }
@@ -293,8 +356,17 @@ fn private_key(session: &Session, id: &[u8]) -> anyhow::Result<ObjectHandle> {
     let template =
         [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::EC), Attribute::Id(id.to_vec())];
     let found = session.find_objects(&template).context("cannot list the private keys")?;
-    ensure!(found.len() <= 1, "several private keys have the identifier of the public key");
-    found.first().copied().context("the public key is there, its private key is not")
+    let name = || id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    ensure!(
+        found.len() <= 1,
+        "{} private EC keys of the token have the identifier {} (CKA_ID, in hex), and which of them belongs to the public key cannot be \
+         seen: give each its own (pkcs11-tool --login --set-id), or remove those that are not used",
+        found.len(),
+        name()
+    );
+    found.first().copied().with_context(|| {
+        format!("the token has the public key, and no private EC key with its identifier {} (CKA_ID, in hex)", name())
+    })
 }
 
 /// CKA_EC_POINT: a DER OCTET STRING of the point, as the standard says, or the bare point, as some modules have it.
@@ -312,6 +384,21 @@ fn from_certificate(der: &[u8]) -> Option<VerifyingKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_that_would_fail_again_is_final() {
+        let judged = |code, function| judge(Err(Error::Pkcs11(code, function)));
+        for code in [RvError::PinIncorrect, RvError::PinLenRange, RvError::PinLocked] {
+            assert!(matches!(judged(code, Function::Login), Err(LoginFailed::Rejected(_))), "{code:?}");
+        }
+        for code in [RvError::ArgumentsBad, RvError::FunctionNotSupported, RvError::DataInvalid] {
+            assert!(matches!(judged(code, Function::Login), Err(LoginFailed::Argument(_))), "{code:?}");
+        }
+        for code in [RvError::DeviceError, RvError::TokenNotPresent, RvError::GeneralError] {
+            assert!(matches!(judged(code, Function::Login), Err(LoginFailed::Other(_))), "{code:?}");
+        }
+        assert!(judged(RvError::UserAlreadyLoggedIn, Function::Login).is_ok());
+    }
 
     #[test]
     fn a_point_is_read_bare_and_in_its_octet_string() {

@@ -16,7 +16,7 @@ use super::{
     choice::TokenId,
     failure::SignFailed,
     frame::{self, Init, Kind, Login, Reply, Sign},
-    pin::{self, Marked, PinFile, PinMark},
+    pin::{self, Marked, NotTried, PinFile, PinLengths, PinMark},
     pkcs11::{Located, LoginFailed, Module, TokenKey},
 };
 
@@ -60,6 +60,7 @@ struct Found {
     description: String,
     /// True when the key wants its PIN for each signature.
     each_time: bool,
+    pin_lengths: Option<PinLengths>,
 }
 
 /// Why there is no key to sign with.
@@ -97,8 +98,9 @@ impl Token {
     }
 
     fn ready(&self) -> Reply {
-        let Found { id, description, each_time } = &self.found;
-        Reply::Ready { token: description.clone(), id: id.clone(), each_time: *each_time }
+        let Found { id, description, each_time, pin_lengths } = &self.found;
+        let (token, id) = (description.clone(), id.clone());
+        Reply::Ready { token, id, each_time: *each_time, pin_lengths: *pin_lengths }
     }
 
     fn sign(&self, kind: &Kind, tbs: &[u8]) -> Reply {
@@ -155,7 +157,7 @@ fn connect(module: &Module, init: &Init, issuer: &Issuer) -> Result<(Option<Toke
     let description = format!("{} (serial {})", info.label(), info.serial_number());
     let Login::Yes { pin_file, state, mark: mark_name } = &init.login else {
         let each_time = module.seems_to_want_its_pin_each_time(&located);
-        return Ok((None, Found { id: id.clone(), description, each_time }));
+        return Ok((None, Found { id: id.clone(), description, each_time, pin_lengths: PinLengths::of(info) }));
     };
 
     let (pin, file, mark) = (pin::read(pin_file)?, PinFile::of(pin_file)?, PinMark::new(state, mark_name));
@@ -171,11 +173,19 @@ fn connect(module: &Module, init: &Init, issuer: &Issuer) -> Result<(Option<Toke
         Marked::AnotherPin => true,
         Marked::Nothing => accepted,
     };
-    if info.user_pin_locked() || info.user_pin_final_try() {
-        return Err(Failure::PinRejected("the token is locked or one wrong PIN from it".into()));
+    let pin_ok = format!("say `signer pin-ok --token {mark_name}`");
+    if let Err(not_tried) = pin::may_try(info, &pin) {
+        return Err(Failure::PinRejected(match not_tried {
+            NotTried::Length { .. } => format!("{not_tried}; put another into {}", pin_file.display()),
+            NotTried::Locked | NotTried::OneTryLeft => format!("{not_tried}; then {pin_ok}"),
+        }));
     }
     if info.user_pin_count_low() && !operator_acted {
-        return Err(Failure::PinRejected("somebody has given the token wrong PINs; log in by hand once".into()));
+        return Err(Failure::PinRejected(format!(
+            "the token was given wrong PINs since the last right one, and no try is spent: log in once by hand with the right PIN, or {pin_ok} \
+             if {} has it",
+            pin_file.display()
+        )));
     }
     if !accepted {
         mark.reject(&pin)?;
@@ -188,11 +198,11 @@ fn connect(module: &Module, init: &Init, issuer: &Issuer) -> Result<(Option<Toke
             }
             let key = TokenKey::find(session, visible)?.with_pin(pin)?;
             let each_time = key.each_time().is_some();
-            Ok((Some(key), Found { id: id.clone(), description, each_time }))
+            Ok((Some(key), Found { id: id.clone(), description, each_time, pin_lengths: PinLengths::of(info) }))
         }
-        Err(LoginFailed::Rejected(code)) => {
+        Err(failed @ (LoginFailed::Rejected(_) | LoginFailed::Argument(_))) => {
             mark_rejected(&mark, &pin);
-            Err(Failure::PinRejected(format!("the token rejected its PIN: {code}")))
+            Err(Failure::PinRejected(failed.to_string()))
         }
         Err(LoginFailed::Other(error)) => {
             if !accepted {

@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     choice::{Others, TokenId},
     frame::{self, Init, Login, Reply, Sign},
+    pin::PinLengths,
 };
 use crate::settings::TokenSettings;
 
@@ -42,6 +43,8 @@ pub(crate) struct FoundToken {
     pub(crate) id: TokenId,
     /// True when its key wants the PIN for each signature.
     pub(crate) each_time: bool,
+    /// How long its PINs are, when it says so.
+    pub(crate) pin_lengths: Option<PinLengths>,
 }
 
 /// Why there is no worker, or no signature of it.
@@ -107,7 +110,9 @@ impl WorkerProcess {
         worker.send(&init).await?;
         let patience = token.deadline.saturating_mul(CALLS_OF_A_START);
         match timeout(patience, worker.receive()).await {
-            Ok(Ok(Reply::Ready { token: name, id, each_time })) => Ok((worker, FoundToken { name, id, each_time })),
+            Ok(Ok(Reply::Ready { token: name, id, each_time, pin_lengths })) => {
+                Ok((worker, FoundToken { name, id, each_time, pin_lengths }))
+            }
             Ok(Ok(Reply::PinRejected(reason))) => Err(WorkerFailed::PinRejected(reason)),
             Ok(Ok(Reply::Failed(reason) | Reply::Refused(reason))) => Err(WorkerFailed::Gone(reason)),
             Ok(Ok(Reply::Signed(_))) => Err(WorkerFailed::Gone("the worker speaks out of turn".into())),

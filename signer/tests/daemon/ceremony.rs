@@ -94,7 +94,8 @@ fn secrets_that_others_can_read_are_refused() {
     let site = Site::new(&["a1"]);
     fs::set_permissions(site.path("pins/a1"), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(site.signer_fails(&format!("csr --module {MODULE} {KEY} --subject CN=A --out new.csr")).contains("mode"));
-    assert!(site.signer_fails("check --config signer.toml").contains("1 of"));
+    let said = site.signer_fails("check --config signer.toml");
+    assert!(said.contains("1 of") && said.contains("mode is 0644"), "{said}");
 }
 
 #[test]
@@ -105,8 +106,11 @@ fn check_says_what_is_wrong_without_a_pin() {
     fs::remove_file(site.path("tls/signer.key")).unwrap();
     let output = site.signer("check --config signer.toml");
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(78));
+    assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("signer.key") && text.contains("token a1-0"), "{text}");
+    // Which module, which configuration, which folder.
+    assert!(text.contains("shows no token") && text.contains("SOFTHSM2_CONF names"), "{text}");
+    assert!(text.contains(site.path("tokens").to_str().unwrap()), "{text}");
 }
 
 #[test]

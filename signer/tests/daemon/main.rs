@@ -16,6 +16,7 @@ mod handshake;
 mod issue;
 mod journal;
 mod leases;
+mod limits;
 mod manual;
 mod ocsp;
 mod operations;
@@ -25,6 +26,7 @@ mod rates;
 mod records;
 mod revoke;
 mod rotation;
+mod secrets;
 mod site;
 #[cfg(feature = "slow-token")]
 mod slow;

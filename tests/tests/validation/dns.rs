@@ -37,6 +37,7 @@ fn world() -> &'static World {
         let suffixes = json!(["test", "elsewhere.example", "broken.example"]);
         let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "validation-dns")?
             .set("validation.resolvers", &resolvers)
+            .set("validation.challenges", &json!(["dns-01", "dns-account-01", "dns-persist-01"]))
             .set("identifiers.dns_suffixes", &suffixes);
         let stack = Stack::up(options)?;
         Ok(World { client: Client::of(&stack.report)?, stack, named, https_port })

@@ -57,7 +57,7 @@ fn all_must_agree_where_the_quorum_is_all() -> Result<()> {
     other.put("hidden.test", &["169.254.169.254"])?;
     let hidden = Asked::of(&world.client, "hidden.test")?;
     world.target.prove(&hidden.path, &hidden.key_authorization);
-    hidden.ends(Err(("connection", "the address is refused.")))?;
+    hidden.ends(Err(("connection", "the address of hidden.test is refused: probes do not go there.")))?;
 
     let texts = Asked::by(&world.client, "texts.test", "dns-01")?;
     world.resolver.put_text("_acme-challenge.texts.test", &digest(&texts));

@@ -10,8 +10,8 @@ use crate::{
 };
 
 /// What a stranger hears, wherever the address leads.
-const REFUSED: End = Err(("connection", "Looking at the challenge failed: the address is refused."));
-const NOWHERE: End = Err(("incorrectResponse", "leads where probes do not go"));
+const REFUSED: End = Err(("connection", "is refused: probes do not go there."));
+const NOWHERE: End = Err(("incorrectResponse", "is not followed: it"));
 
 /// A challenge for a name at these addresses, which the targets would prove.
 fn asked(name: &str, addresses: &[&str]) -> Result<Asked> {
@@ -64,7 +64,10 @@ fn refused_addresses_are_not_connected_to_in_any_spelling() -> Result<()> {
     for (index, address) in table.into_iter().enumerate() {
         let asked = asked(&format!("spelling-{index}.ssrf.test"), &[address])?;
         let settled = asked.ends(REFUSED).with_context(|| address.to_owned())?;
-        assert_eq!(settled.problem.1, REFUSED.err().map(|(_, words)| words).unwrap_or_default(), "{address}");
+        let words = format!(
+            "Looking at the challenge failed: the address of spelling-{index}.ssrf.test is refused: probes do not go there."
+        );
+        assert_eq!(settled.problem.1, words, "{address}");
         assert!(world().target.asked(&asked.path).is_empty(), "{address} was asked");
     }
     nobody_came();
@@ -77,7 +80,7 @@ fn of_a_mix_only_the_permitted_addresses_are_connected_to() -> Result<()> {
     asked("mixed.ssrf.test", &[&refused[..], &[OPEN]].concat())?.ends(Ok(()))?;
     // The permitted one does not answer: the refused ones are no second choice.
     asked("mixed-empty.ssrf.test", &[&refused[..], &[EMPTY]].concat())?
-        .ends(Err(("connection", "the connection failed")))?;
+        .ends(Err(("connection", "no connection: 127.0.0.9 port ")))?;
     nobody_came();
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(crate) use self::{
     plan::{CreatePlan, CrlPlan, Plan, RootPlace, SignPlan},
     signed::Signed,
 };
-use super::{PUBLIC_MODE, csr, hex, made::Made, subject, transcript::Transcript};
+use super::{PUBLIC_MODE, check_dates, csr, hex, made::Made, subject, transcript::Transcript};
 use crate::{clock, files::NewFile, random};
 
 /// Makes a root's self-signed certificate; its key too, when that goes into a file.
@@ -169,7 +169,7 @@ pub(crate) fn sign_crl(plan: &CrlPlan, transcript: &mut Transcript) -> anyhow::R
 
 fn open_certificate(place: &RootPlace, now: Timestamp, transcript: &mut Transcript) -> anyhow::Result<Issuer> {
     let root = Issuer::from_pem(&transcript.read_text(&place.certificate)?).context("the root's certificate")?;
-    root.check_time(now).context("the root's certificate")?;
+    check_dates(&root, now)?;
     Signed::parse(root.der())?.verify(&signed::public_key(&root.key())?).context("the root's certificate")?;
     Ok(root)
 }
