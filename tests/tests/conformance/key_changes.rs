@@ -176,3 +176,23 @@ fn what_was_begun_before_a_rollover_is_ended_after_it() -> Result<()> {
     }
     Ok(())
 }
+
+/// Each nonce that was handed out is accepted where the client uses it next: for the account, and for a look at it by its new key.
+#[test]
+fn the_nonces_after_a_rollover_are_good_for_the_account_and_for_its_new_key() -> Result<()> {
+    let nonce_of = |reply: &Reply| reply.header("replay-nonce").map(str::to_owned).context("a nonce");
+    for looks_up in [true, false] {
+        let account = account()?;
+        let new = AccountKey::es256();
+        let mut nonce = nonce_of(&roll(&account, &new)?.expect(200)?)?;
+        if looks_up {
+            let url = account.client.url("newAccount");
+            let header = json!({"url": url, "nonce": nonce, "jwk": new.jwk()});
+            let body = new.sign(&header, br#"{"onlyReturnExisting":true}"#)?.to_string();
+            nonce = nonce_of(&account.client.post(url, body.as_bytes())?.expect(200)?)?;
+        }
+        let header = json!({"url": account.url, "nonce": nonce, "kid": account.url});
+        account.client.post(&account.url, new.sign(&header, b"")?.to_string().as_bytes())?.expect(200)?;
+    }
+    Ok(())
+}
