@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_journal_is_confirmed_only_when_it_continues_what_it_was() {
         let heads = |then, now| JournalReply::Heads { then, now };
-        let refused = Refused { reason: Refusal::Unavailable, detail: String::new() };
+        let refused = Refused { reason: Refusal::Unavailable, detail: String::new(), retry_after: None };
         let short = Checkpoint { length: 5, head: Base64Url(vec![3]) };
         let table = [
             (heads(at(5, 3), at(5, 3)), Ok(at(5, 3))),

@@ -10,6 +10,9 @@ pub struct Refused {
     pub reason: Refusal,
     /// What exactly, for the log of the edge. Never a secret.
     pub detail: String,
+    /// Seconds after which the same request may be taken; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
 }
 
 /// Why a signer refuses. Closed: a new reason is a new version of the protocol.

@@ -312,7 +312,10 @@ impl Bounds<'_> {
             } else if decided.is_none()
                 && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), clock::steady())
             {
-                why = refused(Refusal::OverBudget, format!("scope {}: {exhausted}", scope.name()));
+                why = Refused {
+                    retry_after: Some(exhausted.retry_after()),
+                    ..refused(Refusal::OverBudget, format!("scope {}: {exhausted}", scope.name()))
+                };
             } else {
                 return Ok(scope);
             }
@@ -354,7 +357,7 @@ pub(crate) fn speaks_for<'a>(policy: &'a Policy, edge: &str, url: &str) -> Optio
 
 /// A refusal with its detail.
 pub(crate) fn refused(reason: Refusal, detail: impl Into<String>) -> Refused {
-    Refused { reason, detail: detail.into() }
+    Refused { reason, detail: detail.into(), retry_after: None }
 }
 
 #[cfg(test)]

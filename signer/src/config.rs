@@ -131,6 +131,10 @@ pub(crate) struct LimitsConfig {
     pub(crate) handshakes_per_address: Option<usize>,
     /// Bits of the IPv6 networks that count as one address.
     pub(crate) ipv6_prefix: u32,
+    /// Of these, certificates for one account; half of `queue_per_edge` when it is left out.
+    pub(crate) queue_per_account: Option<usize>,
+    /// Of `queue` and of `queue_per_edge`, places for renewals alone; an eighth when it is left out.
+    pub(crate) queue_for_renewals: Option<usize>,
     /// Milliseconds that a handshake may take.
     pub(crate) handshake_ms: u64,
     /// Requests of one client certificate's names that are answered at one time, over all of its connections.
@@ -298,6 +302,8 @@ impl Default for LimitsConfig {
             connections_per_identity: None,
             queue: 1000,
             queue_per_edge: None,
+            queue_per_account: None,
+            queue_for_renewals: None,
             forget_seconds: 120,
             handshakes: 1024,
             handshakes_per_address: None,

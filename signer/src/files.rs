@@ -109,7 +109,11 @@ pub(crate) fn read_state(path: &Path) -> io::Result<Option<Vec<u8>>> {
         return Err(io::Error::other(format!("not a regular file of at most {STATE_MAX_BYTES} bytes")));
     }
     let mut content = Vec::new();
-    file.take(STATE_MAX_BYTES).read_to_end(&mut content)?;
+    // One byte more than permitted: a file that grew meanwhile is an error, and never a shorter one.
+    let read = file.take(STATE_MAX_BYTES.saturating_add(1)).read_to_end(&mut content)?;
+    if u64::try_from(read).map_or(true, |read| read > STATE_MAX_BYTES) {
+        return Err(io::Error::other(format!("it has grown beyond {STATE_MAX_BYTES} bytes")));
+    }
     Ok(Some(content))
 }
 

@@ -22,7 +22,7 @@ use crate::{
     exit::{Final, OperatorMustAct},
     expiry, files,
     handshakes::Handshakes,
-    issuance::{Issuance, Ledger, Notes},
+    issuance::{Issuance, Ledger, Notes, QueueShares},
     issuer::Issuer,
     journal::{Ahead, Event, Journal, Record, RevokedBy, checkpoint},
     listen::{Listener, LogLimit},
@@ -150,7 +150,12 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         works: Arc::clone(&works),
         answer: settings.limits.answer,
         forget: settings.limits.forget,
-        shares: Shares::new(settings.limits.queue_per_edge),
+        shares: QueueShares {
+            queue: settings.limits.queue,
+            edges: Shares::new(settings.limits.queue_per_edge),
+            accounts: Shares::new(settings.limits.queue_per_account),
+            for_renewals: settings.limits.queue_for_renewals,
+        },
         notes: Notes::default(),
         readers: Arc::default(),
     };

@@ -65,6 +65,8 @@ pub(crate) struct Limits {
     pub(crate) connections_per_identity: usize,
     pub(crate) queue: usize,
     pub(crate) queue_per_edge: usize,
+    pub(crate) queue_per_account: usize,
+    pub(crate) queue_for_renewals: usize,
     pub(crate) forget: Duration,
     pub(crate) handshakes: usize,
     pub(crate) handshakes_per_address: usize,
@@ -301,6 +303,15 @@ impl Limits {
         let queue_per_edge = config.queue_per_edge.unwrap_or(fair);
         check((1..=config.queue).contains(&queue_per_edge), "limits.queue_per_edge is between 1 and limits.queue")
             .at("queue_per_edge")?;
+        let per_account = config.queue_per_account.unwrap_or(queue_per_edge.div_ceil(2));
+        check(
+            (1..=queue_per_edge).contains(&per_account),
+            "limits.queue_per_account is between 1 and limits.queue_per_edge",
+        )
+        .at("queue_per_account")?;
+        let renewals = config.queue_for_renewals.unwrap_or(queue_per_edge.checked_div(8).unwrap_or(0));
+        check(renewals < queue_per_edge, "limits.queue_for_renewals is less than limits.queue_per_edge")
+            .at("queue_for_renewals")?;
         check((1..=86_400).contains(&config.forget_seconds), "limits.forget_seconds is between 1 and 86400")
             .at("forget_seconds")?;
         Ok(Self {
@@ -309,6 +320,8 @@ impl Limits {
             connections_per_identity: share,
             queue: config.queue,
             queue_per_edge,
+            queue_per_account: per_account,
+            queue_for_renewals: renewals,
             forget: Duration::from_secs(config.forget_seconds),
             handshakes: config.handshakes,
             handshakes_per_address: per_address,

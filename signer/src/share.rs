@@ -124,9 +124,14 @@ impl Shares {
 
     /// One more for this identity; nothing when it has as many as it may.
     pub(crate) fn take(&self, names: &[String]) -> Option<Share> {
+        self.take_beside(names, 0)
+    }
+
+    /// The same, where so many are left for others of this identity.
+    pub(crate) fn take_beside(&self, names: &[String], left: usize) -> Option<Share> {
         let mut taken = self.taken();
         let count = taken.entry(names.to_vec()).or_default();
-        if *count >= self.most {
+        if *count >= self.most.saturating_sub(left) {
             return None;
         }
         *count = count.saturating_add(1);

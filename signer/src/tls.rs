@@ -65,7 +65,16 @@ fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
     let file = path.canonicalize().with_context(|| format!("cannot read the private key {}", path.display()))?;
     let text = files::read_private(&file).context("the private key of TLS")?;
     PrivateKeyDer::from_pem_slice(text.as_bytes())
-        .with_context(|| format!("no private key in PEM in {}", path.display()))
+        .with_context(|| format!("{} in {}", missing_key(&text), path.display()))
+}
+
+/// What stands in the place of a key that the daemon can use.
+fn missing_key(text: &str) -> &'static str {
+    if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED") {
+        "the private key is encrypted, and the daemon has no passphrase (`openssl pkey -in FILE -out NEW` decrypts it)"
+    } else {
+        "no private key in PEM (PKCS#8, SEC 1 or PKCS#1)"
+    }
 }
 
 /// Reads all certificates of a file, DER.
@@ -78,4 +87,26 @@ pub(crate) fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'st
     let certificates = certificates.collect::<Result<Vec<_>, _>>().with_context(describe)?;
     ensure!(!certificates.is_empty(), "{}", describe());
     Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_encrypted_is_told_from_none() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let said = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            private_key(&path).map(drop).map_err(|error| error.to_string())
+        };
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        assert_eq!(said(&key), Ok(()));
+        let sealed = said(&key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY")).unwrap_err();
+        assert!(sealed.contains("is encrypted") && sealed.ends_with("/key"), "{sealed}");
+        assert!(said("").unwrap_err().contains("no private key in PEM"));
+    }
 }

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod binding;
 pub mod cable;
+pub mod challtestsrv;
 pub mod client;
 pub mod cpu;
 pub mod cut;

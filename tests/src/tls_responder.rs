@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -15,7 +16,7 @@ use rcgen::{CertificateParams, CustomExtension, KeyPair, SanType};
 use rustls::{
     ServerConfig, ServerConnection, Stream,
     crypto::ring,
-    pki_types::PrivateKeyDer,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::Acceptor,
     sign::{CertifiedKey, SingleCertAndKey},
 };
@@ -122,6 +123,28 @@ pub fn presents(names: &[&str], extensions: Vec<CustomExtension>, protocols: &[&
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, signs))));
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
+}
+
+/// A server that presents the certificate chain in this PEM file, with this key, and speaks HTTP/1.1.
+///
+/// # Errors
+/// When a file cannot be read or they do not fit together.
+pub fn of_files(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>> {
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+    Ok(Arc::new(builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?))
+}
+
+/// Answers every GET at this listener with this body, until the process ends.
+pub fn answer_all(listener: &TcpListener, config: &Arc<ServerConfig>, body: &str) {
+    for mut stream in listener.incoming().flatten() {
+        let (config, body) = (Arc::clone(config), body.to_owned());
+        thread::spawn(move || -> Result<()> {
+            stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+            serve(ServerConnection::new(config)?, &mut stream, &body)
+        });
+    }
 }
 
 fn serve(mut connection: ServerConnection, stream: &mut TcpStream, body: &str) -> Result<()> {

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use tests::{
+    challtestsrv::program,
     named::Named,
     openssl,
     stack::{Options, Stack, free_port},
@@ -237,6 +238,19 @@ fn a_newer_lego_gets_a_certificate_of_an_address_and_names_a_profile() -> Result
     command.arg(place.path()).args(["--http", "--http.port", &format!("127.0.0.1:{}", world.http_port)]);
     run(command.args(["-d", "127.0.0.1", "run", "--profile", "both"]))?;
     verified(&[&place.path().join("certificates/127.0.0.1.crt")], &["127.0.0.1"])
+}
+
+/// Its orders have Go's zero time as notBefore and notAfter, which is none.
+#[test]
+fn step_gets_a_certificate_by_http() -> Result<()> {
+    let (world, _turn, place) = (world(), one_at_a_time(), TempDir::new()?);
+    let (certificate, key) = (place.path().join("step.pem"), place.path().join("step.key"));
+    let mut command = Command::new(program("step")?);
+    command.env("STEPPATH", place.path().join("step")).args(["ca", "certificate", "--standalone"]);
+    command.args(["--acme", &world.stack.report.directory, "--http-listen", &format!("127.0.0.1:{}", world.http_port)]);
+    command.arg("--root").arg(&world.stack.report.ca).args(["--contact", "mailto:a@clients.test", "step.test"]);
+    run(command.arg(&certificate).arg(&key))?;
+    verified(&[&certificate], &["step.test"])
 }
 
 #[test]

@@ -86,6 +86,10 @@ pub fn create(
         return match account.status {
             AccountStatus::Deactivated => Err(Problem::Deactivated),
             AccountStatus::Valid if account.key != **key => {
+                let asked: NewAccount = payload(&request, NEW_ACCOUNT)?;
+                if asked.only_return_existing {
+                    return Err(Problem::AccountDoesNotExist);
+                }
                 Err(Problem::Unauthorized("The account that this key opened has another key now."))
             }
             AccountStatus::Valid => Ok(Step::read(reply(200, &account, context)?.at(location))),

@@ -150,9 +150,22 @@ pub fn signed(
             record.state = OrderState::Invalid(refusal(refused.reason));
             return settled(id, &record, context);
         }
+        // Nothing is signed for it, and it has had its time.
+        Ok(IssueReply::Refused(_)) if record.expires < context.now && !leased.is_settling() => {
+            record.state = OrderState::Invalid(ProblemDocument::new(
+                "rateLimited",
+                Some(429),
+                format!(
+                    "The signers had no room for this order until it expired at {}; make a new order later.",
+                    record.expires
+                ),
+            ));
+            return settled(id, &record, context);
+        }
         Ok(IssueReply::Queued { retry_after }) => leased.queued(retry_after),
         Ok(IssueReply::Settled { .. }) if leased.is_settling() => leased.give_to_another(),
-        Ok(IssueReply::Settled { .. } | IssueReply::Refused(_)) => leased.refused(),
+        Ok(IssueReply::Settled { .. }) => leased.refused(None, record.expires),
+        Ok(IssueReply::Refused(refused)) => leased.refused(refused.retry_after, record.expires),
         Err(_) => leased.unreached(),
     };
     take(id, record, turn, context)

@@ -107,14 +107,17 @@ impl<'a> Leased<'a> {
         self.wait(again, seconds)
     }
 
-    /// The signer cannot take it at the moment, or has not settled it.
-    pub fn refused(&mut self) -> Turn {
+    /// The signer cannot take it at the moment, or has not settled it. `retry_after` is the time in seconds that it said, if it did; the
+    /// order's end at `expires` is looked at again then.
+    pub fn refused(&mut self, retry_after: Option<u64>, expires: Timestamp) -> Turn {
         let was_settling = self.extend(0);
         if !was_settling && self.another(None) {
             return self.settle();
         }
         let redrive = self.context.config.lifetimes.redrive;
-        self.wait(redrive, redrive)
+        let wait = retry_after.unwrap_or(redrive).max(redrive);
+        let left = expires.since(self.context.now).saturating_add(1).max(redrive);
+        self.wait(wait.min(left), wait)
     }
 
     /// The signer could not be reached: nothing is known.

@@ -1,5 +1,5 @@
 //! Rate limits (RFC 8555 §6.6): how often an address may open accounts, how often an account or an external account binding may
-//! order, and how often its validations may fail. Every limit is a rate that the operator sets; none is built in.
+//! order, and how often its validations may fail. Every limit is a rate that the operator sets; only that of key changes is built in.
 //!
 //! A meter is one point in time (the generic cell rate algorithm): it costs the same at any rate, and says exactly when the
 //! next attempt can succeed. What an account does is metered in its own rows, in the commit that it makes anyway. Addresses
@@ -45,6 +45,9 @@ pub struct RateLimits {
     /// New orders of all accounts with one external account binding.
     #[serde(default)]
     pub orders_per_binding: Option<Rate>,
+    /// Key changes of one account, 10 in a day where it is left out: each leaves a pointer in an object of its own.
+    #[serde(default = "key_changes")]
+    pub key_changes_per_account: Rate,
     /// Failed validations of one account.
     #[serde(default)]
     pub failures_per_account: Option<Rate>,
@@ -75,6 +78,8 @@ pub enum Metered {
     Orders,
     /// Failed validations.
     Failures,
+    /// Key changes.
+    KeyChanges,
 }
 
 /// The rate is used up; so many whole seconds until it is not.
@@ -104,13 +109,18 @@ pub struct MeterQuestion {
     pub reserves: bool,
 }
 
+/// More than a client that replaces its key each few hours needs.
+const fn key_changes() -> Rate {
+    Rate { count: 10, seconds: 86_400 }
+}
+
 /// The smallest network that a provider assigns to a site (RFC 6177): who has one has 256 of /64.
 const fn ipv6_prefix() -> u8 {
     56
 }
 
 impl Default for RateLimits {
-    /// No limit.
+    /// No limit but that of key changes.
     fn default() -> Self {
         Self {
             client_address_header: None,
@@ -119,6 +129,7 @@ impl Default for RateLimits {
             ipv6_prefix: ipv6_prefix(),
             orders_per_account: None,
             orders_per_binding: None,
+            key_changes_per_account: key_changes(),
             failures_per_account: None,
             failures_per_binding: None,
         }
@@ -150,6 +161,7 @@ impl RateLimits {
             ("rate_limits.accounts_per_address", self.accounts_per_address),
             ("rate_limits.orders_per_account", self.orders_per_account),
             ("rate_limits.orders_per_binding", self.orders_per_binding),
+            ("rate_limits.key_changes_per_account", Some(self.key_changes_per_account)),
             ("rate_limits.failures_per_account", self.failures_per_account),
             ("rate_limits.failures_per_binding", self.failures_per_binding),
         ];
@@ -238,6 +250,17 @@ pub fn take_order(rows: &dyn Rows, context: &Context<'_>) -> Result<Option<Chang
     let meter = load(rows, Metered::Orders)?.take(rate, context.now);
     let meter = meter.map_err(|UsedUp(seconds)| Problem::RateLimited("new orders of this account", seconds))?;
     Ok(Some(put(meter, Metered::Orders)?))
+}
+
+/// Counts a key change, before another object is asked.
+///
+/// # Errors
+/// `rateLimited`.
+pub fn key_change(rows: &dyn Rows, context: &Context<'_>) -> Result<Change, Problem> {
+    let rate = limits(context.config).key_changes_per_account;
+    let meter = load(rows, Metered::KeyChanges)?.take(rate, context.now);
+    let meter = meter.map_err(|UsedUp(seconds)| Problem::RateLimited("key changes of this account", seconds))?;
+    put(meter, Metered::KeyChanges)
 }
 
 /// Refuses what would lead to a validation, when too many have failed.

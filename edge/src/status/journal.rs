@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(forked, record(at(5, 1), 3, Some(BrokenJournal::Forked { length: 5 })));
         let back = forked.compared(&forked.checkpoint, heads(at(5, 1), at(5, 1)), now(4)).unwrap();
         assert_eq!(back, record(at(5, 1), 4, None));
-        let refused = Refused { reason: Refusal::Unavailable, detail: String::new() };
+        let refused = Refused { reason: Refusal::Unavailable, detail: String::new(), retry_after: None };
         assert!(back.compared(&back.checkpoint, JournalReply::Refused(refused), now(5)).is_err());
     }
 

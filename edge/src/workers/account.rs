@@ -151,9 +151,17 @@ impl Incarnation {
             return Answer::from(Problem::NotFound).send(environment, environment.mint_nonce().ok(), 1);
         };
         // The front's call of this object is the first.
-        let hops = Cell::new(1);
+        let (hops, route) = (Cell::new(1), request.route);
         let reply = self.run(request, account, client, environment, &hops).await;
-        let nonce = self.mint_nonce(environment, account).ok();
+        // A nonce of this object is good for requests of this account. After a key change, and for a key of another object's account,
+        // the client's next request may be for another object: a nonce of the edge is good for all.
+        let own = environment.urls.resource(account, Resource::Account);
+        let is_own = match route {
+            Route::KeyChange => false,
+            Route::NewAccount => reply.as_ref().is_ok_and(|reply| reply.location.as_ref() == Some(&own)),
+            _ => true,
+        };
+        let nonce = if is_own { self.mint_nonce(environment, account) } else { environment.mint_nonce() }.ok();
         reply.map_or_else(Answer::from, Answer::from).send(environment, nonce, hops.get())
     }
 
@@ -222,7 +230,10 @@ impl Incarnation {
             return status::revoke(&self.env, environment, &order).await;
         }
         let step = if route == Route::KeyChange {
-            let change = KeyChange::check(&rows, verified, redeemed, &context(environment, account, &entropy))?;
+            let context = context(environment, account, &entropy);
+            let change = KeyChange::check(&rows, verified, redeemed, &context)?;
+            // Counted before the new key's object is asked, which may leave a pointer there.
+            self.commit(rows.clone(), &[rate_limit::key_change(&rows, &context)?])?;
             hops.set(hops.get().saturating_add(1));
             self.change_key(change, environment, account).await?
         } else {

@@ -311,6 +311,7 @@ fn columns(key: Key) -> (i64, String) {
         Key::Retired => (6, String::new()),
         Key::Meter(Metered::Orders) => (7, "orders".to_owned()),
         Key::Meter(Metered::Failures) => (7, "failures".to_owned()),
+        Key::Meter(Metered::KeyChanges) => (7, "key-changes".to_owned()),
     }
 }
 
@@ -326,6 +327,7 @@ fn key(row: &[SqlStorageValue]) -> Option<Key> {
         [SqlStorageValue::Integer(7), SqlStorageValue::String(metered)] => match metered.as_str() {
             "orders" => Some(Key::Meter(Metered::Orders)),
             "failures" => Some(Key::Meter(Metered::Failures)),
+            "key-changes" => Some(Key::Meter(Metered::KeyChanges)),
             _ => None,
         },
         [SqlStorageValue::Integer(8), SqlStorageValue::String(serial)] => {

@@ -133,7 +133,8 @@ fn happen(desk: &mut Desk, seen: &mut Seen, happening: Happening) {
                 Effect::CheckCaa(_) => panic!("not configured"),
                 Effect::Place(..) => panic!("the desk answers it"),
                 Effect::Sign(sign) => {
-                    let refused = |reason| IssueReply::Refused(Refused { reason, detail: String::new() });
+                    let refused =
+                        |reason| IssueReply::Refused(Refused { reason, detail: String::new(), retry_after: None });
                     let answer = match outcome {
                         0 | 1 => Ok(desk.signer_answer(&sign)),
                         2 => Ok(IssueReply::Queued { retry_after: 5 }),

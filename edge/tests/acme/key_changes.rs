@@ -5,6 +5,7 @@ use edge::acme::{
     key_change::{KeyChange, Reservation, reserve},
     nonce::Nonce,
     problem::Problem,
+    rate_limit,
     route::{AccountId, Resource, Route},
     step::{Context, Reply},
     storage::{Memory, Rows, Storage},
@@ -72,6 +73,10 @@ fn the_account_keeps_its_place_and_gets_the_new_key() {
     assert!(
         matches!(desk.post(Route::NewAccount, &json!({})), Err(Problem::Unauthorized(_))),
         "nor does it make a new one"
+    );
+    assert!(
+        matches!(desk.post(Route::NewAccount, &json!({"onlyReturnExisting": true})), Err(Problem::AccountDoesNotExist)),
+        "nor does it find one"
     );
 }
 
@@ -150,4 +155,21 @@ fn a_reservation_is_the_homes_alone_and_may_be_asked_for_again() {
     assert_eq!(reserve(&rows, one, &context).unwrap(), (Reservation::Reserved, vec![]));
     assert_eq!(reserve(&rows, two, &context).unwrap(), (Reservation::Held(one), vec![]));
     assert!(rows.next_due().unwrap().is_none());
+}
+
+#[test]
+fn key_changes_of_an_account_are_limited() {
+    let mut desk = Desk::new();
+    desk.new_account();
+    let take = |desk: &mut Desk| {
+        let entropy = Entropy::new([0; 32]);
+        let change = rate_limit::key_change(&desk.rows, &desk.context(&entropy));
+        change.map(|change| desk.rows.commit(&[change]).unwrap())
+    };
+    for number in 0..10 {
+        assert!(take(&mut desk).is_ok(), "{number}");
+    }
+    assert!(matches!(take(&mut desk), Err(Problem::RateLimited("key changes of this account", 8640))));
+    desk.now = desk.now.plus(8640);
+    assert!(take(&mut desk).is_ok() && take(&mut desk).is_err());
 }

@@ -35,7 +35,11 @@ pub(crate) struct Signer {
 impl Signer {
     fn answer(&mut self, sign: &Sign, desk: &Desk) -> IssueReply {
         let lease = sign.request.lease.expect("there are several signers");
-        let refused = IssueReply::Refused(Refused { reason: Refusal::Busy, detail: "its lease is over".into() });
+        let refused = IssueReply::Refused(Refused {
+            reason: Refusal::Busy,
+            detail: "its lease is over".into(),
+            retry_after: None,
+        });
         if let Some(signed) = &self.signed {
             return signed.clone();
         }
@@ -84,7 +88,7 @@ fn lease(desk: &Desk, order: Resource) -> (String, Lease) {
 }
 
 fn refused(reason: Refusal) -> IssueReply {
-    IssueReply::Refused(Refused { reason, detail: String::new() })
+    IssueReply::Refused(Refused { reason, detail: String::new(), retry_after: None })
 }
 
 /// Tells the pool and the order what came of a question.

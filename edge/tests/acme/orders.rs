@@ -4,9 +4,10 @@ use edge::acme::{
     challenge::ChallengeType,
     object_id::ObjectId,
     problem::Problem,
+    record::{OrderRecord, Record},
     route::{Resource, Route},
     step::{Effect, Event, Reply},
-    storage::Key,
+    storage::{Key, Rows},
 };
 use serde_json::{Value, json};
 use shared::signing::{IssueReply, Refusal, Refused};
@@ -41,7 +42,7 @@ fn status(desk: &mut Desk, id: ObjectId) -> String {
 }
 
 fn refused(reason: Refusal) -> IssueReply {
-    IssueReply::Refused(Refused { reason, detail: String::new() })
+    IssueReply::Refused(Refused { reason, detail: String::new(), retry_after: None })
 }
 
 fn answered(desk: &mut Desk, id: ObjectId, answer: Result<IssueReply, String>) {
@@ -144,4 +145,28 @@ fn every_state_takes_every_event() {
             assert_eq!(status(&mut desk, id), after, "{state}: {event}");
         }
     }
+}
+
+#[test]
+fn a_refused_order_waits_as_long_as_its_signer_says_and_ends_when_it_has_expired() {
+    let (mut desk, order) = Desk::with_a_processing_order();
+    let Resource::Order(id) = order else { panic!() };
+    let route = Route::Of(desk.account(), order);
+    let refuse = |desk: &mut Desk, retry_after| {
+        let spent = Refused { reason: Refusal::OverBudget, detail: String::new(), retry_after };
+        answered(desk, id, Ok(IssueReply::Refused(spent)));
+    };
+    let expires = OrderRecord::load(&desk.rows, Key::Order(id)).unwrap().unwrap().expires;
+    refuse(&mut desk, Some(86_400));
+    assert_eq!(desk.get(route).unwrap().retry_after, Some(86_400), "what the signer said");
+    let again = desk.next_drive().unwrap();
+    assert!(again <= expires.plus(desk.config.lifetimes.redrive + 1), "but its end is not missed: {again:?}");
+    refuse(&mut desk, None);
+    assert_eq!(desk.get(route).unwrap().retry_after, Some(desk.config.lifetimes.redrive));
+
+    desk.now = expires.plus(1);
+    assert_eq!(status(&mut desk, id), "processing", "a signer may have it still");
+    refuse(&mut desk, Some(86_400));
+    let view = desk.read(order);
+    assert_eq!((view["status"].as_str(), view["error"]["status"].as_u64()), (Some("invalid"), Some(429)), "{view}");
 }

@@ -374,7 +374,7 @@ fn a_refusal_for_good_ends_the_order_and_a_temporary_one_does_not() {
     for (reason, expected) in table {
         let (mut desk, order) = Desk::with_a_processing_order();
         let question = desk.question();
-        let refused = Refused { reason, detail: "for the log".to_owned() };
+        let refused = Refused { reason, detail: "for the log".to_owned(), retry_after: None };
         desk.event(Event::Signed(question.order, Ok(IssueReply::Refused(refused)))).unwrap();
         let view = desk.read(order);
         if expected.is_empty() {

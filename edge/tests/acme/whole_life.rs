@@ -157,7 +157,7 @@ impl Life {
                         self.questions.push((sign.order, format!("{:?}", sign.request.finalize)));
                         let answer = if refuse {
                             let detail = String::new();
-                            IssueReply::Refused(Refused { reason: Refusal::NotPermitted, detail })
+                            IssueReply::Refused(Refused { reason: Refusal::NotPermitted, detail, retry_after: None })
                         } else {
                             self.desk.signer_answer(&sign)
                         };

@@ -157,7 +157,7 @@ fn a_signer_is_asked_until_it_says_something_final() {
     let now = at(1000);
     let due = |attempts| Case { state: undelivered(at(900), Disowned::Due { attempts }), ..case(&bench) };
     let serial = case(&bench).signed.serial;
-    let refused = |reason| RevokeReply::Refused(Refused { reason, detail: String::new() });
+    let refused = |reason| RevokeReply::Refused(Refused { reason, detail: String::new(), retry_after: None });
     let revoked = |serial| {
         RevokeReply::Revoked(Revoked { serial, reason: RevocationReason::Unspecified, at: at(999), journal_index: 9 })
     };

@@ -70,7 +70,7 @@ fn the_number_never_goes_back_and_what_is_wrong_changes_nothing() {
     let (ca, other) = (TestCa::new(1), TestCa::new(2));
     let mut rows = Memory::default();
     take_in(&mut rows, &ca, Ok(CrlReply::Current(crl(&ca, 5, 100, false))), 100);
-    let refused = |reason| Ok(CrlReply::Refused(Refused { reason, detail: String::new() }));
+    let refused = |reason| Ok(CrlReply::Refused(Refused { reason, detail: String::new(), retry_after: None }));
     let lied = SignedCrl { number: 9, ..crl(&ca, 8, 100, false) };
     for (reply, outcome) in [
         (Ok(CrlReply::Current(crl(&other, 6, 100, false))), Outcome::Later),

@@ -14,7 +14,7 @@ use shared::{
 use crate::responses::{at, looked, question, revoke, signed, stored, take_in};
 
 fn busy() -> Result<OcspReply, String> {
-    Ok(OcspReply::Refused(Refused { reason: Refusal::Busy, detail: String::new() }))
+    Ok(OcspReply::Refused(Refused { reason: Refusal::Busy, detail: String::new(), retry_after: None }))
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn a_response_is_fresh_then_aging_then_missing() {
 #[test]
 fn every_answer_to_every_stored_response() {
     let ca = TestCa::new(1);
-    let refused = |reason| Ok(OcspReply::Refused(Refused { reason, detail: String::new() }));
+    let refused = |reason| Ok(OcspReply::Refused(Refused { reason, detail: String::new(), retry_after: None }));
     let answers = |from: u64| -> Vec<(&str, Result<OcspReply, String>)> {
         vec![
             ("good", Ok(OcspReply::Signed(signed(&ca, from, false)))),

@@ -32,8 +32,8 @@ pub(crate) struct Job {
     /// Positions of the issuers that can make it; the one that decided, once one has.
     issuers: Vec<usize>,
     decided: Option<Decided>,
-    /// Its edge's, as long as there is this job.
-    _share: Share,
+    /// Its places in the shares of its edge and its account.
+    _shares: [Share; 2],
 }
 
 /// An intent that is on the disk.
@@ -50,9 +50,9 @@ impl Job {
         ticket: Ticket,
         issuers: Vec<usize>,
         decided: Option<Decided>,
-        share: Share,
+        shares: [Share; 2],
     ) -> Self {
-        Self { admitted, ticket, issuers, decided, _share: share }
+        Self { admitted, ticket, issuers, decided, _shares: shares }
     }
 
     /// The TBSCertificate; nothing before it is decided on, which a worker refuses.
@@ -201,7 +201,7 @@ impl Job {
     /// Checks that what was decided on may still be signed.
     fn judge(&self, works: &Works, intent: &Intent) -> Result<(), Refused> {
         works.judge(intent, self.admitted.csr.public_key().kind(), clock::now()).inspect_err(|refused| {
-            let Refused { reason, detail } = refused;
+            let Refused { reason, detail, .. } = refused;
             tracing::warn!(order = intent.order, ?reason, detail, "it may not be signed any more");
         })
     }

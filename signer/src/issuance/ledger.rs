@@ -384,7 +384,7 @@ impl Ticket {
 
     /// Gives up. The order is as it was before, or has an intent that the next job will sign.
     pub(crate) fn give_up(mut self, reason: Refusal, detail: &str) {
-        self.end(self.entry_when_given_up(), Err(Refused { reason, detail: detail.to_owned() }));
+        self.end(self.entry_when_given_up(), Err(Refused { reason, detail: detail.to_owned(), retry_after: None }));
     }
 
     fn entry_when_given_up(&self) -> Option<Entry> {
@@ -417,7 +417,10 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.ended {
             let detail = String::from("the job was lost");
-            self.end(self.entry_when_given_up(), Err(Refused { reason: Refusal::Unavailable, detail }));
+            self.end(
+                self.entry_when_given_up(),
+                Err(Refused { reason: Refusal::Unavailable, detail, retry_after: None }),
+            );
         }
     }
 }

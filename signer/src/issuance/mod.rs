@@ -10,6 +10,7 @@ pub(crate) mod job;
 mod lease;
 mod ledger;
 mod notes;
+mod queue_shares;
 mod records;
 mod revoke;
 mod settle;
@@ -30,6 +31,7 @@ use self::{
 pub(crate) use self::{
     ledger::{Claim, Ledger},
     notes::Notes,
+    queue_shares::QueueShares,
     records::Readers,
 };
 use crate::{
@@ -38,7 +40,6 @@ use crate::{
     journal::{Event, JournalFailed, Location, RefusedRequest, Room},
     policy::Policy,
     queue::NoRoom,
-    share::Shares,
     work::Works,
 };
 
@@ -56,8 +57,8 @@ pub(crate) struct Issuance {
     pub(crate) answer: Duration,
     /// So long after somebody should have asked again a job that nobody has begun is dropped.
     pub(crate) forget: Duration,
-    /// The certificates that wait or are signed, by the edge that asked.
-    pub(crate) shares: Shares,
+    /// The certificates that wait or are signed, by the edge that asked and by account.
+    pub(crate) shares: QueueShares,
     /// What the refusals of each caller may still write into the journal.
     pub(crate) notes: Notes,
     /// Who reads the journal.
@@ -113,7 +114,7 @@ impl Issuance {
 
     /// Logs a refusal, and journals it unless it is only a matter of time, or this caller was refused too often.
     pub(crate) async fn note(&self, edge: &str, order: &str, refused: &Refused) {
-        let Refused { reason, detail } = refused;
+        let Refused { reason, detail, .. } = refused;
         self.say(edge, order, refused);
         if matches!(reason, Refusal::Busy | Refusal::Unavailable) {
             return;
@@ -151,7 +152,7 @@ impl Issuance {
 
     /// Logs a refusal.
     fn say(&self, edge: &str, order: &str, refused: &Refused) {
-        let Refused { reason, detail } = refused;
+        let Refused { reason, detail, .. } = refused;
         self.works.metrics.refused(*reason);
         tracing::warn!(edge, order = cut(order), ?reason, detail, "refused");
     }
@@ -225,12 +226,14 @@ impl Issuance {
         let issuers = self.able(&admitted, decided.as_ref(), now);
         let able = || issuers.iter().filter_map(|position| works.issuers.get(*position));
         let (live, pace) = (able().any(|issuer| issuer.live_tokens() > 0), issuer::pace(able()));
-        let Some(share) = self.shares.take(std::slice::from_ref(&admitted.edge)) else {
-            let refusal = refused(Refusal::Busy, "as many certificates wait for this edge as may");
-            ticket.give_up(refusal.reason, &refusal.detail);
-            return Err(refusal);
+        let shares = match self.shares.take(&admitted, works.queue.len()) {
+            Ok(shares) => shares,
+            Err(detail) => {
+                ticket.give_up(Refusal::Busy, detail);
+                return Err(refused(Refusal::Busy, detail));
+            }
         };
-        let job = Job::new(admitted, ticket, issuers.clone(), decided, share);
+        let job = Job::new(admitted, ticket, issuers.clone(), decided, shares);
         if !live {
             let refusal = refused(Refusal::Unavailable, "no token that could sign this works at the moment");
             job.give_up(refusal.reason, &refusal.detail);

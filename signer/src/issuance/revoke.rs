@@ -164,7 +164,12 @@ mod tests {
             works: Arc::new(works),
             answer: Duration::ZERO,
             forget: Duration::ZERO,
-            shares: Shares::new(1),
+            shares: crate::issuance::QueueShares {
+                queue: 1,
+                edges: Shares::new(1),
+                accounts: Shares::new(1),
+                for_renewals: 0,
+            },
             notes: Notes::default(),
             readers: Arc::default(),
         };

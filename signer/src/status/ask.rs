@@ -43,7 +43,7 @@ impl Issuance {
         match self.try_ocsp(request).await {
             Ok(reply) => reply,
             Err(refused) => {
-                let Refused { reason, detail } = &refused;
+                let Refused { reason, detail, .. } = &refused;
                 self.works.metrics.refused(*reason);
                 tracing::info!(?reason, detail, "no OCSP response");
                 OcspReply::Refused(refused)

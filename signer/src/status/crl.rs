@@ -101,7 +101,7 @@ impl Issuance {
         match self.newest_crl(request, clock::now()) {
             Ok(crl) => CrlReply::Current(crl),
             Err(refused) => {
-                let Refused { reason, detail } = &refused;
+                let Refused { reason, detail, .. } = &refused;
                 self.works.metrics.refused(*reason);
                 tracing::info!(?reason, detail, "no CRL");
                 CrlReply::Refused(refused)

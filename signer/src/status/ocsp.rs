@@ -139,7 +139,7 @@ impl ResponseJob {
     }
 
     pub(super) fn give_up(self, reason: Refusal, detail: &str) {
-        self.ticket.end(Err(Refused { reason, detail: detail.to_owned() }));
+        self.ticket.end(Err(Refused { reason, detail: detail.to_owned(), retry_after: None }));
     }
 
     /// The whole way without a token: signed by a responder that the issuer has certified.
@@ -279,7 +279,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.ended {
             let detail = String::from("the job was lost");
-            self.close(Err(Refused { reason: Refusal::Unavailable, detail }));
+            self.close(Err(Refused { reason: Refusal::Unavailable, detail, retry_after: None }));
         }
     }
 }

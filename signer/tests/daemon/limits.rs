@@ -102,7 +102,7 @@ fn a_name_that_would_not_verify_is_refused_and_not_signed() {
     let edge = Edge::new(&site);
     let names = ["db.secret.test"];
     let reply = edge.issue(&request(1, &TestKey::new(1), &csr(&names), &names)).unwrap();
-    let IssueReply::Refused(Refused { reason: Refusal::NotPermitted, detail }) = reply else { panic!("{reply:?}") };
+    let IssueReply::Refused(Refused { reason: Refusal::NotPermitted, detail, .. }) = reply else { panic!("{reply:?}") };
     assert!(detail.contains("db.secret.test") && detail.contains("exclude secret.test"), "{detail}");
     assert!(site.events("intent").is_empty(), "no signature is spent on it");
     edge.issued(&simple(2));

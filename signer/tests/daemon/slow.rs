@@ -161,7 +161,9 @@ fn a_signer_that_hung_beyond_the_lease_drops_what_was_in_its_token() {
 fn an_edge_that_fills_its_share_of_the_queue_leaves_another_one_its_places_and_its_turns() {
     let site = slow_site(&["a1"]);
     let (file, second) = (site.path("signer.toml"), "second.colophon.internal");
-    let text = fs::read_to_string(&file).unwrap().replace("queue = 1000", "queue = 20");
+    let text = fs::read_to_string(&file)
+        .unwrap()
+        .replace("queue = 1000", "queue = 20\nqueue_per_account = 10\nqueue_for_renewals = 0");
     let more = format!("[[edge]]\nname = \"{second}\"\nbase_urls = [\"https://second.test\"]\n");
     fs::write(&file, text + &more).unwrap();
     let _daemon = site.serve();

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tests::{
     account::{Account, Order, challenge},
+    challtestsrv::Challtestsrv,
     client::Client,
     keeper, openssl,
     responder::Responder,
@@ -290,6 +291,16 @@ fn lego_gets_a_certificate() -> Result<()> {
     openssl::run(&mut lego, b"")?;
     let chain = std::fs::read_to_string(place.path().join("certificates/lego.tls.test.crt"))?;
     openssl::verify(&report.root, &chain, "lego.tls.test")
+}
+
+/// Its certificates have the dates of Go's zero time: year 1, which RFC 8737 has nothing against.
+#[test]
+fn the_responder_of_pebbles_own_tests_proves_a_name() -> Result<()> {
+    let (server, name) = (Challtestsrv::start()?, "challtestsrv.tls.test");
+    let asked = Asked::new(name, "tls-alpn-01")?;
+    server.ask("add-tlsalpn01", &json!({ "host": name, "content": asked.key_authorization }))?;
+    world().tls.put(name, Manner::Forward(server.tls_alpn_port));
+    asked.must_succeed(name)
 }
 
 /// http-01 for this name, redirected to https at this other name.

@@ -216,6 +216,7 @@ impl Stack {
             tokens: options.tokens,
             bound: options.eab == BindingPolicy::Required,
             latency: options.token_latency_ms,
+            settings: &options.set,
             clusters: &options.clusters,
         };
         let mut signers: Vec<Signer> = Vec::new();

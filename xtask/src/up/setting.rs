@@ -35,6 +35,12 @@ impl Setting {
         self.edge.is_none_or(|own| own == edge)
     }
 
+    /// Returns the name and the content of the profile that it adds or replaces as a whole.
+    pub(crate) fn profile(&self) -> Option<(&str, &Value)> {
+        let [table, name] = self.path.as_slice() else { return None };
+        (table == "profiles").then_some((name, &self.value))
+    }
+
     /// Puts the value into its place, over what is there.
     pub(crate) fn apply(&self, configuration: &mut Value) -> Result<()> {
         let mut place = configuration;
@@ -61,6 +67,9 @@ mod tests {
             "rate_limits": {"orders_per_account": {"count": 1}}});
         assert_eq!(configuration, expected);
         assert!("title.x=1".parse::<Setting>().unwrap().apply(&mut configuration).is_err());
+        let profile: Setting = r#"profiles.short={"validity_seconds":60}"#.parse().unwrap();
+        assert_eq!(profile.profile(), Some(("short", &json!({"validity_seconds": 60}))));
+        assert_eq!("profiles.short.validity_seconds=60".parse::<Setting>().unwrap().profile(), None);
         let second: Setting = "2:title=b:c".parse().unwrap();
         assert!(second.is_for(2) && !second.is_for(1) && "title=2:c".parse::<Setting>().unwrap().is_for(1));
         for wrong in ["title", "=1", "a..b=1"] {

@@ -12,8 +12,12 @@ use super::external_account::{self, SCOPE};
 use super::issuing::{Ceremony, KEY_LABEL, Token, write_softhsm_configuration};
 use super::pki::{Authority, Purpose};
 use super::resolver::{LOOPBACK, SUFFIXES};
+use super::setting::Setting;
 use super::state::State;
 use super::supervisor::{Ready, Service};
+
+/// Below this name is what other projects' tests order (RFC 2606 §3).
+const OTHERS_SUFFIX: &str = "example.com";
 
 /// What all signers have in common.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) struct Fleet<'a> {
     pub(crate) bound: bool,
     /// How slow the tokens are, in milliseconds.
     pub(crate) latency: Option<u64>,
+    /// What a test has changed in the edges' configuration.
+    pub(crate) settings: &'a [Setting],
     /// Whose ServiceAccount tokens prove names: the array `cluster`.
     pub(crate) clusters: &'a Value,
 }
@@ -88,18 +94,35 @@ impl Fleet<'_> {
         let issuers: Vec<Value> = tokens.iter().map(|token| self.issuer(folder, token)).collect();
         let clusters = self.clusters.as_array().into_iter().flatten().filter_map(|cluster| cluster.get("name"));
         let clusters: Vec<_> = clusters.collect();
+        // A profile that a test gives the edge is one of the signers too.
+        let added = self.settings.iter().filter_map(Setting::profile).map(|(name, profile)| {
+            json!({
+                "name": name,
+                "validity_seconds": profile["validity_seconds"],
+                "backdate_seconds": 60,
+                "extended_key_usage": profile["extended_key_usage"],
+                "revocation": "none",
+            })
+        });
+        let own = [
+            profile("both", &["serverAuth", "clientAuth"]),
+            profile("client", &["clientAuth"]),
+            monthly(),
+            profile("server", &["serverAuth"]),
+        ];
+        let profiles: Vec<Value> = own.into_iter().chain(added).collect();
         // Permissive, and throwaway: no other configuration lets strangers have every name.
         let scope = json!({
             "name": SCOPE,
             "open": !self.bound,
-            "dns_suffixes": SUFFIXES,
+            "dns_suffixes": SUFFIXES.iter().chain(&[OTHERS_SUFFIX]).collect::<Vec<_>>(),
             "wildcards": true,
             "single_labels": true,
             "ip_networks": LOOPBACK,
             "methods": [
                 "http-01", "dns-01", "tls-alpn-01", "dns-account-01", "dns-persist-01", "kubernetes-01", "pre-approved",
             ],
-            "profiles": ["both", "client", "monthly", "server"],
+            "profiles": profiles.iter().map(|profile| &profile["name"]).collect::<Vec<_>>(),
             "clusters": clusters,
             "kubernetes_trusts_edge": clusters.is_empty(),
         });
@@ -117,12 +140,7 @@ impl Fleet<'_> {
             "grants": grants,
             "issuer": issuers,
             "status": status,
-            "profile": [
-                profile("both", &["serverAuth", "clientAuth"]),
-                profile("client", &["clientAuth"]),
-                profile("server", &["serverAuth"]),
-                monthly(),
-            ],
+            "profile": profiles,
             "scope": edges::scopes(self.places, &scope),
             "cluster": self.clusters,
         }))
