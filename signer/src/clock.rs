@@ -13,7 +13,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_seconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()))
 }
 
-/// The present second as it would be had nobody set the system's clock since the start: what is measured by it does not jump.
+/// Returns the second of the start plus the seconds that have passed since: a change of the system's clock does not move it.
 pub(crate) fn steady() -> Timestamp {
     static START: OnceLock<(Instant, Timestamp)> = OnceLock::new();
     let (started, at) = *START.get_or_init(|| (instant(), now()));
