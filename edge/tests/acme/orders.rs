@@ -7,7 +7,7 @@ use edge::acme::{
     record::{OrderRecord, Record},
     route::{Resource, Route},
     step::{Effect, Event, Reply},
-    storage::{Key, Rows},
+    storage::Key,
 };
 use serde_json::{Value, json};
 use shared::signing::{IssueReply, Refusal, Refused};

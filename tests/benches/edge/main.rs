@@ -81,13 +81,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// The limit of key changes, which is on by default: a series of one account has more.
+const KEY_CHANGES: &str = "rate_limits.key_changes_per_account";
+
 /// Measures, prints and writes everything; true when all budgets are met.
 fn run(arguments: &Arguments) -> Result<bool> {
     let started = Instant::now();
     let place = env!("CARGO_TARGET_TMPDIR");
     let responder = Responder::start()?;
     let options = Options::fresh(place, "bench-edge")?.http_port(responder.port);
-    let stack = Stack::up(options.with(["--floor", "--restart"]))?;
+    let stack = Stack::up(
+        options.with(["--floor", "--restart"]).set(KEY_CHANGES, &serde_json::json!({"count": 100_000, "seconds": 1})),
+    )?;
     let dns_server = stack.report.resolver.strip_prefix("tcp://").context("the throwaway resolver has an address")?;
     let surroundings = Surroundings { dns_server, http_port: responder.port, tls_alpn_port: free_port()? };
     let pebble = Pebble::start(&format!("{place}/bench-edge-others"), &surroundings)?;
