@@ -17,6 +17,7 @@ pub mod figures;
 pub mod journal;
 pub mod keeper;
 pub mod key;
+pub mod modules;
 pub mod named;
 pub mod ocsp;
 pub mod openssl;
