@@ -8,6 +8,7 @@ use shared::{
     base64url::Base64Url,
     csr::Csr,
     identifier::Identifier,
+    jwk::Thumbprint,
     jws::{KeyReference, Unverified},
     profile::Profile,
     public_key::PublicKey,
@@ -159,7 +160,7 @@ impl Evidence {
         }
         let proofs = policy.clusters().prove(&self.request.identifiers, self.claim.account, now, decided.is_some());
         let asking = Asking { now: decided.is_none().then_some(now), ..self.asking(edge, &rights, &proofs) };
-        let scope = bounds.choose(policy, &asking, decided)?;
+        let scope = bounds.choose(policy, &asking, &self.claim.account, decided)?;
         let (scope, budget) = (scope.name().to_owned(), scope.budget().clone());
         let Self { request, csr, claim } = self;
         // 6. The times are within the profile.
@@ -290,6 +291,7 @@ impl Bounds<'_> {
         self,
         policy: &'a Policy,
         asking: &Asking<'_>,
+        account: &Thumbprint,
         decided: Option<&Intent>,
     ) -> Result<&'a Scope, Refused> {
         let mut why = refused(Refusal::NotPermitted, "no scope gives these names, proven so, in this profile");
@@ -310,7 +312,7 @@ impl Bounds<'_> {
             if let Some(reason) = self.stops.reason(&subject) {
                 why = refused(Refusal::Stopped, reason);
             } else if decided.is_none()
-                && let Err(exhausted) = self.spendings.check(scope.name(), scope.budget(), clock::steady())
+                && let Err(exhausted) = self.spendings.check_for(scope.name(), account, scope.budget(), clock::steady())
             {
                 why = Refused {
                     retry_after: Some(exhausted.retry_after()),

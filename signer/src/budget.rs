@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
-use shared::timestamp::Timestamp;
+use shared::{jwk::Thumbprint, timestamp::Timestamp};
 
 use crate::place::At;
 
@@ -28,11 +28,22 @@ pub(crate) struct BudgetConfig {
     /// In any 86400 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) per_day: Option<u32>,
+    /// Of all these, certificates of one account in any 86400 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) per_account_per_day: Option<u32>,
 }
 
-/// A checked budget: windows in seconds with what fits into each, the shortest first.
+/// A checked budget.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Budget(Vec<(u64, usize)>);
+pub(crate) struct Budget {
+    /// Seconds with the certificates that fit into them, the shortest first.
+    windows: Vec<(u64, usize)>,
+    /// The same for each account.
+    per_account: Vec<(u64, usize)>,
+}
+
+/// Scopes and accounts above which those that have spent nothing for a day are looked for and forgotten.
+const MANY: usize = 10_000;
 
 /// It is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,14 +80,20 @@ impl BudgetConfig {
                 budget.push((window, usize::try_from(most).unwrap_or(usize::MAX)));
             }
         }
-        Ok(Budget(budget))
+        let mut per_account = Vec::new();
+        if let Some(most) = self.per_account_per_day {
+            let enough = if most > 0 { Ok(()) } else { Err(anyhow!("a budget is at least 1")) };
+            enough.at("per_account_per_day")?;
+            per_account.push((DAY, usize::try_from(most).unwrap_or(usize::MAX)));
+        }
+        Ok(Budget { windows: budget, per_account })
     }
 }
 
 impl Budget {
     /// So many in any 86400 seconds.
     pub(crate) fn per_day(most: u32) -> Self {
-        Self(vec![(DAY, usize::try_from(most).unwrap_or(usize::MAX))])
+        Self { windows: vec![(DAY, usize::try_from(most).unwrap_or(usize::MAX))], per_account: Vec::new() }
     }
 }
 
@@ -88,19 +105,58 @@ impl Spendings {
     pub(crate) fn spend(&self, scope: &str, budget: &Budget, now: Timestamp) -> Result<(), Exhausted> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let spent = all.entry(scope.to_owned()).or_default();
-        check(spent, budget, now)?;
+        check(spent, &budget.windows, now)?;
         note(spent, now);
         Ok(())
     }
 
-    /// Whether the budget has one more now.
+    /// The same for a certificate of this account, which may have a budget of its own in the scope's.
+    ///
+    /// # Errors
+    /// When either has no more; then nothing was spent.
+    pub(crate) fn spend_for(
+        &self,
+        scope: &str,
+        account: &Thumbprint,
+        budget: &Budget,
+        now: Timestamp,
+    ) -> Result<(), Exhausted> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !budget.per_account.is_empty() {
+            if all.len() >= MANY {
+                all.retain(|_, spent| spent.back().is_some_and(|last| last.plus(DAY) > now));
+            }
+            check(all.entry(of_account(scope, account)).or_default(), &budget.per_account, now)?;
+        }
+        let spent = all.entry(scope.to_owned()).or_default();
+        check(spent, &budget.windows, now)?;
+        note(spent, now);
+        if !budget.per_account.is_empty() {
+            note(all.entry(of_account(scope, account)).or_default(), now);
+        }
+        Ok(())
+    }
+
+    /// Checks that the budget has one more for this account now.
     ///
     /// # Errors
     /// When it has not.
-    pub(crate) fn check(&self, scope: &str, budget: &Budget, now: Timestamp) -> Result<(), Exhausted> {
+    pub(crate) fn check_for(
+        &self,
+        scope: &str,
+        account: &Thumbprint,
+        budget: &Budget,
+        now: Timestamp,
+    ) -> Result<(), Exhausted> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(scope).map_or(Ok(()), |spent| check(spent, budget, now))
+        all.get(&of_account(scope, account)).map_or(Ok(()), |spent| check(spent, &budget.per_account, now))?;
+        all.get(scope).map_or(Ok(()), |spent| check(spent, &budget.windows, now))
     }
+}
+
+/// The name under which an account's spendings of a scope are kept. No name of a scope has a line feed.
+fn of_account(scope: &str, account: &Thumbprint) -> String {
+    format!("{scope}\n{account}")
 }
 
 /// What the journal says was spent, taken in in its order at start. A record of the future was written by a clock that was wrong: it counts as
@@ -137,6 +193,12 @@ impl Replay {
         }
     }
 
+    /// Takes in a certificate of this account.
+    pub(crate) fn spend_for(&mut self, scope: &str, account: &Thumbprint, at: Timestamp) {
+        self.spend(scope, at);
+        self.spend(&of_account(scope, account), at);
+    }
+
     /// What has been spent.
     pub(crate) fn end(mut self) -> Spendings {
         self.see(self.now);
@@ -148,8 +210,8 @@ impl Replay {
     }
 }
 
-fn check(spent: &VecDeque<Timestamp>, budget: &Budget, now: Timestamp) -> Result<(), Exhausted> {
-    for (window, most) in budget.0.iter().copied() {
+fn check(spent: &VecDeque<Timestamp>, windows: &[(u64, usize)], now: Timestamp) -> Result<(), Exhausted> {
+    for (window, most) in windows.iter().copied() {
         if within(spent, window, now) >= most {
             // The oldest that must leave the window before another fits.
             let leaving =
@@ -185,7 +247,7 @@ mod tests {
     }
 
     fn budget(per_second: Option<u32>, per_hour: Option<u32>, per_day: Option<u32>) -> Budget {
-        BudgetConfig { per_second, per_hour, per_day }.check().unwrap()
+        BudgetConfig { per_second, per_hour, per_day, per_account_per_day: None }.check().unwrap()
     }
 
     #[test]
@@ -202,6 +264,26 @@ mod tests {
     }
 
     #[test]
+    fn an_account_has_its_share_of_a_budget_across_restarts_and_leaves_others_theirs() {
+        let config = BudgetConfig { per_day: Some(5), per_account_per_day: Some(2), ..BudgetConfig::default() };
+        let (budget, [one, other]) = (config.check().unwrap(), [1, 2].map(|number| Thumbprint([number; 32])));
+        let mut replay = Replay::new(at(10));
+        replay.spend_for("a", &one, at(0));
+        let spendings = replay.end();
+        assert!(spendings.spend_for("a", &one, &budget, at(10)).is_ok());
+        let share = Exhausted { window: DAY, most: 2, retry_after: DAY - 10 };
+        assert_eq!(spendings.check_for("a", &one, &budget, at(10)), Err(share));
+        assert_eq!(spendings.spend_for("a", &one, &budget, at(10)), Err(share));
+        assert!(spendings.spend_for("b", &one, &budget, at(10)).is_ok(), "another scope");
+        assert!((0..2).all(|_| spendings.spend_for("a", &other, &budget, at(10)).is_ok()));
+        let third = Thumbprint([3; 32]);
+        assert!(spendings.spend_for("a", &third, &budget, at(10)).is_ok());
+        let all = spendings.spend_for("a", &third, &budget, at(10)).unwrap_err();
+        assert_eq!((all.most, all.window), (5, DAY), "and all together have the scope's");
+        assert!(spendings.spend_for("a", &one, &budget, at(DAY)).is_ok());
+    }
+
+    #[test]
     fn what_was_said_about_the_wait_is_true() {
         let (spendings, budget) = (Spendings::default(), budget(None, Some(5), Some(7)));
         let mut now = 0;
@@ -209,7 +291,9 @@ mod tests {
             match spendings.spend("a", &budget, at(now)) {
                 Ok(()) => now += 11,
                 Err(Exhausted { retry_after, .. }) => {
-                    assert!(spendings.check("a", &budget, at(now + retry_after - 1)).is_err());
+                    assert!(
+                        spendings.check_for("a", &Thumbprint([1; 32]), &budget, at(now + retry_after - 1)).is_err()
+                    );
                     now += retry_after;
                 }
             }
@@ -243,11 +327,11 @@ mod tests {
             replay.spend("a", at(year + 1));
             replay.see(at(150));
             let spendings = replay.end();
-            assert!(spendings.check("a", &budget, at(150 + DAY - 1)).is_err(), "{start}");
-            assert!(spendings.check("a", &budget, at(150 + DAY)).is_ok(), "{start}");
+            assert!(spendings.check_for("a", &Thumbprint([1; 32]), &budget, at(150 + DAY - 1)).is_err(), "{start}");
+            assert!(spendings.check_for("a", &Thumbprint([1; 32]), &budget, at(150 + DAY)).is_ok(), "{start}");
         }
         // A clock that was behind for a while, as one without a battery is at boot, frees nothing.
-        assert!(replayed(1000, &[900, 0, 950]).check("a", &budget, at(1000)).is_err());
+        assert!(replayed(1000, &[900, 0, 950]).check_for("a", &Thumbprint([1; 32]), &budget, at(1000)).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{io::Write, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use sd_notify::NotifyState;
-use shared::signing::TokenState;
+use shared::{jwk::Thumbprint, signing::TokenState};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -78,7 +78,10 @@ async fn serve(file: &Path, tokens: Tokens, settings: Settings) -> anyhow::Resul
         ahead.see(&record);
         [&mut spendings, &mut disowned, &mut records].into_iter().for_each(|replay| replay.see(record.at));
         match &record.event {
-            Event::Intent(intent) => spendings.spend(&intent.scope, record.at),
+            Event::Intent(intent) => match <[u8; 32]>::try_from(intent.account.0.as_slice()) {
+                Ok(account) => spendings.spend_for(&intent.scope, &Thumbprint(account), record.at),
+                Err(_) => spendings.spend(&intent.scope, record.at),
+            },
             Event::Revoked(revoked) if revoked.right == RevokedBy::Disowned => {
                 disowned.spend(&revoked.edge, record.at);
             }

@@ -96,7 +96,8 @@ impl Job {
             }
             return Some(self);
         }
-        if let Err(exhausted) = works.spendings.spend(&self.admitted.scope, &self.admitted.budget, clock::steady()) {
+        let Admitted { scope, claim, budget, .. } = &self.admitted;
+        if let Err(exhausted) = works.spendings.spend_for(scope, &claim.account, budget, clock::steady()) {
             self.give_up(Refusal::OverBudget, &exhausted.to_string());
             return None;
         }
