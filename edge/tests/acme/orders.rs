@@ -7,7 +7,7 @@ use edge::acme::{
     record::{OrderRecord, Record},
     route::{Resource, Route},
     step::{Effect, Event, Reply},
-    storage::Key,
+    storage::{Key, Rows},
 };
 use serde_json::{Value, json};
 use shared::signing::{IssueReply, Refusal, Refused};
@@ -159,7 +159,7 @@ fn a_refused_order_waits_as_long_as_its_signer_says_and_ends_when_it_has_expired
     let expires = OrderRecord::load(&desk.rows, Key::Order(id)).unwrap().unwrap().expires;
     refuse(&mut desk, Some(86_400));
     assert_eq!(desk.get(route).unwrap().retry_after, Some(86_400), "what the signer said");
-    let again = desk.next_drive().unwrap();
+    let again = desk.rows.next_due().unwrap().unwrap();
     assert!(again <= expires.plus(desk.config.lifetimes.redrive + 1), "but its end is not missed: {again:?}");
     refuse(&mut desk, None);
     assert_eq!(desk.get(route).unwrap().retry_after, Some(desk.config.lifetimes.redrive));
