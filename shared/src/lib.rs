@@ -35,6 +35,7 @@ pub mod ocsp;
 pub mod pointers;
 pub mod profile;
 pub mod public_key;
+pub mod quoted;
 pub mod refusal;
 pub mod revocation;
 pub mod serial;
