@@ -20,7 +20,7 @@ use x509_cert::{
 };
 
 use crate::{
-    certificate::ecdsa_with_sha256, chain::Issuer, ocsp::crl_reason, revocation::RevocationReason,
+    certificate::ecdsa_with_sha256, chain::Issuer, ocsp::crl_reason, pem::BadPem, revocation::RevocationReason,
     serial::SerialNumber, timestamp::Timestamp,
 };
 
@@ -63,6 +63,9 @@ pub enum BadCrl {
     /// Not DER of a CRL of the form that this CA signs.
     #[error("not a CRL of this CA's form in DER")]
     Form,
+    /// Not PEM of a CRL.
+    #[error("not one CRL in PEM: {0}")]
+    Pem(BadPem),
     /// Not by this issuer.
     #[error("the CRL is not signed by the issuer")]
     Signature,

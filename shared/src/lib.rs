@@ -32,6 +32,7 @@ pub mod jws;
 pub mod kubernetes;
 pub mod network;
 pub mod ocsp;
+pub mod pem;
 pub mod pointers;
 pub mod profile;
 pub mod public_key;

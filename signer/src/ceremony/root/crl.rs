@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, bail, ensure};
-use der::{Decode, DecodePem, Encode, asn1::Uint, oid::AssociatedOid};
+use der::{Decode, Encode, asn1::Uint, oid::AssociatedOid};
 use p256::ecdsa::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use shared::{certificate::ecdsa_with_sha256, chain::Issuer, serial::SerialNumber, timestamp::Timestamp};
@@ -75,13 +75,9 @@ impl Previous {
     }
 
     fn parse(bytes: &[u8], root: &Issuer) -> anyhow::Result<Self> {
-        let list = match std::str::from_utf8(bytes) {
-            Ok(text) if text.trim_start().starts_with("-----BEGIN") => {
-                CertificateList::from_pem(text.trim()).context("not a CRL in PEM")?
-            }
-            _ => CertificateList::from_der(bytes).context("not a CRL in DER")?,
-        };
-        Signed::parse(&list.to_der()?)?.verify(&signed::public_key(&root.key())?)?;
+        let der = shared::pem::read_one(bytes, shared::pem::Label::Crl)?;
+        let list = CertificateList::from_der(&der).context("not a CRL in DER")?;
+        Signed::parse(&der)?.verify(&signed::public_key(&root.key())?)?;
         let tbs = list.tbs_cert_list;
         ensure!(tbs.issuer == *root.subject(), "it is not of this root");
         let number: CrlNumber = value(tbs.crl_extensions.as_deref())?.context("it has no number")?;

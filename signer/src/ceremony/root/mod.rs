@@ -13,7 +13,7 @@ mod signed;
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, ensure};
-use der::{DecodePem, pem::LineEnding};
+use der::pem::LineEnding;
 use shared::{
     chain::{Issuer, IssuerChain},
     public_key::{KeyKind, PublicKey},
@@ -190,9 +190,10 @@ fn serial_of(revoked: &RevokedPlan, root: &Issuer, transcript: &mut Transcript) 
         (None, Some(serial)) => Ok(serial),
         (Some(path), None) => {
             let text = transcript.read_text(path)?;
-            let certificate = x509_cert::Certificate::from_pem(text.trim())
-                .with_context(|| format!("{}: not a certificate in PEM", path.display()))?;
-            let der = der::Encode::to_der(&certificate)?;
+            let der = shared::pem::read_one(text.as_bytes(), shared::pem::Label::Certificate)
+                .with_context(|| path.display().to_string())?;
+            let certificate = <x509_cert::Certificate as der::Decode>::from_der(&der)
+                .with_context(|| format!("{}: not a certificate in DER", path.display()))?;
             Signed::parse(&der)?
                 .verify(&signed::public_key(&root.key())?)
                 .with_context(|| format!("{}: not issued by this root", path.display()))?;
