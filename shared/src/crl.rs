@@ -128,12 +128,22 @@ impl CrlContent {
         let list: CertificateList = CertificateList::from_der(der).map_err(|_| BadCrl::Form)?;
         let tbs = list.tbs_cert_list.to_der().map_err(|_| BadCrl::Form)?;
         let content = Self::read(&list.tbs_cert_list, issuer).ok_or(BadCrl::Form)?;
-        let signature = list.signature.as_bytes().ok_or(BadCrl::Form)?;
-        let signature = DerSignature::try_from(signature).map_err(|_| BadCrl::Signature)?;
-        if list.signature_algorithm != ecdsa_with_sha256() || issuer.key().verify(&tbs, &signature).is_err() {
-            return Err(BadCrl::Signature);
-        }
+        verify_signature(&list, &tbs, issuer)?;
         Ok(content)
+    }
+
+    /// Verifies a CRL of this issuer whose entries may have serial numbers that this CA does not give, such as those of
+    /// OpenSSL with 20 octets; gives thisUpdate and nextUpdate.
+    ///
+    /// # Errors
+    /// See [`BadCrl`].
+    pub fn verify_dates(der: &[u8], issuer: &Issuer) -> Result<(Timestamp, Timestamp), BadCrl> {
+        let mut list: CertificateList = CertificateList::from_der(der).map_err(|_| BadCrl::Form)?;
+        let tbs = list.tbs_cert_list.to_der().map_err(|_| BadCrl::Form)?;
+        verify_signature(&list, &tbs, issuer)?;
+        list.tbs_cert_list.revoked_certificates = None;
+        let content = Self::read(&list.tbs_cert_list, issuer).ok_or(BadCrl::Form)?;
+        Ok((content.this_update, content.next_update))
     }
 
     /// Reads a TBSCertList of this issuer, as it is handed to a key; nothing for any other bytes.
@@ -215,6 +225,15 @@ impl TbsCrlDer {
 
 fn extension(critical: bool, oid: ObjectIdentifier, value: &impl Encode) -> der::Result<Extension> {
     Ok(Extension { extn_id: oid, critical, extn_value: OctetString::new(value.to_der()?)? })
+}
+
+fn verify_signature(list: &CertificateList, tbs: &[u8], issuer: &Issuer) -> Result<(), BadCrl> {
+    let signature = list.signature.as_bytes().ok_or(BadCrl::Form)?;
+    let signature = DerSignature::try_from(signature).map_err(|_| BadCrl::Signature)?;
+    if list.signature_algorithm != ecdsa_with_sha256() || issuer.key().verify(tbs, &signature).is_err() {
+        return Err(BadCrl::Signature);
+    }
+    Ok(())
 }
 
 /// A distribution point's name: one URL (RFC 5280 §4.2.1.13).

@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use der::{Decode, Encode, asn1::Uint, oid::AssociatedOid};
 use p256::ecdsa::VerifyingKey;
 use serde::{Deserialize, Serialize};
-use shared::{certificate::ecdsa_with_sha256, chain::Issuer, serial::SerialNumber, timestamp::Timestamp};
+use shared::{certificate::ecdsa_with_sha256, chain::Issuer, timestamp::Timestamp};
 use x509_cert::{
     Version,
     crl::{CertificateList, RevokedCert, TbsCertList},
@@ -21,6 +21,7 @@ use x509_cert::{
 use super::{
     intent::{authority_key, extension},
     lint::{Lints, Passed, first_of_2050, is_der},
+    serial::AnySerial,
     signed::{self, Signed},
 };
 
@@ -33,7 +34,7 @@ pub(super) struct CrlIntent<'a> {
     pub(super) this_update: Timestamp,
     pub(super) next_update: Timestamp,
     /// By serial number; with those of the CRL before.
-    pub(super) entries: BTreeMap<SerialNumber, Entry>,
+    pub(super) entries: BTreeMap<AnySerial, Entry>,
     /// The CRL before; none for the first.
     pub(super) previous: Option<Previous>,
 }
@@ -64,7 +65,7 @@ pub(crate) enum Reason {
 pub(super) struct Previous {
     pub(super) number: u64,
     pub(super) this_update: Timestamp,
-    pub(super) entries: BTreeMap<SerialNumber, Entry>,
+    pub(super) entries: BTreeMap<AnySerial, Entry>,
 }
 
 impl Previous {
@@ -84,7 +85,7 @@ impl Previous {
         let number = number_of(&number).context("its number is too large")?;
         let mut entries = BTreeMap::new();
         for revoked in tbs.revoked_certificates.unwrap_or_default() {
-            let serial = SerialNumber::from_x509(&revoked.serial_number).context("a serial number of another form")?;
+            let serial = AnySerial::from_x509(&revoked.serial_number).context("a serial number of another form")?;
             let reason: Option<CrlReason> = value(revoked.crl_entry_extensions.as_deref())?;
             let reason =
                 reason.map_or(Some(Reason::Unspecified), Reason::from_code).context("a hold, or another state")?;
@@ -96,7 +97,7 @@ impl Previous {
 
 impl CrlIntent<'_> {
     /// Adds what is newly revoked. What was revoked before stays as it was.
-    pub(super) fn revoke(&mut self, serial: SerialNumber, entry: Entry) -> anyhow::Result<()> {
+    pub(super) fn revoke(&mut self, serial: AnySerial, entry: Entry) -> anyhow::Result<()> {
         match self.entries.insert(serial, entry) {
             None => Ok(()),
             Some(before) if before == entry => Ok(()),
@@ -204,7 +205,7 @@ impl CrlIntent<'_> {
             let reason = reason.map_or(Some(Reason::Unspecified), Reason::from_code);
             let reason = reason.context("an entry has a reason that was not asked for")?;
             let date = Timestamp::from_x509(&revoked.revocation_date);
-            read.insert(SerialNumber::from_x509(&revoked.serial_number)?, Entry { date, reason });
+            read.insert(AnySerial::from_x509(&revoked.serial_number)?, Entry { date, reason });
         }
         passed.rule("no entry says that its reason is unspecified (§5.3.1)", silent)?;
         let once = read.len() == entries.map_or(0, <[_]>::len);
