@@ -5,7 +5,7 @@ use der::Encode;
 use x509_cert::Certificate;
 
 use crate::{
-    chain::{BadChain, Issuer, check_ca, verify_issued},
+    chain::{BadChain, Issuer, certificates, check_ca, verify_issued},
     signed_der::Proved,
     timestamp::Timestamp,
 };
@@ -26,8 +26,7 @@ impl AlternateChain {
     /// # Errors
     /// The first thing that is wrong; see [`BadChain`].
     pub fn from_pem(pem: &str) -> Result<Self, BadChain> {
-        let certificates = Certificate::load_pem_chain(pem.as_bytes()).map_err(|_| BadChain::NotCertificates)?;
-        let mut certificates = certificates.into_iter();
+        let mut certificates = certificates(pem.as_bytes())?.into_iter();
         let cross = Issuer::checked(certificates.next().ok_or(BadChain::NotCertificates)?)?;
         if is_self_issued(cross.certificate()) {
             return Err(BadChain::NoCross);

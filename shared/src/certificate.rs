@@ -47,6 +47,9 @@ pub use self::responder::ResponderContent;
 /// id-ce-noRevAvail (RFC 9608 §2).
 pub const ID_CE_NO_REV_AVAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.56");
 
+/// The characters of a common name at most (ub-common-name, RFC 5280 appendix A.1).
+pub const UB_COMMON_NAME: usize = 64;
+
 /// Everything that decides a certificate's bytes but the signature.
 #[derive(Debug)]
 pub struct Content<'a> {
@@ -80,6 +83,9 @@ pub enum CannotBuild {
     /// No names, or a common name that is none of them.
     #[error("a certificate has at least one name, and its common name is one of them")]
     Names,
+    /// A common name of more than [`UB_COMMON_NAME`] characters.
+    #[error("a common name has at most 64 characters (RFC 5280 appendix A.1)")]
+    CommonNameLength,
     /// notAfter is before notBefore, or outlives the issuer.
     #[error("the validity is empty or outlives the issuer's")]
     Validity,
@@ -101,6 +107,9 @@ impl Content<'_> {
             self.common_name.is_none_or(|name| self.names.contains(&Identifier::Dns(name.clone())));
         if self.names.is_empty() || !common_name_is_listed {
             return Err(CannotBuild::Names);
+        }
+        if self.common_name.is_some_and(|name| name.as_str().len() > UB_COMMON_NAME) {
+            return Err(CannotBuild::CommonNameLength);
         }
         if self.not_after < self.not_before || self.not_after > issuer.not_after() {
             return Err(CannotBuild::Validity);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use der::{Decode, DecodePem, Encode, asn1::ObjectIdentifier};
+use der::{Decode, Encode, asn1::ObjectIdentifier};
 use p256::ecdsa::VerifyingKey;
 use sha2::{Digest, Sha256};
 use spki::DecodePublicKey;
@@ -17,6 +17,7 @@ use x509_cert::{
 
 use crate::{
     identifier::Identifier,
+    pem::{self, BadPem, Label},
     public_key::PublicKey,
     serial::SerialNumber,
     signed_der::{Proved, SignedDer},
@@ -62,6 +63,12 @@ pub enum BadChain {
     /// Not PEM or DER of certificates.
     #[error("not certificates in PEM or DER")]
     NotCertificates,
+    /// A file that is not PEM of certificates.
+    #[error("not certificates in PEM: {0}")]
+    Pem(#[from] BadPem),
+    /// A block of a file that holds something other than a certificate; counted from 1.
+    #[error("certificate {0} is not DER of a certificate")]
+    NotCertificate(usize),
     /// A CA certificate without CA:TRUE, keyCertSign or a subject key identifier.
     #[error("a CA certificate lacks basicConstraints CA:TRUE, keyUsage keyCertSign or its subject key identifier")]
     NotACa,
@@ -97,12 +104,12 @@ impl Issuer {
         Self::checked(Certificate::from_der(der).map_err(|_| BadChain::NotCertificates)?)
     }
 
-    /// Reads one CA certificate in PEM.
+    /// Reads one CA certificate in PEM, or DER.
     ///
     /// # Errors
     /// As [`Self::from_der`].
-    pub fn from_pem(pem: &str) -> Result<Self, BadChain> {
-        Self::checked(Certificate::from_pem(pem.trim()).map_err(|_| BadChain::NotCertificates)?)
+    pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, BadChain> {
+        Self::from_der(&pem::read_one(pem.as_ref(), Label::Certificate)?)
     }
 
     pub(crate) fn checked(certificate: Certificate) -> Result<Self, BadChain> {
@@ -178,9 +185,8 @@ impl IssuerChain {
     ///
     /// # Errors
     /// The first thing that is wrong; see [`BadChain`].
-    pub fn from_pem(pem: &str) -> Result<Self, BadChain> {
-        let certificates = Certificate::load_pem_chain(pem.as_bytes()).map_err(|_| BadChain::NotCertificates)?;
-        Self::from_certificates(certificates, &Proved::default())
+    pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, BadChain> {
+        Self::from_certificates(certificates(pem.as_ref())?, &Proved::default())
     }
 
     /// The same from DER certificates.
@@ -308,6 +314,18 @@ impl Leaf {
             extended_key_usage: usages.0.into_iter().collect(),
         })
     }
+}
+
+/// Parses every certificate of a file.
+///
+/// # Errors
+/// Numbers the block that is none.
+pub(crate) fn certificates(file: &[u8]) -> Result<Vec<Certificate>, BadChain> {
+    let ders = pem::read(file, Label::Certificate)?;
+    let parse = |(position, der): (usize, &Vec<u8>)| {
+        Certificate::from_der(der).map_err(|_| BadChain::NotCertificate(position.saturating_add(1)))
+    };
+    ders.iter().enumerate().map(parse).collect()
 }
 
 /// Checks that it is a CA's certificate, and gives its subject key identifier.

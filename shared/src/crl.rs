@@ -20,7 +20,7 @@ use x509_cert::{
 };
 
 use crate::{
-    certificate::ecdsa_with_sha256, chain::Issuer, ocsp::crl_reason, revocation::RevocationReason,
+    certificate::ecdsa_with_sha256, chain::Issuer, ocsp::crl_reason, pem::BadPem, revocation::RevocationReason,
     serial::SerialNumber, timestamp::Timestamp,
 };
 
@@ -63,6 +63,9 @@ pub enum BadCrl {
     /// Not DER of a CRL of the form that this CA signs.
     #[error("not a CRL of this CA's form in DER")]
     Form,
+    /// Not PEM of a CRL.
+    #[error("not one CRL in PEM: {0}")]
+    Pem(BadPem),
     /// Not by this issuer.
     #[error("the CRL is not signed by the issuer")]
     Signature,
@@ -125,12 +128,22 @@ impl CrlContent {
         let list: CertificateList = CertificateList::from_der(der).map_err(|_| BadCrl::Form)?;
         let tbs = list.tbs_cert_list.to_der().map_err(|_| BadCrl::Form)?;
         let content = Self::read(&list.tbs_cert_list, issuer).ok_or(BadCrl::Form)?;
-        let signature = list.signature.as_bytes().ok_or(BadCrl::Form)?;
-        let signature = DerSignature::try_from(signature).map_err(|_| BadCrl::Signature)?;
-        if list.signature_algorithm != ecdsa_with_sha256() || issuer.key().verify(&tbs, &signature).is_err() {
-            return Err(BadCrl::Signature);
-        }
+        verify_signature(&list, &tbs, issuer)?;
         Ok(content)
+    }
+
+    /// Verifies a CRL of this issuer whose entries may have serial numbers that this CA does not give, such as those of
+    /// OpenSSL with 20 octets; gives thisUpdate and nextUpdate.
+    ///
+    /// # Errors
+    /// See [`BadCrl`].
+    pub fn verify_dates(der: &[u8], issuer: &Issuer) -> Result<(Timestamp, Timestamp), BadCrl> {
+        let mut list: CertificateList = CertificateList::from_der(der).map_err(|_| BadCrl::Form)?;
+        let tbs = list.tbs_cert_list.to_der().map_err(|_| BadCrl::Form)?;
+        verify_signature(&list, &tbs, issuer)?;
+        list.tbs_cert_list.revoked_certificates = None;
+        let content = Self::read(&list.tbs_cert_list, issuer).ok_or(BadCrl::Form)?;
+        Ok((content.this_update, content.next_update))
     }
 
     /// Reads a TBSCertList of this issuer, as it is handed to a key; nothing for any other bytes.
@@ -212,6 +225,15 @@ impl TbsCrlDer {
 
 fn extension(critical: bool, oid: ObjectIdentifier, value: &impl Encode) -> der::Result<Extension> {
     Ok(Extension { extn_id: oid, critical, extn_value: OctetString::new(value.to_der()?)? })
+}
+
+fn verify_signature(list: &CertificateList, tbs: &[u8], issuer: &Issuer) -> Result<(), BadCrl> {
+    let signature = list.signature.as_bytes().ok_or(BadCrl::Form)?;
+    let signature = DerSignature::try_from(signature).map_err(|_| BadCrl::Signature)?;
+    if list.signature_algorithm != ecdsa_with_sha256() || issuer.key().verify(tbs, &signature).is_err() {
+        return Err(BadCrl::Signature);
+    }
+    Ok(())
 }
 
 /// A distribution point's name: one URL (RFC 5280 §4.2.1.13).

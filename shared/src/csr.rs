@@ -1,28 +1,29 @@
 //! Certification requests: what a client asks for at finalize (RFC 2986, RFC 8555 §7.4). Only the public key of one ever
 //! reaches a certificate; names are read to be compared with the order, nothing else is looked at.
 
+mod parts;
+
 use std::collections::BTreeSet;
 
 use const_oid::db::{
     rfc3280::EMAIL_ADDRESS,
     rfc4519::COMMON_NAME,
-    rfc5912::{ID_CE_EXT_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME, ID_EXTENSION_REQ},
+    rfc5912::{ID_CE_EXT_KEY_USAGE, ID_CE_SUBJECT_ALT_NAME},
 };
-use der::{Decode, Encode, asn1::ObjectIdentifier};
+use der::{Decode, asn1::ObjectIdentifier};
 use sha2::{Digest, Sha256};
-use x509_cert::{
-    ext::{
-        Extensions,
-        pkix::{ExtendedKeyUsage, SubjectAltName, name::GeneralName},
-    },
-    name::Name,
-    request::CertReq,
+use x509_cert::ext::{
+    Extensions,
+    pkix::{ExtendedKeyUsage, SubjectAltName, name::GeneralName},
 };
 
+pub(crate) use self::parts::Parts;
 use crate::{
     base64url,
+    certificate::UB_COMMON_NAME,
     identifier::{DnsName, Identifier},
     public_key::{BadSignature, PublicKey, WeakKey},
+    quoted::{self, Quoted},
     signed_der::{Proved, SignedDer},
 };
 
@@ -41,23 +42,35 @@ pub struct Csr {
 pub struct CsrHash(pub [u8; 32]);
 
 /// Why a request is refused; for `badCSR` (RFC 8555 §7.4). Each is a sentence for the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCsr {
     /// Not a DER CertificationRequest.
     #[error("not a PKCS#10 request in DER")]
     NotDer,
+    /// A version that is neither 0, which RFC 2986 asks for, nor 1 or 2, which some clients write.
+    #[error("the request's version is {0}, and it must be 0 (RFC 2986 §4.1); 1 and 2 are accepted")]
+    Version(Quoted),
     /// The key is weak or of a kind that is not certified.
     #[error("the public key is refused: {0}")]
     Key(#[from] WeakKey),
     /// The request is not signed by its own key.
     #[error("the request's own signature is refused: {0}")]
     Signature(#[from] BadSignature),
-    /// A name that is not an identifier of ACME.
-    #[error("a name is neither a DNS name nor an IP address in valid form")]
-    Name,
-    /// Several common names, an e-mail address in the subject, or a common name that is not text.
-    #[error("the subject may have one common name, which is one of the names, and nothing that names somebody else")]
-    Subject,
+    /// A subject alternative name that is not an identifier of ACME.
+    #[error("the subject alternative name {0} is neither a DNS name nor an IP address in valid form")]
+    Name(Quoted),
+    /// Several common names.
+    #[error("the subject has several common names, of which the second is {0}; it may have one")]
+    CommonNames(Quoted),
+    /// An e-mail address in the subject.
+    #[error("the subject has the e-mail address {0}, which this CA does not certify")]
+    Email(Quoted),
+    /// A common name that is not text of the kind that its tag says.
+    #[error("the common name {0} is not text of the string type of its tag")]
+    NotText(Quoted),
+    /// A common name that is not an identifier of ACME.
+    #[error("the common name {0} is neither a DNS name nor an IP address in valid form")]
+    CommonName(Quoted),
     /// An extension twice, or one that cannot be read.
     #[error("the requested extensions are not well formed")]
     Extensions,
@@ -77,21 +90,21 @@ impl Csr {
     /// # Errors
     /// As [`Self::parse`].
     pub fn parse_proved(der: &[u8], proved: &Proved) -> Result<Self, BadCsr> {
-        let request = CertReq::from_der(der).map_err(|_| BadCsr::NotDer)?;
-        let public_key = PublicKey::from_spki(request.info.public_key.clone())?;
-        let signed = request.info.to_der().map_err(|_| BadCsr::NotDer)?;
-        let signature = request.signature.as_bytes().ok_or(BadCsr::NotDer)?;
-        SignedDer::new(public_key.clone(), signed, request.algorithm.clone(), signature.to_vec()).verify(proved)?;
+        let parts = Parts::read(der)?;
+        let public_key = PublicKey::from_spki(parts.spki.clone())?;
+        SignedDer::new(public_key.clone(), parts.info.to_vec(), parts.algorithm.clone(), parts.signature.clone())
+            .verify(proved)?;
 
-        let extensions = requested_extensions(&request)?;
+        let extensions = requested_extensions(&parts)?;
         let mut names = subject_alt_names(&extensions)?;
-        let common_name = common_name(&request.info.subject)?;
+        let common_name = common_name(&parts)?;
         names.extend(common_name.clone());
         Ok(Self {
             names,
             common_name: common_name.and_then(|name| match name {
-                Identifier::Dns(name) => Some(name),
-                Identifier::Ip(_) => None,
+                Identifier::Dns(name) if name.as_str().len() <= UB_COMMON_NAME => Some(name),
+                // RFC 5280 has no room for a longer one: it stays a name, and the certificate's subject is empty.
+                Identifier::Dns(_) | Identifier::Ip(_) => None,
             }),
             extended_key_usage: extended_key_usage(&extensions)?,
             public_key,
@@ -104,8 +117,7 @@ impl Csr {
     /// # Errors
     /// [`BadCsr::NotDer`] or [`BadCsr::Key`].
     pub fn public_key_of(der: &[u8]) -> Result<PublicKey, BadCsr> {
-        let request = CertReq::from_der(der).map_err(|_| BadCsr::NotDer)?;
-        Ok(PublicKey::from_spki(request.info.public_key)?)
+        Ok(PublicKey::from_spki(Parts::read(der)?.spki)?)
     }
 
     /// All names: the subject alternative names and the common name.
@@ -114,7 +126,7 @@ impl Csr {
         &self.names
     }
 
-    /// The common name, if the subject has one that is a DNS name; it is one of [`Self::names`].
+    /// The common name, if the subject has one that is a DNS name of at most 64 characters; it is one of [`Self::names`].
     #[must_use]
     pub const fn common_name(&self) -> Option<&DnsName> {
         self.common_name.as_ref()
@@ -145,14 +157,8 @@ impl std::fmt::Debug for CsrHash {
     }
 }
 
-fn requested_extensions(request: &CertReq) -> Result<Extensions, BadCsr> {
-    let mut values = request.info.attributes.iter().filter(|attribute| attribute.oid == ID_EXTENSION_REQ);
-    let Some(attribute) = values.next() else { return Ok(Extensions::new()) };
-    let value = match (values.next(), attribute.values.as_slice()) {
-        (None, [value]) => value,
-        _ => return Err(BadCsr::Extensions),
-    };
-    let extensions: Extensions = value.decode_as().map_err(|_| BadCsr::Extensions)?;
+fn requested_extensions(parts: &Parts<'_>) -> Result<Extensions, BadCsr> {
+    let extensions = parts.extensions()?;
     let distinct: BTreeSet<_> = extensions.iter().map(|extension| extension.extn_id).collect();
     if distinct.len() == extensions.len() { Ok(extensions) } else { Err(BadCsr::Extensions) }
 }
@@ -167,27 +173,43 @@ fn subject_alt_names(extensions: &Extensions) -> Result<BTreeSet<Identifier>, Ba
 
 fn identifier(name: &GeneralName) -> Result<Identifier, BadCsr> {
     match name {
-        GeneralName::DnsName(name) => name.as_str().parse().map(Identifier::Dns).map_err(|_| BadCsr::Name),
-        GeneralName::IpAddress(octets) => Identifier::from_octets(octets.as_bytes()).ok_or(BadCsr::Name),
-        _ => Err(BadCsr::Name),
+        GeneralName::DnsName(name) => {
+            name.as_str().parse().map(Identifier::Dns).map_err(|_| BadCsr::Name(quoted::text(name.as_str())))
+        }
+        GeneralName::IpAddress(octets) => {
+            Identifier::from_octets(octets.as_bytes()).ok_or_else(|| BadCsr::Name(quoted_address(octets.as_bytes())))
+        }
+        GeneralName::Rfc822Name(name) | GeneralName::UniformResourceIdentifier(name) => {
+            Err(BadCsr::Name(quoted::text(name.as_str())))
+        }
+        GeneralName::DirectoryName(name) => Err(BadCsr::Name(quoted::text(&name.to_string()))),
+        GeneralName::RegisteredId(identifier) => Err(BadCsr::Name(quoted::text(&identifier.to_string()))),
+        GeneralName::OtherName(name) => Err(BadCsr::Name(quoted::text(&name.type_id.to_string()))),
+        GeneralName::EdiPartyName(_) => Err(BadCsr::Name(quoted::text("ediPartyName"))),
     }
 }
 
+/// Quotes the octets of an address as the address that they are, or in hexadecimal digits.
+fn quoted_address(octets: &[u8]) -> Quoted {
+    <[u8; 16]>::try_from(octets)
+        .map_or_else(|_| quoted::hex(octets), |octets| quoted::text(&std::net::Ipv6Addr::from(octets).to_string()))
+}
+
 /// The common name. An address there, which some clients put into every request for one, is a name like another.
-fn common_name(subject: &Name) -> Result<Option<Identifier>, BadCsr> {
-    let attributes: Vec<_> = subject.iter().collect();
-    if attributes.iter().any(|attribute| attribute.oid == EMAIL_ADDRESS) {
-        return Err(BadCsr::Subject);
-    }
-    let mut common_names = attributes.iter().filter(|attribute| attribute.oid == COMMON_NAME);
-    let (Some(attribute), None) = (common_names.next(), common_names.next()) else {
-        return if attributes.iter().any(|attribute| attribute.oid == COMMON_NAME) {
-            Err(BadCsr::Subject)
-        } else {
-            Ok(None)
-        };
+fn common_name(parts: &Parts<'_>) -> Result<Option<Identifier>, BadCsr> {
+    let attributes = parts.subject()?;
+    let quote = |attribute: &parts::SubjectAttribute<'_>| {
+        attribute.text().map_or_else(|| quoted::hex(attribute.bytes()), |text| quoted::text(&text))
     };
-    let text = std::str::from_utf8(attribute.value.value()).map_err(|_| BadCsr::Subject)?;
+    if let Some(address) = attributes.iter().find(|attribute| attribute.is(EMAIL_ADDRESS)) {
+        return Err(BadCsr::Email(quote(address)));
+    }
+    let mut common_names = attributes.iter().filter(|attribute| attribute.is(COMMON_NAME));
+    let Some(attribute) = common_names.next() else { return Ok(None) };
+    if let Some(second) = common_names.next() {
+        return Err(BadCsr::CommonNames(quote(second)));
+    }
+    let text = attribute.text().ok_or_else(|| BadCsr::NotText(quoted::hex(attribute.bytes())))?;
     if text.is_empty() {
         return Ok(None);
     }
@@ -195,7 +217,7 @@ fn common_name(subject: &Name) -> Result<Option<Identifier>, BadCsr> {
         Ok(address) => Identifier::of_address(address),
         Err(_) => text.parse().ok().map(Identifier::Dns),
     };
-    name.map(Some).ok_or(BadCsr::Subject)
+    name.map(Some).ok_or_else(|| BadCsr::CommonName(quoted::text(&text)))
 }
 
 fn extended_key_usage(extensions: &Extensions) -> Result<Vec<ObjectIdentifier>, BadCsr> {

@@ -7,9 +7,12 @@ use const_oid::db::rfc5912 as oid;
 use der::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use spki::AlgorithmIdentifierOwned;
-use x509_cert::{Certificate, request::CertReq};
+use x509_cert::Certificate;
 
-use crate::public_key::{BadSignature, KeyKind, PublicKey};
+use crate::{
+    csr::Parts,
+    public_key::{BadSignature, KeyKind, PublicKey},
+};
 
 /// A signature over DER, and the key that it must verify under.
 #[derive(Clone, Debug)]
@@ -88,10 +91,9 @@ impl SignedDer {
     /// A certification request, signed by its own key (RFC 2986 §4.2). Nothing when it is none, or its key is refused.
     #[must_use]
     pub fn request(der: &[u8]) -> Option<Self> {
-        let request = CertReq::from_der(der).ok()?;
-        let key = PublicKey::from_spki(request.info.public_key.clone()).ok()?;
-        let signature = request.signature.as_bytes()?.to_vec();
-        Some(Self::new(key, request.info.to_der().ok()?, request.algorithm, signature))
+        let parts = Parts::read(der).ok()?;
+        let key = PublicKey::from_spki(parts.spki).ok()?;
+        Some(Self::new(key, parts.info.to_vec(), parts.algorithm, parts.signature))
     }
 
     /// A certificate, signed by the key of the one that issued it. Nothing when either is none.

@@ -35,7 +35,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-pub use self::request::TestRequest;
+pub use self::request::{TestRequest, tlv};
 
 /// A root and one issuer under it, valid from 2020 through 2049.
 #[derive(Debug)]

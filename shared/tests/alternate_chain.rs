@@ -3,6 +3,7 @@
 use shared::{
     alternate_chain::AlternateChain,
     chain::{BadChain, Issuer, IssuerChain},
+    pem::BadPem,
     testing::TestCa,
 };
 
@@ -43,9 +44,9 @@ fn what_is_no_chain_of_a_cross_certificate_says_why() {
         panic!("three")
     };
     let table = [
-        (String::new(), BadChain::NotCertificates),
-        ("nothing".to_owned(), BadChain::NotCertificates),
-        (cross.replace("MI", "NI"), BadChain::NotCertificates),
+        (String::new(), BadChain::Pem(BadPem::Nothing("CERTIFICATE"))),
+        ("nothing".to_owned(), BadChain::Pem(BadPem::Nothing("CERTIFICATE"))),
+        (cross.replace("MI", "NI"), BadChain::NotCertificate(1)),
         (ours.root_pem.clone(), BadChain::NoCross),
         (cross.clone() + &ours.root_pem, BadChain::NotIssuedByNext),
         (cross + &other.cross_certificate(&ours), BadChain::NotIssuedByNext),

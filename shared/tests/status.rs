@@ -130,3 +130,29 @@ fn a_crl_is_read_as_it_was_built_and_by_its_issuer_alone() {
         }
     }
 }
+
+#[test]
+fn a_crl_with_a_serial_number_of_20_octets_has_its_dates_verified() {
+    use der::{Decode, Encode};
+    use x509_cert::crl::{RevokedCert, TbsCertList};
+
+    let ca = TestCa::new(1);
+    let issuer = ca.chain.issuer();
+    let at = |text: &str| text.parse::<shared::timestamp::Timestamp>().unwrap();
+    let (this_update, next_update) = (at("2026-11-21T12:00:00Z"), at("2026-12-21T12:00:00Z"));
+    let content = CrlContent { number: 1, this_update, next_update, distribution_point: None, entries: Vec::new() };
+    let mut tbs = TbsCertList::from_der(content.tbs(issuer).unwrap().as_bytes()).unwrap();
+    let serial_number = x509_cert::serial_number::SerialNumber::new(&[0x6a; 20]).unwrap();
+    let revocation_date = this_update.to_x509().unwrap();
+    tbs.revoked_certificates = Some(vec![RevokedCert { serial_number, revocation_date, crl_entry_extensions: None }]);
+    let der = tbs.to_der().unwrap();
+    let list = x509_cert::crl::CertificateList::<x509_cert::certificate::Rfc5280> {
+        tbs_cert_list: tbs,
+        signature_algorithm: shared::certificate::ecdsa_with_sha256(),
+        signature: der::asn1::BitString::from_bytes(&ca.sign(&der)).unwrap(),
+    };
+    let list = list.to_der().unwrap();
+    assert_eq!(CrlContent::verify_dates(&list, issuer), Ok((this_update, next_update)));
+    assert_eq!(CrlContent::verify(&list, issuer), Err(BadCrl::Form), "this CA gives no such serial number");
+    assert_eq!(CrlContent::verify_dates(&list, TestCa::new(2).chain.issuer()), Err(BadCrl::Signature));
+}

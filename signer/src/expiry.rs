@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use rustls_pki_types::CertificateDer;
 use shared::timestamp::Timestamp;
 use x509_cert::{Certificate, der::Decode};
 
@@ -75,8 +75,7 @@ pub(crate) fn warn(settings: &Settings, now: Timestamp) -> Vec<Expiry> {
 }
 
 fn certificates(file: &Path) -> Vec<CertificateDer<'static>> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    read.unwrap_or_default()
+    crate::tls::certificates(file).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -362,10 +362,10 @@ impl IssuerSettings {
             "an issuer's name is 1 to 64 letters, digits, hyphens and underscores, not {name:?}"
         );
         let path = folder.join(chain);
-        let text = std::fs::read_to_string(&path)
+        let bytes = std::fs::read(&path)
             .with_context(|| format!("issuer {name}: cannot read {}", path.display()))
             .at("chain")?;
-        let chain = IssuerChain::from_pem(&text).with_context(|| format!("issuer {name}: {}", path.display()));
+        let chain = IssuerChain::from_pem(&bytes).with_context(|| format!("issuer {name}: {}", path.display()));
         let chain = chain.at("chain")?;
         let limits = ChainLimits::of(&chain, None).with_context(|| format!("issuer {name}: {}", path.display()));
         let limits = limits.at("chain")?;

@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::ring,
@@ -11,6 +11,8 @@ use rustls::{
     version::TLS13,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use shared::pem::{self, Label};
+use x509_cert::{Certificate, der::Decode};
 
 use crate::{files, settings::ListenSettings};
 
@@ -20,10 +22,7 @@ use crate::{files, settings::ListenSettings};
 /// Names the file that is wrong.
 pub(crate) fn server_config(listen: &ListenSettings) -> anyhow::Result<Arc<ServerConfig>> {
     let provider = Arc::new(ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    for root in certificates(&listen.client_roots)? {
-        roots.add(root).with_context(|| format!("in {}", listen.client_roots.display()))?;
-    }
+    let roots = root_store(&listen.client_roots)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .with_context(|| format!("in {}", listen.client_roots.display()))?;
@@ -45,10 +44,7 @@ pub(crate) fn server_config(listen: &ListenSettings) -> anyhow::Result<Arc<Serve
 /// # Errors
 /// Names the file that is wrong.
 pub(crate) fn client_config(certificate: &Path, key: &Path, roots: &Path) -> anyhow::Result<Arc<ClientConfig>> {
-    let mut trusted = RootCertStore::empty();
-    for root in certificates(roots)? {
-        trusted.add(root).with_context(|| format!("in {}", roots.display()))?;
-    }
+    let trusted = root_store(roots)?;
     let (chain, key) = (certificates(certificate)?, private_key(key)?);
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13])?
@@ -64,7 +60,7 @@ pub(crate) fn client_config(certificate: &Path, key: &Path, roots: &Path) -> any
 fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
     let file = path.canonicalize().with_context(|| format!("cannot read the private key {}", path.display()))?;
     let text = files::read_private(&file).context("the private key of TLS")?;
-    PrivateKeyDer::from_pem_slice(text.as_bytes())
+    PrivateKeyDer::from_pem_slice(pem::trimmed(&text).as_bytes())
         .with_context(|| format!("{} in {}", missing_key(&text), path.display()))
 }
 
@@ -77,21 +73,66 @@ fn missing_key(text: &str) -> &'static str {
     }
 }
 
+/// Reads roots. Each certificate of the file is one, or the file is refused.
+fn root_store(file: &Path) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for (position, root) in certificates(file)?.into_iter().enumerate() {
+        let number = position.saturating_add(1);
+        roots.add(root).with_context(|| format!("certificate {number} in {} cannot be a root", file.display()))?;
+    }
+    Ok(roots)
+}
+
 /// Reads all certificates of a file, DER.
 ///
 /// # Errors
-/// Names the file, when it has none or one that cannot be read.
+/// Names the file and the block, when it has none or one that cannot be used.
 pub(crate) fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let describe = || format!("no certificates in PEM in {}", path.display());
-    let certificates = CertificateDer::pem_file_iter(path).with_context(describe)?;
-    let certificates = certificates.collect::<Result<Vec<_>, _>>().with_context(describe)?;
-    ensure!(!certificates.is_empty(), "{}", describe());
-    Ok(certificates)
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read certificates from {}", path.display()))?;
+    let ders = pem::read(&bytes, Label::Certificate)
+        .with_context(|| format!("no certificates in PEM in {}", path.display()))?;
+    for (position, der) in ders.iter().enumerate() {
+        let number = position.saturating_add(1);
+        Certificate::from_der(der)
+            .with_context(|| format!("certificate {number} in {} is not a certificate in DER", path.display()))?;
+    }
+    Ok(ders.into_iter().map(CertificateDer::from).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::testing::TestCa;
+
     use super::*;
+
+    #[test]
+    fn no_root_of_clients_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("roots.pem");
+        let (one, other) = (TestCa::new(1).root_pem, TestCa::new(2).root_pem);
+        let read = |text: String| {
+            std::fs::write(&file, text).unwrap();
+            root_store(&file).map(|roots| roots.len()).map_err(|error| format!("{error:#}"))
+        };
+        let plain = format!("{one}{other}");
+        for text in [
+            plain.clone(),
+            plain.replace('\n', "\r\n"),
+            format!("\u{feff}Subject: one\n\n{one}\n\n\u{feff}{other}text behind it\n"),
+        ] {
+            assert_eq!(read(text), Ok(2));
+        }
+        for (text, said) in [
+            (format!("{one}{}", other.replace("CERTIFICATE", "TRUSTED CERTIFICATE")), "block 2 is TRUSTED CERTIFICATE"),
+            (format!("{one}{}", other.replace("-----BEGIN", "----BEGIN")), "is not a first or last line of a block"),
+            (format!("{one}{}", other.replace("-----END", "----END")), "block 2"),
+            (format!("{one}{}", other.replace("MI", "NI")), "certificate 2"),
+            (String::new(), "there is no block"),
+        ] {
+            let why = read(text).unwrap_err();
+            assert!(why.contains(said) && why.contains("roots.pem"), "{why}");
+        }
+    }
 
     #[test]
     fn a_key_that_is_encrypted_is_told_from_none() {

@@ -145,17 +145,9 @@ impl StatusConfig {
     /// When it is no CRL in PEM, or not the root's.
     pub fn check_root_crl(&self, root: &Issuer) -> Result<Option<Document>, BadStatus> {
         let Some(pem) = &self.root_crl else { return Ok(None) };
-        let (label, der) = der::pem::decode_vec(pem.trim().as_bytes()).map_err(|_| crl::BadCrl::Form)?;
-        if label != "X509 CRL" {
-            return Err(crl::BadCrl::Form.into());
-        }
-        let content = crl::CrlContent::verify(&der, root)?;
-        Ok(Some(Document {
-            kind: Kind::Crl,
-            body: shared::base64url::Base64Url(der),
-            this_update: content.this_update,
-            next_update: content.next_update,
-        }))
+        let der = shared::pem::read_one(pem.as_bytes(), shared::pem::Label::Crl).map_err(crl::BadCrl::Pem)?;
+        let (this_update, next_update) = crl::CrlContent::verify_dates(&der, root)?;
+        Ok(Some(Document { kind: Kind::Crl, body: shared::base64url::Base64Url(der), this_update, next_update }))
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::json;
 use shared::{
     alternate_chain::AlternateChain,
     chain::{BadChain, Issuer, IssuerChain},
+    pem::BadPem,
     testing::TestCa,
 };
 
@@ -138,7 +139,10 @@ fn an_alternate_chain_that_is_none_is_found_at_the_start() {
         Config::try_from(serde_json::from_value::<ConfigObject>(object).unwrap())
     };
     assert_eq!(read(&[&good]).unwrap().alternate_chains.len(), 1);
-    assert_eq!(read(&[&good, ""]).unwrap_err(), BadConfig::AlternateChain(2, BadChain::NotCertificates));
+    assert_eq!(
+        read(&[&good, ""]).unwrap_err(),
+        BadConfig::AlternateChain(2, BadChain::Pem(BadPem::Nothing("CERTIFICATE")))
+    );
     let error = read(&[&ours.root_pem]).unwrap_err();
     assert_eq!(error, BadConfig::AlternateChain(1, BadChain::NoCross));
     assert!(error.to_string().starts_with("alternate_chains: number 1: "), "{error}");

@@ -100,4 +100,29 @@ impl TestRequest {
         let algorithm = AlgorithmIdentifierOwned { oid: ECDSA_WITH_SHA256, parameters: None };
         CertReq { info, algorithm, signature: BitString::from_bytes(signature.as_bytes()).unwrap() }.to_der().unwrap()
     }
+
+    /// A request whose CertificationRequestInfo has this version, this subject and these attributes, each DER as given.
+    #[must_use]
+    pub fn sign_raw(version: &[u8], subject: &[u8], attributes: &[u8], key: &TestKey) -> Vec<u8> {
+        let spki = key.public_key().spki().to_der().unwrap();
+        let info = tlv(0x30, &[version, subject, &spki, attributes]);
+        let signature: DerSignature = key.0.sign(&info);
+        let algorithm = AlgorithmIdentifierOwned { oid: ECDSA_WITH_SHA256, parameters: None }.to_der().unwrap();
+        let signature = BitString::from_bytes(signature.as_bytes()).unwrap().to_der().unwrap();
+        tlv(0x30, &[&info, &algorithm, &signature])
+    }
+}
+
+/// One element of DER with this content.
+#[must_use]
+pub fn tlv(tag: u8, content: &[&[u8]]) -> Vec<u8> {
+    let content = content.concat();
+    let length = content.len();
+    let mut der = match length {
+        0..=0x7f => vec![tag, u8::try_from(length).unwrap()],
+        0x80..=0xff => vec![tag, 0x81, u8::try_from(length).unwrap()],
+        _ => [&[tag, 0x82], u16::try_from(length).unwrap().to_be_bytes().as_slice()].concat(),
+    };
+    der.extend(content);
+    der
 }

@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use anyhow::Context;
-use der::{DecodePem, Encode, asn1::BitString};
-use shared::public_key::PublicKey;
+use der::{Decode, Encode, asn1::BitString};
+use shared::{
+    public_key::PublicKey,
+    signed_der::{Proved, SignedDer},
+};
 use x509_cert::{
     builder::{Builder, RequestBuilder},
     request::CertReq,
@@ -39,8 +42,12 @@ pub(crate) fn run(place: &KeyPlace, name: &str, out: &Path, transcript: &mut Tra
 
 /// Reads a request in PEM and checks its own signature.
 pub(super) fn read(pem: &str) -> anyhow::Result<CertReq> {
-    let request = CertReq::from_pem(pem.trim()).context("not a certification request in PEM")?;
-    verify(&request)?;
+    let der = shared::pem::read_one(pem.as_bytes(), shared::pem::Label::Request)
+        .context("not a certification request in PEM")?;
+    let request = CertReq::from_der(&der).context("not a certification request in DER")?;
+    // Over the bytes of the request: encoded again, they may be others.
+    let signed = SignedDer::request(&der).context("the request's key is refused")?;
+    signed.verify(&Proved::default()).context("the request is not signed by its own key")?;
     Ok(request)
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod init;
 pub(crate) mod keygen;
 pub(crate) mod list;
 pub(crate) mod made;
+mod name;
 pub(crate) mod pin;
 pub(crate) mod pin_ok;
 pub(crate) mod root;
@@ -137,7 +138,7 @@ fn subject(text: &str) -> anyhow::Result<x509_cert::name::Name> {
     let name: x509_cert::name::Name = text
         .parse()
         .map_err(|_| anyhow::anyhow!("{text:?} is not a distinguished name such as \"CN=Example Root\""))?;
-    ensure!(name.iter().next().is_some(), "the subject of a CA is not empty");
+    name::check(&name)?;
     Ok(name)
 }
 

@@ -111,7 +111,7 @@ A ceremony file:
   form = \"der\"                      # as it is served; or \"pem\"
   next_update_days = 180
   [[revoked]]
-  certificate = \"a1.pem\"            # or serial = \"…\", 32 hex digits
+  certificate = \"a1.pem\"            # or serial = \"…\", up to 40 hex digits
   reason = \"cACompromise\"
   date = \"2026-11-21T12:00:00Z\"
   [root]

@@ -42,20 +42,12 @@ impl AttestationCertificate {
     pub(super) fn read_all(path: &Path) -> anyhow::Result<Vec<Self>> {
         let describe = || format!("the certificates in {}", path.display());
         let bytes = std::fs::read(path).with_context(describe)?;
-        let mut rest = std::str::from_utf8(&bytes).unwrap_or_default();
-        let mut all = Vec::new();
-        if !rest.contains(BEGIN) {
-            return Ok(vec![Self::from_der(&bytes).with_context(describe)?]);
-        }
-        while let Some((_, after)) = rest.split_once(BEGIN) {
-            let (body, after) = after.split_once(END).with_context(describe)?;
-            let (_, der) = der::pem::decode_vec(format!("{BEGIN}{body}{END}").as_bytes())
-                .map_err(|_| anyhow::anyhow!("not PEM"))
-                .with_context(describe)?;
-            all.push(Self::from_der(&der).with_context(describe)?);
-            rest = after;
-        }
-        Ok(all)
+        let ders = shared::pem::read(&bytes, shared::pem::Label::Certificate).with_context(describe)?;
+        let parse = |(position, der): (usize, &Vec<u8>)| {
+            Self::from_der(der)
+                .with_context(|| format!("certificate {} of {}", position.saturating_add(1), path.display()))
+        };
+        ders.iter().enumerate().map(parse).collect()
     }
 
     /// Reads DER.
@@ -129,9 +121,6 @@ impl AttestationCertificate {
         self.read.tbs_certificate().subject()
     }
 }
-
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
 
 /// Verifies the slot's certificate under the device's, and that up to one of the roots; gives the root's name. Dates are not looked at: a
 /// device has no clock, and its certificates end when their maker's do.

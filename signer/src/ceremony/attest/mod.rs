@@ -7,10 +7,8 @@ mod claims;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use der::DecodePem;
 use serde::Serialize;
 use shared::public_key::PublicKey;
-use spki::SubjectPublicKeyInfoOwned;
 
 pub(crate) use self::claims::Claims;
 use self::{chain::AttestationCertificate, claims::PinPolicy, claims::TouchPolicy};
@@ -108,8 +106,8 @@ impl Wanted {
         let key = match self {
             Self::Csr(path) => PublicKey::from_spki(csr::read(&read(path)?)?.info.public_key)?,
             Self::PublicKey(path) => {
-                let spki = SubjectPublicKeyInfoOwned::from_pem(read(path)?.trim());
-                PublicKey::from_spki(spki.with_context(|| format!("{}: not a public key in PEM", path.display()))?)?
+                let spki = shared::pem::read_one(read(path)?.as_bytes(), shared::pem::Label::PublicKey);
+                PublicKey::parse(&spki.with_context(|| format!("{}: not a public key in PEM", path.display()))?)?
             }
             Self::Chain(path) => {
                 let chain = AttestationCertificate::read_all(path)?;

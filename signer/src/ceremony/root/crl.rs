@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, bail, ensure};
-use der::{Decode, DecodePem, Encode, asn1::Uint, oid::AssociatedOid};
+use der::{Decode, Encode, asn1::Uint, oid::AssociatedOid};
 use p256::ecdsa::VerifyingKey;
 use serde::{Deserialize, Serialize};
-use shared::{certificate::ecdsa_with_sha256, chain::Issuer, serial::SerialNumber, timestamp::Timestamp};
+use shared::{certificate::ecdsa_with_sha256, chain::Issuer, timestamp::Timestamp};
 use x509_cert::{
     Version,
     crl::{CertificateList, RevokedCert, TbsCertList},
@@ -21,6 +21,7 @@ use x509_cert::{
 use super::{
     intent::{authority_key, extension},
     lint::{Lints, Passed, first_of_2050, is_der},
+    serial::AnySerial,
     signed::{self, Signed},
 };
 
@@ -33,7 +34,7 @@ pub(super) struct CrlIntent<'a> {
     pub(super) this_update: Timestamp,
     pub(super) next_update: Timestamp,
     /// By serial number; with those of the CRL before.
-    pub(super) entries: BTreeMap<SerialNumber, Entry>,
+    pub(super) entries: BTreeMap<AnySerial, Entry>,
     /// The CRL before; none for the first.
     pub(super) previous: Option<Previous>,
 }
@@ -64,7 +65,7 @@ pub(crate) enum Reason {
 pub(super) struct Previous {
     pub(super) number: u64,
     pub(super) this_update: Timestamp,
-    pub(super) entries: BTreeMap<SerialNumber, Entry>,
+    pub(super) entries: BTreeMap<AnySerial, Entry>,
 }
 
 impl Previous {
@@ -75,20 +76,16 @@ impl Previous {
     }
 
     fn parse(bytes: &[u8], root: &Issuer) -> anyhow::Result<Self> {
-        let list = match std::str::from_utf8(bytes) {
-            Ok(text) if text.trim_start().starts_with("-----BEGIN") => {
-                CertificateList::from_pem(text.trim()).context("not a CRL in PEM")?
-            }
-            _ => CertificateList::from_der(bytes).context("not a CRL in DER")?,
-        };
-        Signed::parse(&list.to_der()?)?.verify(&signed::public_key(&root.key())?)?;
+        let der = shared::pem::read_one(bytes, shared::pem::Label::Crl)?;
+        let list = CertificateList::from_der(&der).context("not a CRL in DER")?;
+        Signed::parse(&der)?.verify(&signed::public_key(&root.key())?)?;
         let tbs = list.tbs_cert_list;
         ensure!(tbs.issuer == *root.subject(), "it is not of this root");
         let number: CrlNumber = value(tbs.crl_extensions.as_deref())?.context("it has no number")?;
         let number = number_of(&number).context("its number is too large")?;
         let mut entries = BTreeMap::new();
         for revoked in tbs.revoked_certificates.unwrap_or_default() {
-            let serial = SerialNumber::from_x509(&revoked.serial_number).context("a serial number of another form")?;
+            let serial = AnySerial::from_x509(&revoked.serial_number).context("a serial number of another form")?;
             let reason: Option<CrlReason> = value(revoked.crl_entry_extensions.as_deref())?;
             let reason =
                 reason.map_or(Some(Reason::Unspecified), Reason::from_code).context("a hold, or another state")?;
@@ -100,7 +97,7 @@ impl Previous {
 
 impl CrlIntent<'_> {
     /// Adds what is newly revoked. What was revoked before stays as it was.
-    pub(super) fn revoke(&mut self, serial: SerialNumber, entry: Entry) -> anyhow::Result<()> {
+    pub(super) fn revoke(&mut self, serial: AnySerial, entry: Entry) -> anyhow::Result<()> {
         match self.entries.insert(serial, entry) {
             None => Ok(()),
             Some(before) if before == entry => Ok(()),
@@ -208,7 +205,7 @@ impl CrlIntent<'_> {
             let reason = reason.map_or(Some(Reason::Unspecified), Reason::from_code);
             let reason = reason.context("an entry has a reason that was not asked for")?;
             let date = Timestamp::from_x509(&revoked.revocation_date);
-            read.insert(SerialNumber::from_x509(&revoked.serial_number)?, Entry { date, reason });
+            read.insert(AnySerial::from_x509(&revoked.serial_number)?, Entry { date, reason });
         }
         passed.rule("no entry says that its reason is unspecified (§5.3.1)", silent)?;
         let once = read.len() == entries.map_or(0, <[_]>::len);

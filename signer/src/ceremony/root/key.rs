@@ -146,7 +146,7 @@ impl NewKey {
 
 /// Reads a key in PEM.
 fn read_key(text: &str, passphrase: Option<&[u8]>) -> Result<SigningKey, BadKeyFile> {
-    let (label, document) = SecretDocument::from_pem(text.trim()).map_err(|_| BadKeyFile::NotPem)?;
+    let (label, document) = SecretDocument::from_pem(shared::pem::trimmed(text)).map_err(|_| BadKeyFile::NotPem)?;
     let plain = match (label, passphrase) {
         (PrivateKeyInfoRef::PEM_LABEL, None) => document,
         (PrivateKeyInfoRef::PEM_LABEL, Some(_)) => return Err(BadKeyFile::NotEncrypted),

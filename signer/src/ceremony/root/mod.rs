@@ -8,16 +8,16 @@ mod lint;
 #[cfg(test)]
 mod lint_tests;
 mod plan;
+mod serial;
 mod signed;
 
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, ensure};
-use der::{DecodePem, pem::LineEnding};
+use der::pem::LineEnding;
 use shared::{
     chain::{Issuer, IssuerChain},
     public_key::{KeyKind, PublicKey},
-    serial::SerialNumber,
     timestamp::Timestamp,
 };
 
@@ -27,6 +27,7 @@ use self::{
     key::RootKey,
     lint::{CaLint, Linted, Lints},
     plan::{Form, KeyHome, RevokedPlan},
+    serial::AnySerial,
 };
 pub(crate) use self::{
     intent::Constraints,
@@ -34,7 +35,7 @@ pub(crate) use self::{
     plan::{CreatePlan, CrlPlan, Plan, RootPlace, SignPlan},
     signed::Signed,
 };
-use super::{PUBLIC_MODE, check_dates, csr, hex, made::Made, subject, transcript::Transcript};
+use super::{PUBLIC_MODE, check_dates, csr, hex, made::Made, name, subject, transcript::Transcript};
 use crate::{clock, files::NewFile, random};
 
 /// Makes a root's self-signed certificate; its key too, when that goes into a file.
@@ -81,7 +82,7 @@ pub(crate) fn create(plan: &CreatePlan, transcript: &mut Transcript) -> anyhow::
 pub(crate) fn sign(plan: &SignPlan, transcript: &mut Transcript) -> anyhow::Result<Made> {
     let request_text = transcript.read_text(&plan.csr)?;
     let request = csr::read(&request_text)?;
-    ensure!(request.info.subject.iter().next().is_some(), "the subject of a CA is not empty");
+    name::check(&request.info.subject).context("the subject of the request")?;
     if let Some(wanted) = &plan.subject {
         let said = &request.info.subject;
         ensure!(subject(wanted)? == *said, "the request is of {said}, and the ceremony of {wanted}");
@@ -185,21 +186,22 @@ fn open_key(place: &RootPlace, root: &Issuer, transcript: &mut Transcript) -> an
 }
 
 /// The serial number of what is revoked. A certificate is one of this root's.
-fn serial_of(revoked: &RevokedPlan, root: &Issuer, transcript: &mut Transcript) -> anyhow::Result<SerialNumber> {
+fn serial_of(revoked: &RevokedPlan, root: &Issuer, transcript: &mut Transcript) -> anyhow::Result<AnySerial> {
     match (&revoked.certificate, revoked.serial) {
         (None, Some(serial)) => Ok(serial),
         (Some(path), None) => {
             let text = transcript.read_text(path)?;
-            let certificate = x509_cert::Certificate::from_pem(text.trim())
-                .with_context(|| format!("{}: not a certificate in PEM", path.display()))?;
-            let der = der::Encode::to_der(&certificate)?;
+            let der = shared::pem::read_one(text.as_bytes(), shared::pem::Label::Certificate)
+                .with_context(|| path.display().to_string())?;
+            let certificate = <x509_cert::Certificate as der::Decode>::from_der(&der)
+                .with_context(|| format!("{}: not a certificate in DER", path.display()))?;
             Signed::parse(&der)?
                 .verify(&signed::public_key(&root.key())?)
                 .with_context(|| format!("{}: not issued by this root", path.display()))?;
             let tbs = certificate.tbs_certificate();
             ensure!(tbs.issuer() == root.subject(), "{}: not issued by this root", path.display());
             ensure!(tbs.subject() != root.subject(), "a root cannot be revoked by its own CRL");
-            Ok(SerialNumber::from_x509(tbs.serial_number())?)
+            AnySerial::from_x509(tbs.serial_number())
         }
         _ => anyhow::bail!("what is revoked is named by its certificate or by its serial number"),
     }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use shared::{serial::SerialNumber, timestamp::Timestamp};
+use shared::timestamp::Timestamp;
 
 use super::{
     crl::Reason,
     intent::{CaUsage, Constraints, PlainUrl},
     key::KeyFile,
+    serial::AnySerial,
 };
 use crate::ceremony::KeyPlace;
 
@@ -85,9 +86,9 @@ pub(crate) struct CrlPlan {
 pub(crate) struct RevokedPlan {
     #[serde(default)]
     pub(crate) certificate: Option<PathBuf>,
-    /// 32 hex digits.
+    /// Up to 40 hexadecimal digits: what other tools certified may have 20 octets.
     #[serde(default)]
-    pub(crate) serial: Option<SerialNumber>,
+    pub(crate) serial: Option<AnySerial>,
     pub(crate) reason: Reason,
     /// From when on it is not to be trusted.
     pub(crate) date: Timestamp,
