@@ -59,9 +59,9 @@ pub enum WeakKey {
     /// The primes can be found by strangers; told by [`PublicKey::check_primes`] alone.
     #[error("the RSA modulus has primes that strangers can find; make another key with up-to-date software")]
     RsaPrimes,
-    /// Neither P-256, P-384 nor RSA, or not a valid point.
-    #[error("keys are P-256, P-384 or RSA of 2048 to 4096 bits")]
-    Unsupported,
+    /// Neither P-256, P-384 nor RSA, or not a valid point; with what it is.
+    #[error("keys are P-256, P-384 or RSA of 2048 to 4096 bits, and this one is {0}")]
+    Unsupported(&'static str),
 }
 
 /// A signature that does not verify, or is of an algorithm that does not fit the key.
@@ -88,7 +88,7 @@ impl PublicKey {
     /// # Errors
     /// When the DER or the key is not well formed, of an unsupported kind, or weak.
     pub fn parse(der: &[u8]) -> Result<Self, WeakKey> {
-        SubjectPublicKeyInfoOwned::from_der(der).map_err(|_| WeakKey::Unsupported).and_then(Self::from_spki)
+        SubjectPublicKeyInfoOwned::from_der(der).map_err(|_| WeakKey::Unsupported("not DER")).and_then(Self::from_spki)
     }
 
     /// Checks a SubjectPublicKeyInfo that is part of a larger structure.
@@ -96,7 +96,7 @@ impl PublicKey {
     /// # Errors
     /// As [`Self::parse`].
     pub fn from_spki(spki: SubjectPublicKeyInfoOwned) -> Result<Self, WeakKey> {
-        let der = spki.to_der().map_err(|_| WeakKey::Unsupported)?;
+        let der = spki.to_der().map_err(|_| WeakKey::Unsupported("not DER"))?;
         let key = if let Ok(key) = es256::VerifyingKey::from_public_key_der(&der) {
             Key::P256(Box::new(key))
         } else if let Ok(key) = es384::VerifyingKey::from_public_key_der(&der) {
@@ -106,7 +106,7 @@ impl PublicKey {
             check_rsa(&key)?;
             Key::Rsa(Box::new(key))
         } else {
-            return Err(WeakKey::Unsupported);
+            return Err(WeakKey::Unsupported(kind_of(&spki.algorithm)));
         };
         Ok(Self { spki, key })
     }
@@ -212,6 +212,24 @@ pub fn check_rsa(key: &RsaPublicKey) -> Result<(), WeakKey> {
 fn remainder(number: &[u8], divisor: u64) -> u64 {
     let fold = |rest: u64, byte: &u8| ((rest << 8) | u64::from(*byte)).checked_rem(divisor).unwrap_or(0);
     number.iter().fold(0, fold)
+}
+
+/// Names a key of a kind that is not certified (RFC 5480 §2.1.1, RFC 8410 §3, RFC 4055 §1.2).
+fn kind_of(algorithm: &AlgorithmIdentifierOwned) -> &'static str {
+    use const_oid::db::{rfc5912 as oid, rfc8410};
+    let curve = || algorithm.parameters.as_ref()?.decode_as::<ObjectIdentifier>().ok();
+    match algorithm.oid {
+        rfc8410::ID_ED_25519 => "Ed25519",
+        rfc8410::ID_ED_448 => "Ed448",
+        oid::ID_RSASSA_PSS => "RSASSA-PSS",
+        oid::ID_EC_PUBLIC_KEY => match curve() {
+            Some(oid::SECP_521_R_1) => "P-521",
+            Some(oid::SECP_224_R_1) => "P-224",
+            Some(oid::SECP_256_R_1 | oid::SECP_384_R_1) => "not a point of its curve",
+            _ => "on another curve",
+        },
+        _ => "of another kind",
+    }
 }
 
 fn verify_p256_prehash(key: &es256::VerifyingKey, digest: &[u8], signature: &[u8]) -> bool {

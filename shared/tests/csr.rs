@@ -121,3 +121,17 @@ fn a_refusal_quotes_the_name_and_bounds_it() {
     let named = Csr::parse(&key.csr(&["a_b.test"], "")).unwrap_err().to_string();
     assert!(named.contains("the subject alternative name \"a_b.test\""), "{named}");
 }
+
+#[test]
+fn a_key_of_another_kind_is_refused_by_the_kinds_that_are_accepted() {
+    // SubjectPublicKeyInfo of P-521 and Ed25519: the kind is judged before the bits.
+    let curve = tlv(0x30, &[&[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1], &[6, 5, 0x2b, 0x81, 4, 0, 0x23]]);
+    let p521 = tlv(0x30, &[&curve, &tlv(3, &[&[0, 4], &[1; 132]])]);
+    let ed25519 = tlv(0x30, &[&tlv(0x30, &[&[6, 3, 0x2b, 0x65, 0x70]]), &tlv(3, &[&[0], &[9; 32]])]);
+    for (spki, kind) in [(p521, "P-521"), (ed25519, "Ed25519")] {
+        let spki: spki::SubjectPublicKeyInfoOwned = der::Decode::from_der(&spki).unwrap();
+        let said = Csr::parse(&TestRequest::of(&["a.test"]).sign_for(spki, &TestKey::new(4))).unwrap_err().to_string();
+        let wanted = format!("keys are P-256, P-384 or RSA of 2048 to 4096 bits, and this one is {kind}");
+        assert!(said.ends_with(&wanted), "{said}");
+    }
+}

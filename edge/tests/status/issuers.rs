@@ -34,7 +34,7 @@ fn status(ders: &[Vec<u8>]) -> Status {
 fn a_new_certificate_for_the_same_name_and_key_is_the_same_issuer() {
     let ca = TestCa::new(1);
     let first = ca.chain.issuer();
-    let second = Issuer::from_pem(&ca.cross_certificate(&ca)).unwrap();
+    let second = Issuer::from_pem(ca.cross_certificate(&ca)).unwrap();
     assert_ne!(first.der(), second.der());
     let now = Timestamp::from_seconds(1_800_000_000);
     let hashes = IssuerHashes::of(first, CertIdHash::Sha1).unwrap();

@@ -23,7 +23,7 @@ fn a_certificate_is_what_was_asked_for_and_leads_to_the_root() {
     let issued = Edge::new(&site).issued(&request(1, &TestKey::new(1), &csr(&names), &names));
     let [leaf, issuer] = issued.chain.as_slice() else { panic!("leaf and issuer, without the root") };
     let chain = IssuerChain::from_ders([issuer.0.as_slice()]).unwrap();
-    let root = Issuer::from_pem(&fs::read_to_string(site.path("root.pem")).unwrap()).unwrap();
+    let root = Issuer::from_pem(fs::read_to_string(site.path("root.pem")).unwrap()).unwrap();
     let read = chain.verify_leaf(&leaf.0).unwrap();
     chain.verify_to(&root, read.not_before.plus(60)).unwrap();
     assert_eq!(read.names.iter().map(ToString::to_string).collect::<Vec<_>>(), ["*.b.test", "a.test"]);
