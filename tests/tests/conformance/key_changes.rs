@@ -177,7 +177,7 @@ fn what_was_begun_before_a_rollover_is_ended_after_it() -> Result<()> {
     Ok(())
 }
 
-/// Each nonce that was handed out is accepted where the client uses it next: for the account, and for a look at it by its new key.
+/// RFC 8555 §6.5 says: the nonce of each answer is good for the client's next request; after a rollover for the account and for its new key.
 #[test]
 fn the_nonces_after_a_rollover_are_good_for_the_account_and_for_its_new_key() -> Result<()> {
     let nonce_of = |reply: &Reply| reply.header("replay-nonce").map(str::to_owned).context("a nonce");
