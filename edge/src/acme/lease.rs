@@ -76,6 +76,9 @@ pub fn first(
     Ok((signer, lease))
 }
 
+/// A signer that named a long wait is asked again after this many times `lifetimes.redrive` at the latest.
+const REFUSED_FACTOR: u64 = 8;
+
 impl<'a> Leased<'a> {
     /// An order of this profile.
     pub const fn new(
@@ -107,8 +110,8 @@ impl<'a> Leased<'a> {
         self.wait(again, seconds)
     }
 
-    /// The signer cannot take it at the moment, or has not settled it. `retry_after` is the time in seconds that it said, if it did; the
-    /// order's end at `expires` is looked at again then.
+    /// The signer cannot take it at the moment, or has not settled it. `retry_after` is the time in seconds that it said, if it did: the
+    /// client hears that. The signer is asked again sooner, because an operator may raise a budget, and when the order expires.
     pub fn refused(&mut self, retry_after: Option<u64>, expires: Timestamp) -> Turn {
         let was_settling = self.extend(0);
         if !was_settling && self.another(None) {
@@ -117,7 +120,7 @@ impl<'a> Leased<'a> {
         let redrive = self.context.config.lifetimes.redrive;
         let wait = retry_after.unwrap_or(redrive).max(redrive);
         let left = expires.since(self.context.now).saturating_add(1).max(redrive);
-        self.wait(wait.min(left), wait)
+        self.wait(wait.min(left).min(redrive.saturating_mul(REFUSED_FACTOR)), wait)
     }
 
     /// The signer could not be reached: nothing is known.
