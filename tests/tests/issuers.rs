@@ -35,6 +35,10 @@ type Client = fn(&Report, &Path, &Path, &str) -> Result<(Command, PathBuf)>;
 #[test]
 fn certbot_and_lego_get_certificates_of_all_six_issuers_and_each_is_good_with_the_root_alone() -> Result<()> {
     let webroot = TempDir::new()?;
+    // Made before and never empty: clients that run beside each other would each make it, and remove it under another one.
+    let challenges = webroot.path().join(".well-known/acme-challenge");
+    fs::create_dir_all(&challenges)?;
+    fs::write(challenges.join("keep"), "")?;
     let port = serve(webroot.path())?;
     let options = Options::fresh(env!("CARGO_TARGET_TMPDIR"), "issuers")?.http_port(port);
     let (signers, tokens) = (SIGNERS.to_string(), TOKENS.to_string());
