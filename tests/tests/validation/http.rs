@@ -213,7 +213,7 @@ fn what_is_not_http_is_told_apart_from_a_connection_that_breaks() -> Result<()> 
         ("version", b"HTTP/9.9 200 OK\r\n\r\n".to_vec(), NOT_HTTP),
         ("status", b"HTTP/1.1 20x OK\r\n\r\n".to_vec(), NOT_HTTP),
         ("long-head", [b"HTTP/1.1 200 OK\r\nX: ", "x".repeat(1 << 20).as_bytes()].concat(), NOT_HTTP),
-        ("many-headers", [b"HTTP/1.1 200 OK\r\n", "X: y\r\n".repeat(3000).as_bytes()].concat(), NOT_HTTP),
+        ("many-headers", [b"HTTP/1.1 200 OK\r\n", "X: y\r\n".repeat(3000).as_bytes(), b"\r\n"].concat(), NOT_HTTP),
         ("two-lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx".to_vec(), NOT_HTTP),
         ("nothing", Vec::new(), BROKEN),
         ("half-a-body", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx".to_vec(), BROKEN),
