@@ -89,7 +89,7 @@ const WORDS: [(&str, usize); 8] = [
     ("is told", 37),
 ];
 /// Lines of more than 120 columns, in all crates.
-const LONG_LINES: usize = 719;
+const LONG_LINES: usize = 720;
 
 fn crates() -> impl Iterator<Item = (&'static str, Crate)> {
     CRATES.into_iter().map(|(member, main)| (member, Crate::read(member, main)))
